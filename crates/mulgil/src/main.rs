@@ -1,0 +1,3 @@
+//! The `mulgil` program.
+
+fn main() {}
