@@ -1,0 +1,251 @@
+//! A frame: entries that become durable together, or not at all.
+//!
+//! ```text
+//! byte  0  magic           "MGFR"
+//!       4  version         u8     1
+//!       5  flags           u8     1: last frame of its group; 2: a synced mark
+//!       6  header bytes    u16    64
+//!       8  length          u32    of the body, a multiple of 8
+//!      12  entries         u32
+//!      16  lsn             u64    number of the frame
+//!      24  position        u64    where it lies: tells it from a stale copy
+//!      32  synced          u64    all below this position was synced when it was sealed
+//!      40  running time    u64    milliseconds
+//!      48  wall time       u64    milliseconds since 1970
+//!      56  incarnation     u32    which start of the broker wrote it
+//!      60  header crc      u32    CRC-32C of bytes 0 to 60
+//!      64  entries
+//! ```
+//!
+//! The lane fills an [`OpenFrame`] under its lock and only copies; checksums are worked out when the
+//! store seals it, off the lane.
+
+use bytes::{BufMut, Bytes};
+use mulgil_record::crc::crc32c;
+
+use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, entry_bytes};
+use crate::position::{Lsn, Position};
+
+/// Bytes before the first entry.
+pub const FRAME_HEADER_BYTES: usize = 64;
+/// First four bytes of every frame.
+pub const FRAME_MAGIC: [u8; 4] = *b"MGFR";
+/// Version of the frame's layout.
+pub const FRAME_VERSION: u8 = 1;
+
+/// This frame is the last of its group, which was written and synced at once.
+pub const FLAG_GROUP_END: u8 = 1;
+/// This frame only says that all before it is synced.
+pub const FLAG_MARK: u8 = 2;
+
+/// What a frame says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// [`FLAG_GROUP_END`] and [`FLAG_MARK`].
+    pub flags: u8,
+    /// Bytes of body.
+    pub length: u32,
+    /// Entries in the body.
+    pub entries: u32,
+    /// Its number.
+    pub lsn: Lsn,
+    /// Where it lies.
+    pub position: Position,
+    /// All below was synced when this frame was sealed.
+    pub synced: Position,
+    /// Running time, milliseconds.
+    pub elapsed_ms: u64,
+    /// Wall time, milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Which start of the broker wrote it.
+    pub incarnation: u32,
+}
+
+/// Why bytes are not a frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Too few bytes.
+    #[error("frame is cut short")]
+    Truncated,
+    /// No frame begins here, or its header is damaged.
+    #[error("no whole frame header")]
+    HeaderDamaged,
+    /// Written by a newer version.
+    #[error("frame version {0} is unknown to this version")]
+    UnknownVersion(u8),
+}
+
+fn u32_at(bytes: &[u8; FRAME_HEADER_BYTES], at: usize) -> u32 {
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8; FRAME_HEADER_BYTES], at: usize) -> u64 {
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
+}
+
+impl FrameHeader {
+    /// The header as bytes, checksum included.
+    #[must_use]
+    pub fn encode(&self) -> [u8; FRAME_HEADER_BYTES] {
+        let mut out = [0; FRAME_HEADER_BYTES];
+        let mut w = &mut out[..];
+        w.put_slice(&FRAME_MAGIC);
+        w.put_u8(FRAME_VERSION);
+        w.put_u8(self.flags);
+        w.put_u16_le(64);
+        w.put_u32_le(self.length);
+        w.put_u32_le(self.entries);
+        w.put_u64_le(self.lsn.0);
+        w.put_u64_le(self.position.0);
+        w.put_u64_le(self.synced.0);
+        w.put_u64_le(self.elapsed_ms);
+        w.put_u64_le(self.wall_ms);
+        w.put_u32_le(self.incarnation);
+        let crc = crc32c(&[&out[..60]]);
+        out[60..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads the header of the frame that lies at `position`.
+    ///
+    /// # Errors
+    ///
+    /// Too few bytes, a wrong magic, checksum or position, or a newer version.
+    pub fn read(bytes: &[u8], position: Position) -> Result<Self, FrameError> {
+        let header: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk().ok_or(FrameError::Truncated)?;
+        let crc = crc32c(&[&header[..60]]);
+        if header[..4] != FRAME_MAGIC || crc != u32_at(header, 60) {
+            return Err(FrameError::HeaderDamaged);
+        }
+        if header[4] != FRAME_VERSION {
+            return Err(FrameError::UnknownVersion(header[4]));
+        }
+        let read = Self {
+            flags: header[5],
+            length: u32_at(header, 8),
+            entries: u32_at(header, 12),
+            lsn: Lsn(u64_at(header, 16)),
+            position: Position(u64_at(header, 24)),
+            synced: Position(u64_at(header, 32)),
+            elapsed_ms: u64_at(header, 40),
+            wall_ms: u64_at(header, 48),
+            incarnation: u32_at(header, 56),
+        };
+        if read.position == position {
+            Ok(read)
+        } else {
+            Err(FrameError::HeaderDamaged)
+        }
+    }
+}
+
+/// A frame that the lane is filling.
+#[derive(Debug)]
+pub struct OpenFrame {
+    at: Position,
+    buffer: Vec<u8>,
+    entries: u32,
+}
+
+impl OpenFrame {
+    /// An empty frame that will lie at `at`; `buffer` is taken over for its capacity.
+    #[must_use]
+    pub fn new(at: Position, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.resize(FRAME_HEADER_BYTES, 0);
+        Self {
+            at,
+            buffer,
+            entries: 0,
+        }
+    }
+
+    /// Where the frame will lie.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.at
+    }
+
+    /// Where the frame after it will lie, if it stays as it is.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.at.plus(self.buffer.len())
+    }
+
+    /// Bytes so far, header included.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Entries so far.
+    #[must_use]
+    pub const fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Adds an entry whose payload is `parts`, one after the other, and says where it will lie.
+    ///
+    /// `header.length` is worked out here, whatever it says.
+    ///
+    /// # Panics
+    ///
+    /// If the payload is 4 GiB or more: limits at the doors are far below.
+    pub fn push(&mut self, mut header: EntryHeader, parts: &[&[u8]]) -> Position {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        header.length = u32::try_from(length).expect("an entry is far below 4 GiB");
+        let place = self.at.plus(self.buffer.len());
+        let total = entry_bytes(length);
+        let end = self.buffer.len() + total;
+        self.buffer.reserve(total);
+        self.buffer
+            .extend_from_slice(&header.encode(place.offset(), 0));
+        for part in parts {
+            self.buffer.extend_from_slice(part);
+        }
+        self.buffer.resize(end, 0);
+        self.entries += 1;
+        place
+    }
+
+    /// Works out all checksums and hands over the frame as it goes to disk.
+    ///
+    /// `stamp` says what the frame header says; its length, entries and position are set here.
+    ///
+    /// # Panics
+    ///
+    /// If the frame is 4 GiB or more.
+    #[must_use]
+    pub fn seal(mut self, stamp: &FrameHeader) -> Bytes {
+        let mut at = FRAME_HEADER_BYTES;
+        while at < self.buffer.len() {
+            at += self.seal_entry(at);
+        }
+        let header = FrameHeader {
+            length: u32::try_from(self.buffer.len() - FRAME_HEADER_BYTES)
+                .expect("a frame is far below 4 GiB"),
+            entries: self.entries,
+            position: self.at,
+            ..*stamp
+        };
+        self.buffer[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
+        Bytes::from(self.buffer)
+    }
+
+    /// Puts the checksums into the entry at `at`; says how long it is.
+    fn seal_entry(&mut self, at: usize) -> usize {
+        let (head, payload) = self.buffer[at..].split_at_mut(ENTRY_HEADER_BYTES);
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let crc = crc32c(&[&payload[..length]]);
+        head[28..32].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32c(&[&head[..36]]);
+        head[36..40].copy_from_slice(&crc.to_le_bytes());
+        entry_bytes(length)
+    }
+}
