@@ -2,4 +2,6 @@
 
 pub mod connection;
 pub mod group;
+pub mod lane;
 pub mod request;
+mod tail;
