@@ -33,8 +33,9 @@ mod topics;
 
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
-pub use read::{ColdPart, ColdWork};
-pub use replay::Replayer;
+pub use offsets::{FindPart, FindPlace};
+pub use read::{ColdPart, ColdTask, ColdWork};
+pub use replay::{Replayer, payload_batch};
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,12 @@
 //! The broker: the lane, its effects, and the one interface that every door uses.
 
+pub mod clock;
 pub mod connection;
+pub mod door;
 pub mod group;
 pub mod lane;
 pub mod request;
+mod mailbox;
+mod pool;
+pub mod shell;
 mod tail;

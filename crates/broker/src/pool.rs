@@ -81,9 +81,9 @@ pub fn carry_out(work: ColdWork, store: &dyn ChunkStore) -> Reply {
         ColdTask::Read { mut outcomes, missing } => {
             for (at, part) in missing {
                 let Some(outcome) = outcomes.get_mut(at) else { continue };
-                match (read_part(part, store), outcome) {
-                    (Ok(batches), Ok(out)) => fill(out, batches),
-                    (Err(refusal), outcome) => *outcome = Err(refusal),
+                match (read_part(part, store), &mut *outcome) {
+                    (Ok(batches), Ok(out)) => out.batches.extend(batches),
+                    (Err(refusal), _) => *outcome = Err(refusal),
                     (Ok(_), Err(_)) => {}
                 }
             }
@@ -101,10 +101,6 @@ pub fn carry_out(work: ColdWork, store: &dyn ChunkStore) -> Reply {
             Reply::FindOffsets(outcomes)
         }
     }
-}
-
-fn fill(out: &mut ReadOut, batches: Vec<Bytes>) {
-    out.batches.extend(batches);
 }
 
 fn read_part(part: ColdPart, store: &dyn ChunkStore) -> Result<Vec<Bytes>, ReadRefusal> {

@@ -308,7 +308,7 @@ impl Broker {
         self.post(turn);
         loop {
             let settled = self.settled.notified();
-            let (done, turn) = self.visit(|lane, now, _| lane.finish_stop(now));
+            let (done, turn) = self.visit(|lane, _, _| lane.finish_stop());
             self.post(turn);
             if done {
                 return;

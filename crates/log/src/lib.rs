@@ -15,3 +15,6 @@ pub mod fault;
 pub mod frame;
 pub mod position;
 pub mod store;
+pub mod index;
+pub mod reader;
+pub mod recovery;

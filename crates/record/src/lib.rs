@@ -4,5 +4,6 @@
 //! (magic 2), and that is what lies on disk and goes over the wire. This crate reads, checks, builds
 //! and re-stamps batches. It knows no clock, no file and no socket.
 
+pub mod batch;
 pub mod crc;
 pub mod ids;

@@ -36,6 +36,7 @@ pub struct LogHead {
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     level: SyncLevel,
+    end: Position,
     only_mark: bool,
 }
 
@@ -64,6 +65,7 @@ pub(super) struct Commit {
     sync_after_ms: u64,
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
+    stop: Stop,
     /// A chunk was finished: its footer may be written. Oldest first.
     pub(super) retired: VecDeque<ChunkId>,
 }
@@ -87,6 +89,7 @@ impl Commit {
             mark_after_ms: options.mark_after_ms,
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
+            stop: Stop::Running,
             retired: VecDeque::new(),
         }
     }
@@ -162,7 +165,8 @@ impl Commit {
     fn chunk_header(&self, id: ChunkId, now: Now) -> ChunkHeader {
         ChunkHeader {
             kind: mulgil_log::chunk::ChunkKind::Log,
-            id,
+            chunk: id,
+            synced: Position::ZERO,
             incarnation: self.head.incarnation,
             previous_end: self.head.previous_end,
             first_lsn: self.head.lsn,
@@ -207,7 +211,8 @@ impl Commit {
         self.closed_bytes -= bytes;
         let level = if self.sync_wanted { SyncLevel::Synced } else { SyncLevel::Written };
         let only_mark = std::mem::take(&mut self.only_mark);
-        self.outstanding = Some(Outstanding { level, only_mark });
+        let end = frames.last().map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
+        self.outstanding = Some(Outstanding { level, end, only_mark });
         if self.closed.is_empty() && self.open.entries() == 0 {
             self.sync_wanted = false;
         }
@@ -223,10 +228,17 @@ impl Commit {
         self.unsynced_since = None;
         self.sync_wanted = true;
         if self.open.entries() == 0 && self.closed.is_empty() {
-            // The mark itself needs no second mark: what it says, it says of what lies before it.
-            self.open.push(entry(EntryKind::SyncedMark, 0, 0), &[]);
-            self.only_mark = true;
+            self.mark();
         }
+    }
+
+    /// Puts a mark into the open frame, which is empty: all before is synced.
+    ///
+    /// A mark needs no second mark: what it says, it says of what lies before it.
+    fn mark(&mut self) {
+        self.open.push(entry(EntryKind::SyncedMark, 0, 0), &[]);
+        self.only_mark = true;
+        self.sync_wanted = true;
     }
 
     pub(super) fn deadline(&self) -> Option<Elapsed> {
@@ -234,17 +246,25 @@ impl Commit {
         [sync, self.mark_due].into_iter().flatten().min()
     }
 
-    /// The store has written its group.
-    fn written(&mut self, now: Elapsed) {
-        if self.outstanding.is_some_and(|group| matches!(group.level, SyncLevel::Written)) {
+    /// The store has written all before `through`.
+    fn written(&mut self, through: Position, now: Elapsed) {
+        let Some(group) = self.outstanding else { return };
+        if matches!(group.level, SyncLevel::Written) && through >= group.end {
             self.outstanding = None;
             self.unsynced_since.get_or_insert(now);
         }
     }
 
-    /// The store has synced its group, and all before it.
-    fn synced(&mut self, now: Elapsed) {
-        let Some(group) = self.outstanding.take() else { return };
+    /// The store has synced all before `through`.
+    fn synced(&mut self, through: Position, now: Elapsed) {
+        let Some(group) = self.outstanding else {
+            self.unsynced_since = None;
+            return;
+        };
+        if through < group.end {
+            return;
+        }
+        self.outstanding = None;
         self.unsynced_since = None;
         if !group.only_mark && self.is_idle() {
             self.mark_due = Some(Elapsed(now.0 + self.mark_after_ms));
@@ -273,11 +293,11 @@ impl Lane {
                     self.tail.push(at, frame);
                 }
                 self.progress.written = through;
-                self.log.written(now.elapsed);
+                self.log.written(through, now.elapsed);
             }
             Completion::Synced { through } => {
                 self.progress.synced = self.progress.synced.max(through);
-                self.log.synced(now.elapsed);
+                self.log.synced(through, now.elapsed);
                 self.publish_catalog(turn);
             }
             Completion::Failed(fault) => {
@@ -308,15 +328,30 @@ impl Lane {
     }
 }
 
+/// How far a clean stop has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stop {
+    /// Not asked for.
+    #[default]
+    Running,
+    /// The last frame is on its way.
+    Marked,
+}
+
 impl Lane {
     /// Brings a clean stop to its end, a step at a time; true when all is synced and said to be.
     ///
     /// The last frame is marked clean: whoever finds it last knows that nothing is missing.
-    pub fn finish_stop(&mut self, now: Now) -> bool {
-        if self.log.stop == Stop::Running {
-            self.log.push(entry(EntryKind::SyncedMark, 0, 0), &[], now);
-            self.log.stop = Stop::Marking;
+    pub fn finish_stop(&mut self) -> bool {
+        if !self.is_settled() {
+            return false;
         }
-        self.log.stop == Stop::Marked && self.is_settled()
+        if self.log.stop == Stop::Marked {
+            return true;
+        }
+        self.log.stop = Stop::Marked;
+        self.log.mark();
+        self.log.open.mark_clean();
+        false
     }
 }

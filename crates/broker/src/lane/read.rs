@@ -105,7 +105,8 @@ impl Reads {
 
     /// Sends reads whose time is over back to their runtimes.
     pub(super) fn expire(&mut self, now: Elapsed, turn: &mut Turn) {
-        while let Some((_, id)) = self.deadlines.pop_first_if(|(due, _)| *due <= now) {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
+            self.deadlines.pop_first();
             if let Some(parked) = self.parked.get_mut(&id) {
                 parked.bytes = u64::MAX;
                 turn.retries.push((parked.to, id));
