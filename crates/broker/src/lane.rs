@@ -177,6 +177,7 @@ impl Lane {
             Request::FindEpochEnds(find) => self.find_epoch_ends(&find),
             Request::CreateTopics(create) => self.create_topics(create, now),
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
+            Request::AlterTopic(alter) => self.alter_topic(alter, now),
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),

@@ -11,7 +11,7 @@ use mulgil_record::ids::TopicId;
 use super::append::entry;
 use super::{Due, Lane, Turn};
 use crate::request::{
-    CreateRefusal, CreateTopic, CreateTopics, CreatedTopic, DeleteRefusal, Reply, TopicRef,
+    AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic, DeleteRefusal, Reply, TopicRef,
 };
 
 impl Lane {
@@ -74,11 +74,7 @@ impl Lane {
         if self.stopping {
             return Err(DeleteRefusal::Stopping);
         }
-        let found = match topic {
-            TopicRef::Name(name) => self.metadata.topic(name),
-            TopicRef::Id(id) => self.metadata.topic_by_id(*id),
-        };
-        let topic = Arc::clone(found.ok_or(DeleteRefusal::Unknown)?);
+        let topic = Arc::clone(self.find_topic(topic).ok_or(DeleteRefusal::Unknown)?);
         let change = self.metadata.delete(topic.id).map_err(|_gone| DeleteRefusal::Unknown)?;
         self.change_metadata(&change, now);
         for partition in &topic.partitions {
@@ -90,6 +86,39 @@ impl Lane {
         }
         self.unhost(&topic);
         Ok((topic.id, topic.name.clone()))
+    }
+
+    pub(super) fn alter_topic(&mut self, alter: AlterTopic, now: Now) -> (Due, Reply) {
+        let outcome = self.alter_one(alter, now);
+        (Due::synced(self.metadata_due), Reply::AlterTopic(outcome))
+    }
+
+    fn alter_one(&mut self, alter: AlterTopic, now: Now) -> Result<(), AlterRefusal> {
+        if self.stopping {
+            return Err(AlterRefusal::Stopping);
+        }
+        if self.full {
+            return Err(AlterRefusal::DiskFull);
+        }
+        let id = self.find_topic(&alter.topic).ok_or(AlterRefusal::Unknown)?.id;
+        let mut changes = Vec::new();
+        if let Some(settings) = alter.settings {
+            changes.push(self.metadata.alter(id, settings).map_err(alter_refusal)?);
+        }
+        if let Some(partitions) = alter.partitions {
+            changes.extend(self.metadata.add_partitions(id, partitions).map_err(alter_refusal)?);
+        }
+        for change in &changes {
+            self.change_metadata(change, now);
+        }
+        Ok(())
+    }
+
+    fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<mulgil_meta::schema::Topic>> {
+        match topic {
+            TopicRef::Name(name) => self.metadata.topic(name),
+            TopicRef::Id(id) => self.metadata.topic_by_id(*id),
+        }
     }
 
     /// Writes a change of metadata and makes it so.
@@ -150,6 +179,20 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
     match refusal {
         Refusal::Exists(name) => CreateRefusal::Exists(name),
         Refusal::PartitionCount { asked, most } => CreateRefusal::PartitionCount { asked, most },
-        Refusal::NameLength { .. } | Refusal::Unknown => CreateRefusal::Name(refusal.to_string()),
+        Refusal::NameLength { .. } | Refusal::FewerPartitions { .. } | Refusal::Unknown => {
+            CreateRefusal::Name(refusal.to_string())
+        }
+    }
+}
+
+fn alter_refusal(refusal: Refusal) -> AlterRefusal {
+    match refusal {
+        Refusal::FewerPartitions { asked, least, most } => {
+            AlterRefusal::PartitionCount { asked, least, most }
+        }
+        Refusal::Unknown
+        | Refusal::Exists(_)
+        | Refusal::PartitionCount { .. }
+        | Refusal::NameLength { .. } => AlterRefusal::Unknown,
     }
 }
