@@ -14,4 +14,5 @@ pub mod entry;
 pub mod fault;
 pub mod frame;
 pub mod position;
+pub mod recovery;
 pub mod store;
