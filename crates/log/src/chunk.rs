@@ -354,6 +354,10 @@ impl ChunkFile {
         Ok(bytes.freeze())
     }
 
+    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
+    }
+
     fn name(&self) -> String {
         self.header.name()
     }

@@ -23,7 +23,7 @@
 use bytes::{BufMut, Bytes};
 use mulgil_record::crc::crc32c;
 
-use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, EntryKind, entry_bytes};
+use crate::entry::{ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, entry_bytes};
 use crate::position::{Lsn, Position};
 
 /// Bytes before the first entry.
@@ -279,4 +279,56 @@ fn seal_entry(bytes: &mut [u8]) -> usize {
     let crc = crc32c(&[&head[..36]]);
     head[36..40].copy_from_slice(&crc.to_le_bytes());
     entry_bytes(length)
+}
+
+/// Makes a whole sealed frame one that lies at `to`, with new checksums for header and entries.
+///
+/// Numbers, times and payloads stay. `synced` is what the header says then.
+///
+/// # Errors
+///
+/// If `bytes` is no whole frame; they may be changed in part then.
+pub fn restamp(bytes: &mut [u8], to: Position, synced: Position) -> Result<(), RestampError> {
+    let (head, mut rest) = bytes
+        .split_first_chunk_mut::<FRAME_HEADER_BYTES>()
+        .ok_or(FrameError::Truncated)?;
+    let from = Position(u64_at(head, 24));
+    let header = FrameHeader::read(head, from)?;
+    if rest.len() != header.length as usize {
+        return Err(FrameError::Truncated.into());
+    }
+    let mut place = from.offset() + 64;
+    let mut new_place = to.offset() + 64;
+    *head = FrameHeader {
+        position: to,
+        synced,
+        ..header
+    }
+    .encode();
+    while !rest.is_empty() {
+        let (entry, payload_crc) = EntryHeader::read(rest, place)?;
+        let bytes = entry.total_bytes();
+        let (this, after) = rest
+            .split_at_mut_checked(bytes)
+            .ok_or(FrameError::Truncated)?;
+        if let Some(head) = this.first_chunk_mut() {
+            *head = entry.encode(new_place, payload_crc);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_too_long| FrameError::Truncated)?;
+        place += bytes;
+        new_place += bytes;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Why bytes can't be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestampError {
+    /// The frame is not whole.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// One of its entries is not whole.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
 }

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod fault;
 pub mod frame;
 pub mod position;
+pub mod recovery;
 pub mod store;
 pub mod index;
 pub mod reader;
