@@ -5,5 +5,11 @@
 //! and re-stamps batches. It knows no clock, no file and no socket.
 
 pub mod batch;
+pub mod compression;
 pub mod crc;
+pub mod facts;
 pub mod ids;
+mod partitioner;
+pub mod varint;
+
+pub use partitioner::{murmur2, partition_for_key};
