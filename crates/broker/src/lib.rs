@@ -7,6 +7,6 @@ pub mod group;
 pub mod lane;
 pub mod request;
 mod mailbox;
-mod pool;
+pub mod pool;
 pub mod shell;
 mod tail;

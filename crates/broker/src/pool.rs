@@ -13,7 +13,7 @@ use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::lane::{ColdPart, ColdTask, ColdWork, FindPart, FindPlace, payload_batch};
 use crate::mailbox::lock;
-use crate::request::{FoundOffset, ReadOut, ReadRefusal, Reply, Seek};
+use crate::request::{FoundOffset, ReadRefusal, Reply, Seek};
 use crate::shell::Broker;
 
 /// How many threads read from disk.
@@ -174,16 +174,16 @@ fn find_in_batch(bytes: Bytes, seek: Seek) -> Result<Option<FoundOffset>, ReadRe
     let batch = Batch::check(bytes).map_err(|e| unreadable(e.to_string()))?;
     let base = batch.header.base_offset;
     let leader_epoch: LeaderEpoch = batch.header.leader_epoch;
-    let limits = DecodeLimits { decompressed_bytes_max: OPENED_BYTES_MAX };
+    let limits = DecodeLimits { bytes_max: OPENED_BYTES_MAX, ..DecodeLimits::default() };
     let records = batch.records(limits).map_err(|e| unreadable(e.to_string()))?;
     let found = match seek {
         Seek::Time(timestamp) => records.first_at_or_after(timestamp),
         Seek::MaxTimestamp => records.max_timestamp_record(),
         Seek::Earliest | Seek::Latest => None,
     };
-    Ok(found.map(|(delta, timestamp)| FoundOffset {
-        offset: Some(base.plus(i64::from(delta))),
-        timestamp: Some(timestamp),
+    Ok(found.map(|at| FoundOffset {
+        offset: Some(base.plus(i64::from(at.offset_delta))),
+        timestamp: Some(at.timestamp),
         leader_epoch,
     }))
 }

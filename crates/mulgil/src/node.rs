@@ -15,7 +15,7 @@ use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
 use mulgil_broker::shell::{Broker, CompletionPort};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::{self, Recovered};
+use mulgil_log::recovery::{self, RecoverFrom, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -115,7 +115,10 @@ fn start_broker(
         partitions_default: options.partitions_default,
         ..options.lane.clone()
     });
-    let recovered = recovery::recover(&*disk, &mut replayer)?;
+    let mut recovered = recovery::recover(&disk, &mut replayer, RecoverFrom::default())?;
+    if recovered.cluster == 0 {
+        recovered.cluster = random_id();
+    }
     let clock = Clock::new(recovered.elapsed_ms);
     let head = LogHead {
         chunk: recovered.next_chunk,
@@ -123,7 +126,7 @@ fn start_broker(
         incarnation: recovered.incarnation + 1,
         previous_end: recovered.end,
         checkpoint: recovered.checkpoint,
-        cluster: recovered.cluster.unwrap_or_else(random_id),
+        cluster: recovered.cluster,
     };
     let lane = replayer.finish(head, recovered.clean, clock.now());
     let port = CompletionPort::default();
@@ -162,13 +165,13 @@ fn kafka_shared(
     options: &NodeOptions,
     broker: &Arc<Broker>,
     (host, port): (String, u16),
-    cluster: Option<u128>,
+    cluster: u128,
 ) -> KafkaShared {
     KafkaShared {
         options: KafkaOptions {
             advertised_host: host,
             advertised_port: port,
-            cluster_id: format!("{:032x}", cluster.unwrap_or_default()),
+            cluster_id: format!("{:032x}", cluster),
             partitions_default: options.partitions_default,
             auto_create_topics: options.auto_create_topics,
             ..KafkaOptions::default()

@@ -334,8 +334,7 @@ impl Lane {
 }
 
 /// The batch inside a batch entry's payload.
-#[must_use]
-pub fn batch_of_payload(payload: &Bytes) -> Bytes {
+pub(super) fn batch_of_payload(payload: &Bytes) -> Bytes {
     let facts = payload.first_chunk().map_or(0, |b: &[u8; 4]| u32::from_le_bytes(*b)) as usize;
     let from = (BATCH_PREFIX_BYTES + facts).min(payload.len());
     payload.slice(from..)

@@ -208,7 +208,7 @@ impl Replay for Replayer {
 
     fn damaged(&mut self, range: DamagedRange) {
         let DamagedRange { partition, base, last, .. } = range;
-        self.lane.index.damaged(partition, base, last);
+        self.lane.index.damage(mulgil_log::index::DamagedRange { partition, base, last });
         if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(partition)) {
             let machine = &mut hosted.machine;
             machine.next = machine.next.max(Offset(last + 1));
