@@ -10,3 +10,7 @@ mod mailbox;
 pub mod pool;
 pub mod shell;
 mod tail;
+
+/// What the interface is made of, so that a door needs no dependency of its own on these.
+pub use mulgil_core as core;
+pub use mulgil_meta as meta;

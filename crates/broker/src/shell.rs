@@ -317,3 +317,9 @@ impl Broker {
         }
     }
 }
+
+impl mulgil_meta::catalog::CatalogReader for Broker {
+    fn catalog(&self) -> Arc<Catalog> {
+        Self::catalog(self)
+    }
+}
