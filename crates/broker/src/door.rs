@@ -96,6 +96,12 @@ impl Hall {
         Self { broker, runtime, inboxes, scratch, limits, figures, stop }
     }
 
+    /// The broker behind it.
+    #[must_use]
+    pub const fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// Hands what the broker posts for this runtime to its connections. Runs for as long as it.
     pub async fn deliver_forever(self) {
         let Some(mailbox) = self.broker.mailbox(self.runtime).cloned() else { return };

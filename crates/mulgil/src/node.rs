@@ -92,15 +92,15 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
     for number in 0..runtimes(options) {
         let (sender, connections) = mpsc::unbounded_channel();
         halls.push(sender);
-        let hall = Hall::new(
-            Arc::clone(&broker),
-            u16::try_from(number).context("too many runtimes")?,
-            Arc::new(options.limits.clone()),
-            Arc::clone(&figures),
-            stopped.clone(),
-        );
-        let (shared, stopped) = (shared.clone(), stopped.clone());
-        threads.push(spawn(&format!("io-{number}"), move || serve(hall, connections, shared, stopped))?);
+        let seat = Seat {
+            broker: Arc::clone(&broker),
+            number: u16::try_from(number).context("too many runtimes")?,
+            limits: Arc::new(options.limits.clone()),
+            figures: Arc::clone(&figures),
+            shared: shared.clone(),
+            stopped: stopped.clone(),
+        };
+        threads.push(spawn(&format!("io-{number}"), move || serve(seat, connections))?);
     }
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
     threads.push(spawn("keeper", move || keep(keeper.0, keeper.1, keeper.2, keeper.3))?);
@@ -213,13 +213,20 @@ fn runtime() -> tokio::runtime::Runtime {
 
 type Accepted = (std::net::TcpStream, SocketAddr);
 
-/// One runtime: its connections, and what the broker posts for them.
-fn serve(
-    hall: Hall,
-    mut connections: mpsc::UnboundedReceiver<Accepted>,
+/// What a runtime is made of.
+struct Seat {
+    broker: Arc<Broker>,
+    number: u16,
+    limits: Arc<DoorLimits>,
+    figures: Arc<DoorFigures>,
     shared: Option<Arc<KafkaShared>>,
-    mut stopped: watch::Receiver<bool>,
-) {
+    stopped: watch::Receiver<bool>,
+}
+
+/// One runtime: its connections, and what the broker posts for them.
+fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
+    let Seat { broker, number, limits, figures, shared, mut stopped } = seat;
+    let hall = Hall::new(broker, number, limits, figures, stopped.clone());
     let local = LocalSet::new();
     local.block_on(&runtime(), async move {
         let deliver = tokio::task::spawn_local(hall.clone().deliver_forever());
