@@ -187,7 +187,11 @@ impl Group {
         let may_create = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
         if !self.roster.exists() && !may_create {
             let harmless = matches!(command, Command::Tick | Command::ForgetTopic(_));
-            return if harmless { Ok(()) } else { Err(GroupRefusal::NoSuchGroup) };
+            return if harmless {
+                Ok(())
+            } else {
+                Err(GroupRefusal::NoSuchGroup)
+            };
         }
         match command {
             Command::Join(join) => join::join(draft, *join),
@@ -198,9 +202,7 @@ impl Group {
                 Ok(())
             }
             Command::CommitOffsets(commit) => commit::commit(draft, *commit),
-            Command::DeleteOffsets(delete) => {
-                commit::delete_offsets(draft, &self.offsets, delete)
-            }
+            Command::DeleteOffsets(delete) => commit::delete_offsets(draft, &self.offsets, delete),
             Command::ForgetTopic(topic) => {
                 self.forget_topic(draft, topic);
                 Ok(())

@@ -14,10 +14,7 @@ use super::refusal::GroupRefusal;
 use super::sync::beat;
 use crate::machine::WallTime;
 
-pub(super) fn commit(
-    draft: &mut Draft<'_>,
-    commit: CommitOffsets,
-) -> Result<(), GroupRefusal> {
+pub(super) fn commit(draft: &mut Draft<'_>, commit: CommitOffsets) -> Result<(), GroupRefusal> {
     let at = draft.now.wall;
     if draft.before.exists() {
         check_committer(&draft.before.live, &commit)?;
@@ -99,7 +96,9 @@ pub(super) fn delete_offsets(
     let mut topics = BTreeSet::new();
     if live.phase != Phase::Empty {
         let members = live.seats.len();
-        let said = delete.subscribed.ok_or(GroupRefusal::NotEmpty { members })?;
+        let said = delete
+            .subscribed
+            .ok_or(GroupRefusal::NotEmpty { members })?;
         let (got, current) = (said.generation, live.generation);
         if got != current {
             return Err(GroupRefusal::IllegalGeneration { got, current });
@@ -107,7 +106,13 @@ pub(super) fn delete_offsets(
         topics.extend(said.topics);
     }
     let in_use = |key: &OffsetKey| topics.contains(&key.topic);
-    let check = |key: &OffsetKey| if in_use(key) { Err(GroupRefusal::TopicInUse) } else { Ok(()) };
+    let check = |key: &OffsetKey| {
+        if in_use(key) {
+            Err(GroupRefusal::TopicInUse)
+        } else {
+            Ok(())
+        }
+    };
     let results = delete.keys.iter().map(check).collect();
     let is_gone = |key: &&OffsetKey| !in_use(key) && offsets.kept.contains_key(*key);
     let gone: Vec<OffsetKey> = delete.keys.iter().filter(is_gone).copied().collect();

@@ -40,7 +40,10 @@ fn end_sessions(draft: &mut Draft<'_>) {
     let now = draft.now.elapsed;
     let live = &draft.before.live;
     let ended = live.sessions.iter().take_while(|(until, _)| *until <= now);
-    let due: Vec<MemberId> = ended.map(|(_, id)| id.clone()).take(SESSIONS_A_TURN).collect();
+    let due: Vec<MemberId> = ended
+        .map(|(_, id)| id.clone())
+        .take(SESSIONS_A_TURN)
+        .collect();
     if due.is_empty() {
         return;
     }

@@ -177,11 +177,7 @@ fn push_parked(draft: &mut Draft<'_>, id: MemberId, join: Join) {
 }
 
 /// A static member came back without knowing its name: it takes the place of who it was.
-fn replace_static(
-    draft: &mut Draft<'_>,
-    old: MemberId,
-    join: Join,
-) -> Result<(), GroupRefusal> {
+fn replace_static(draft: &mut Draft<'_>, old: MemberId, join: Join) -> Result<(), GroupRefusal> {
     let live = &draft.before.live;
     let instance = join.instance.clone();
     let seat = live.check_member(&old, instance.as_ref())?;

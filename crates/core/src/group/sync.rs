@@ -29,8 +29,10 @@ fn check_claim<'a>(live: &'a Live, claim: &Claim) -> Result<&'a Seat, GroupRefus
 pub(super) fn sync(draft: &mut Draft<'_>, sync: Sync) -> Result<(), GroupRefusal> {
     let live = &draft.before.live;
     let seat = check_claim(live, &sync.claim)?;
-    let differs = |said: &Option<Arc<str>>, holds: &Option<Arc<str>>| said.is_some() && said != holds;
-    if differs(&sync.protocol_type, &live.protocol_type) || differs(&sync.protocol, &live.protocol) {
+    let differs =
+        |said: &Option<Arc<str>>, holds: &Option<Arc<str>>| said.is_some() && said != holds;
+    if differs(&sync.protocol_type, &live.protocol_type) || differs(&sync.protocol, &live.protocol)
+    {
         return Err(GroupRefusal::InconsistentProtocol);
     }
     let member = sync.claim.member.clone();
@@ -78,7 +80,11 @@ fn settle(draft: &mut Draft<'_>, sync: Sync) {
         let share = shares.remove(id).unwrap_or_default();
         // Copied, so that no large read buffer stays alive for it.
         let assignment = Bytes::copy_from_slice(&share);
-        let waiter = if *id == leader { Some(sync.waiter) } else { seat.sync };
+        let waiter = if *id == leader {
+            Some(sync.waiter)
+        } else {
+            seat.sync
+        };
         if let Some(waiter) = waiter {
             answer(draft, live, waiter, assignment.clone());
         }
