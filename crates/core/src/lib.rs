@@ -12,3 +12,4 @@ extern crate std;
 pub mod group;
 pub mod machine;
 pub mod partition;
+pub mod producer_ids;
