@@ -5,9 +5,9 @@ pub mod connection;
 pub mod door;
 pub mod group;
 pub mod lane;
-pub mod request;
 mod mailbox;
 pub mod pool;
+pub mod request;
 pub mod shell;
 mod tail;
 
