@@ -1,0 +1,31 @@
+package dev.mulgil.interop;
+
+import java.nio.file.Path;
+
+/**
+ * Kafka's Java client against a broker.
+ *
+ * <pre>
+ * Main suite BOOTSTRAP [NAME...]               runs the checks, one line each, and exits 1 if one failed
+ * Main cat BOOTSTRAP TOPIC PARTITION END FILE  writes the values of [start, END) to FILE, a newline each
+ * </pre>
+ */
+public final class Main {
+    private Main() {}
+
+    public static void main(String[] args) throws Exception {
+        if (args.length >= 2 && args[0].equals("suite")) {
+            Suite suite = new Suite(args[1]);
+            Checks.register(suite);
+            ReadChecks.register(suite);
+            String[] names = java.util.Arrays.copyOfRange(args, 2, args.length);
+            System.exit(suite.run(names) ? 0 : 1);
+        }
+        if (args.length == 6 && args[0].equals("cat")) {
+            Cat.run(args[1], args[2], Integer.parseInt(args[3]), Long.parseLong(args[4]), Path.of(args[5]));
+            return;
+        }
+        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION END FILE");
+        System.exit(2);
+    }
+}
