@@ -12,23 +12,21 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
-/** Writes one partition's values to a file, a newline after each, up to an end offset or for a time. */
+/** Writes the values of one partition between two offsets to a file, a newline after each. */
 final class Cat {
     private static final Duration STALL = Duration.ofSeconds(60);
 
     private Cat() {}
 
-    static void run(String bootstrap, String topic, int partition, long end, Path file) throws Exception {
-        TopicPartition source = new TopicPartition(topic, partition);
+    static void run(String bootstrap, TopicPartition source, long start, long end, Path file) throws Exception {
         Map<String, Object> settings = Map.of(
                 "bootstrap.servers", bootstrap, "enable.auto.commit", "false", "auto.offset.reset", "earliest");
         try (KafkaConsumer<byte[], byte[]> consumer =
                         new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
                 OutputStream out = new BufferedOutputStream(Files.newOutputStream(file), 1 << 20)) {
             consumer.assign(List.of(source));
-            consumer.seekToBeginning(List.of(source));
-            long stop = end >= 0 ? end : consumer.endOffsets(List.of(source)).get(source);
-            System.out.println("records " + copy(consumer, source, stop, out));
+            consumer.seek(source, start);
+            System.out.println("records " + copy(consumer, source, end, out));
         }
     }
 

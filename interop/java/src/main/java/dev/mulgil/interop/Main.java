@@ -1,13 +1,14 @@
 package dev.mulgil.interop;
 
 import java.nio.file.Path;
+import org.apache.kafka.common.TopicPartition;
 
 /**
  * Kafka's Java client against a broker.
  *
  * <pre>
- * Main suite BOOTSTRAP [NAME...]               runs the checks, one line each, and exits 1 if one failed
- * Main cat BOOTSTRAP TOPIC PARTITION END FILE  writes the values of [start, END) to FILE, a newline each
+ * Main suite BOOTSTRAP [NAME...]                     runs the checks, one line each, and exits 1 if one failed
+ * Main cat BOOTSTRAP TOPIC PARTITION START END FILE  writes the values of [START, END) to FILE
  * </pre>
  */
 public final class Main {
@@ -21,11 +22,12 @@ public final class Main {
             String[] names = java.util.Arrays.copyOfRange(args, 2, args.length);
             System.exit(suite.run(names) ? 0 : 1);
         }
-        if (args.length == 6 && args[0].equals("cat")) {
-            Cat.run(args[1], args[2], Integer.parseInt(args[3]), Long.parseLong(args[4]), Path.of(args[5]));
+        if (args.length == 7 && args[0].equals("cat")) {
+            TopicPartition source = new TopicPartition(args[2], Integer.parseInt(args[3]));
+            Cat.run(args[1], source, Long.parseLong(args[4]), Long.parseLong(args[5]), Path.of(args[6]));
             return;
         }
-        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION END FILE");
+        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION START END FILE");
         System.exit(2);
     }
 }
