@@ -13,7 +13,7 @@ use mulgil_broker::request::{Reply, Request, Ticket};
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
-use mulgil_log::fault::Fault;
+use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{self, RecoverFrom, Recovered};
 use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::catalog::Catalog;
@@ -162,8 +162,24 @@ impl Process {
             recovered,
             catalog,
         };
-        let _nothing_to_answer = process.finish_turn(Turn::default(), clock.now());
+        process.first_sync(*clock)?;
         Ok(process)
+    }
+
+    /// Nobody is let in before the new leadership is synced: it must never be begun twice.
+    fn first_sync(&mut self, clock: Clock) -> Result<(), Fault> {
+        let _nothing_to_answer = self.finish_turn(Turn::default(), clock.now());
+        while self.step_store(1) {
+            while let Some(came) = self.deliver(clock.now()) {
+                if let Some(what) = came.ended {
+                    return Err(Fault::new(FaultKind::Fatal, what));
+                }
+            }
+        }
+        if self.lane.is_settled() {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Fatal, "the first frame is not synced"))
     }
 
     /// The lane, to look at.

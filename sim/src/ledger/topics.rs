@@ -129,12 +129,13 @@ impl Ledger {
     }
 
     /// As [`Ledger::shown`] after a start: nothing is under way any more, what holds is what is there.
-    pub(super) fn settle_topics(&mut self, catalog: &Catalog) {
+    pub(super) fn settle_topics(&mut self, catalog: &Catalog, levels: bool) {
         for (id, model) in &mut self.topics {
             let there = catalog.by_id.get(id);
             model.state = if there.is_some() { TopicState::There } else { TopicState::Gone };
             if let (Some(topic), Some(asked)) = (there, model.asked.take())
                 && topic.partitions.len() == asked.partitions
+                && (!levels || topic.settings.durability == asked.level)
             {
                 model.holds = asked;
             }

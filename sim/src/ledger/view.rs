@@ -68,7 +68,7 @@ impl Ledger {
     ///
     /// If something is there twice, or where something else was.
     pub fn believe(&mut self, view: &View) -> Kept {
-        self.settle_topics(&view.catalog);
+        self.settle_topics(&view.catalog, view.levels);
         self.shown(&view.catalog, view.levels)?;
         for (id, partition) in &view.partitions {
             for found in &partition.found {
