@@ -165,6 +165,7 @@ impl Lane {
     ) {
         for (ticket, request) in asks {
             let to = ReplyTo { origin: from, ticket };
+            self.log.close_if_full(now);
             self.ask(to, request, now, turn);
         }
     }

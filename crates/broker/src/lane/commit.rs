@@ -105,14 +105,19 @@ impl Commit {
         &mut self,
         header: EntryHeader,
         parts: &[&[u8]],
-        now: Now,
+        _now: Now,
     ) -> Position {
-        if self.open.bytes() >= self.frame_bytes_max {
-            self.close(now);
-        }
         self.mark_due = None;
         self.only_mark = false;
         self.open.push(header, parts)
+    }
+
+    /// Closes the open frame if it is large enough. To be called between two commands: what one
+    /// command writes lies in one frame.
+    pub(super) fn close_if_full(&mut self, now: Now) {
+        if self.open.bytes() >= self.frame_bytes_max {
+            self.close(now);
+        }
     }
 
     /// The newest complete checkpoint, for headers of chunks from now on.
