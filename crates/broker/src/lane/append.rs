@@ -50,6 +50,7 @@ impl Lane {
             return Err(AppendRefusal::DiskFull);
         }
         let hosted = self.partitions.get_mut(&id).ok_or(AppendRefusal::UnknownPartition(id))?;
+        let now = self.log.frame_time(now);
         let command = command_for(batch);
         let mut decision = Decision { changes: Vec::new(), effects: Vec::new(), again: false };
         hosted.machine.decide(command, now, &mut decision)?;

@@ -45,6 +45,8 @@ struct Outstanding {
 pub(super) struct Commit {
     head: LogHead,
     open: OpenFrame,
+    /// When the first entry came into the open frame: the time that it carries.
+    opened: Option<Now>,
     /// Whether the chunk that the open frame lies in has to be begun.
     begins_chunk: bool,
     /// Headers of chunks that closed frames begin, by the frame's position.
@@ -75,6 +77,7 @@ impl Commit {
         let at = Position::new(head.chunk, CHUNK_START);
         Self {
             open: OpenFrame::new(at, Vec::new()),
+            opened: None,
             head,
             begins_chunk: true,
             chunk_headers: VecDeque::new(),
@@ -105,11 +108,19 @@ impl Commit {
         &mut self,
         header: EntryHeader,
         parts: &[&[u8]],
-        _now: Now,
+        now: Now,
     ) -> Position {
+        self.opened.get_or_insert(now);
         self.mark_due = None;
         self.only_mark = false;
         self.open.push(header, parts)
+    }
+
+    /// The time that the frame will carry to which the next entry goes.
+    ///
+    /// A change that keeps a time keeps this one: replay has no other.
+    pub(super) fn frame_time(&self, now: Now) -> Now {
+        self.opened.unwrap_or(now)
     }
 
     /// Closes the open frame if it is large enough. To be called between two commands: what one
@@ -162,7 +173,8 @@ impl Commit {
         };
         let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
         self.closed_bytes += frame.bytes();
-        let (elapsed_ms, wall_ms) = (now.elapsed.0, now.wall.0);
+        let time = self.opened.take().unwrap_or(now);
+        let (elapsed_ms, wall_ms) = (time.elapsed.0, time.wall.0);
         self.closed.push_back(StampedFrame { frame, lsn: self.head.lsn, elapsed_ms, wall_ms });
         self.head.lsn = self.head.lsn.next();
     }
