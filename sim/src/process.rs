@@ -140,8 +140,7 @@ impl Process {
             checkpoint: recovered.checkpoint,
             cluster: recovered.cluster,
         };
-        let clean = recovered.clean || planted == Some(Planted::AlwaysClean);
-        let lane = replayer.finish(head, clean, clock.now());
+        let lane = replayer.finish(head, clock.now());
         let inbox = Inbox::default();
         let completions = Arc::clone(&inbox);
         let complete = Arc::new(move |completion| {

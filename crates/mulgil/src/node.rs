@@ -128,7 +128,7 @@ fn start_broker(
         checkpoint: recovered.checkpoint,
         cluster: recovered.cluster,
     };
-    let lane = replayer.finish(head, recovered.clean, clock.now());
+    let lane = replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
