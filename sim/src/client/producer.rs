@@ -53,6 +53,8 @@ pub struct Producer {
     id_asked: Option<Ticket>,
     queues: BTreeMap<PartitionId, Queue>,
     open: BTreeMap<Ticket, Vec<(BatchName, Known)>>,
+    /// Answers that came before those of earlier requests: a connection has them in order.
+    early: BTreeMap<Ticket, Vec<Result<Appended, AppendRefusal>>>,
 }
 
 impl Producer {
@@ -157,12 +159,16 @@ impl Producer {
                 Ok(())
             }
             Reply::Append(outcomes) => {
-                let asked = self.open.remove(&ticket).unwrap_or_default();
-                if asked.len() != outcomes.len() {
+                if self.open.get(&ticket).is_none_or(|asked| asked.len() != outcomes.len()) {
                     return Err(odd(&Reply::Append(outcomes)));
                 }
-                for ((name, known), outcome) in asked.into_iter().zip(outcomes) {
-                    self.outcome(name, known, outcome, scene)?;
+                self.early.insert(ticket, outcomes);
+                while let Some(first) = self.open.first_entry()
+                    && let Some(outcomes) = self.early.remove(first.key())
+                {
+                    for ((name, known), outcome) in first.remove().into_iter().zip(outcomes) {
+                        self.outcome(name, known, outcome, scene)?;
+                    }
                 }
                 Ok(())
             }
@@ -223,6 +229,7 @@ impl Producer {
 
     pub(super) fn disconnected(&mut self) {
         self.open.clear();
+        self.early.clear();
         self.id_asked = None;
         for queue in self.queues.values_mut() {
             if self.idempotent {
