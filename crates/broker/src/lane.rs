@@ -113,6 +113,8 @@ struct Hosted {
     durability: Durability,
     /// The first offset that is not yet durable at the topic's level.
     high_watermark: Offset,
+    /// The first offset that is told: the machine's start, once that is synced.
+    log_start: Offset,
     /// The newest change that an answer about this partition waits for.
     newest: Due,
     /// The entry that reserved the ceiling, while it is not synced.
@@ -125,9 +127,19 @@ struct Hosted {
 #[derive(Clone, Copy, Debug)]
 struct Rise {
     at: Position,
+    /// The entry that reserved its offsets, if that has to be synced first.
+    ceiling: Position,
     partition: PartitionId,
     to: Offset,
     bytes: u32,
+}
+
+/// A log start that will rise.
+#[derive(Clone, Copy, Debug)]
+struct StartRise {
+    at: Position,
+    partition: PartitionId,
+    to: Offset,
 }
 
 /// All partitions and machines of a broker.
@@ -149,6 +161,7 @@ pub struct Lane {
     held: Held<(ReplyTo, Reply)>,
     rises_by_sync: VecDeque<Rise>,
     rises_by_write: VecDeque<Rise>,
+    start_rises: VecDeque<StartRise>,
     reads: read::Reads,
     full: bool,
     stopping: bool,
@@ -249,7 +262,7 @@ impl Lane {
     pub fn partition_figures(&self, partition: PartitionId) -> Option<PartitionFigures> {
         let hosted = self.partitions.get(&partition)?;
         Some(PartitionFigures {
-            start: hosted.machine.start,
+            start: hosted.log_start,
             high_watermark: hosted.high_watermark,
             bytes: self.index.bytes(partition.0),
         })
@@ -270,6 +283,7 @@ impl Lane {
             topic: topic.id,
             durability: topic.settings.durability,
             high_watermark: Offset::ZERO,
+            log_start: Offset::ZERO,
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
             readers: Vec::new(),

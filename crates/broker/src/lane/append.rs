@@ -10,7 +10,7 @@ use mulgil_meta::schema::Durability;
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
-use super::{Due, Hosted, Lane, Rise};
+use super::{Due, Hosted, Lane, Rise, StartRise};
 use crate::request::{Append, AppendRefusal, Appended, Reply, Trim, TrimRefusal};
 
 /// Version of a batch entry's payload: facts length u32, 0 u32, facts, batch.
@@ -54,7 +54,7 @@ impl Lane {
         let command = command_for(batch);
         let mut decision = Decision { changes: Vec::new(), effects: Vec::new(), again: false };
         hosted.machine.decide(command, now, &mut decision)?;
-        let log_start = hosted.machine.start;
+        let log_start = hosted.log_start;
         let Some((_, change)) = decision.changes.pop() else {
             let base = match decision.effects.first() {
                 Some((_, Effect::Duplicate { base })) => *base,
@@ -84,7 +84,7 @@ impl Lane {
         };
         self.index.append(id.0, entry);
         let bytes = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
-        let rise = Rise { at, partition: id, to: end, bytes };
+        let rise = Rise { at, ceiling: hosted.ceiling_due, partition: id, to: end, bytes };
         match hosted.durability {
             Durability::Fsync => self.rises_by_sync.push_back(rise),
             Durability::Os | Durability::Memory => self.rises_by_write.push_back(rise),
@@ -117,7 +117,7 @@ impl Lane {
             hosted.machine.apply(change);
             let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[], now);
             hosted.newest = hosted.newest.and(Due::synced(at));
-            self.index.trim(id.0, to.0);
+            self.start_rises.push_back(StartRise { at, partition: id, to });
         }
         Ok((hosted.machine.start, hosted.newest))
     }

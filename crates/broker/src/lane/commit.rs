@@ -10,7 +10,7 @@ use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
-use super::{Lane, LaneOptions, Turn};
+use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
 const CHUNK_START: u32 = 4096;
@@ -339,8 +339,17 @@ impl Lane {
         while let Some(rise) = self.rises_by_sync.pop_front_if(|r| r.at < progress.synced) {
             self.rise_one(rise, turn);
         }
-        while let Some(rise) = self.rises_by_write.pop_front_if(|r| r.at < progress.written) {
+        // A reader relies on an offset as much as who was given it: both wait for the ceiling.
+        let reserved = |r: &Rise| r.ceiling == Position::ZERO || r.ceiling < progress.synced;
+        let ready = |r: &mut Rise| r.at < progress.written && reserved(r);
+        while let Some(rise) = self.rises_by_write.pop_front_if(ready) {
             self.rise_one(rise, turn);
+        }
+        while let Some(rise) = self.start_rises.pop_front_if(|r| r.at < progress.synced) {
+            if let Some(hosted) = self.partitions.get_mut(&rise.partition) {
+                hosted.log_start = hosted.log_start.max(rise.to);
+                self.index.trim(rise.partition.0, rise.to.0);
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ impl Lane {
         let plain = |offset| FoundOffset { offset: Some(offset), timestamp: None, leader_epoch };
         let none = FoundOffset { offset: None, timestamp: None, leader_epoch };
         let lookup = match find.seek {
-            Seek::Earliest => return Ok((plain(hosted.machine.start), None)),
+            Seek::Earliest => return Ok((plain(hosted.log_start), None)),
             Seek::Latest => return Ok((plain(end), None)),
             Seek::Time(timestamp) => self.index.by_time(id.0, timestamp, end.0),
             Seek::MaxTimestamp => self.index.by_max_time(id.0, end.0),

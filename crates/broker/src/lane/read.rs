@@ -230,7 +230,7 @@ impl Lane {
         let hosted = self.partitions.get(&id).ok_or(ReadRefusal::UnknownPartition(id))?;
         self.check_epoch(part.leader_epoch)?;
         let high_watermark = hosted.high_watermark;
-        let log_start = hosted.machine.start;
+        let log_start = hosted.log_start;
         // No transactions yet: nothing is open, so all that is durable is stable.
         let last_stable = high_watermark;
         let end = match isolation {

@@ -59,6 +59,7 @@ impl Replayer {
             held: Held::default(),
             rises_by_sync: std::collections::VecDeque::new(),
             rises_by_write: std::collections::VecDeque::new(),
+            start_rises: std::collections::VecDeque::new(),
             reads: super::read::Reads::default(),
             full: false,
             stopping: false,
@@ -93,6 +94,7 @@ impl Replayer {
                 machine.apply(&Change::Trimmed { to: next });
             }
             hosted.high_watermark = next;
+            hosted.log_start = machine.start;
         }
         lane.catalog = Arc::new(lane.metadata.catalog(epoch));
         lane
