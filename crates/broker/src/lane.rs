@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use mulgil_core::group::GroupSettings;
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_core::partition::Partition;
 use mulgil_log::index::Index;
@@ -87,6 +88,8 @@ pub struct LaneOptions {
     pub mark_after_ms: u64,
     /// What was written without a sync is synced after so long, milliseconds.
     pub sync_after_ms: u64,
+    /// Limits and waits of consumer groups.
+    pub groups: GroupSettings,
 }
 
 impl Default for LaneOptions {
@@ -101,6 +104,7 @@ impl Default for LaneOptions {
             read_bytes_max: 55 << 20,
             mark_after_ms: 10,
             sync_after_ms: 1_000,
+            groups: GroupSettings::default(),
         }
     }
 }
@@ -206,12 +210,17 @@ impl Lane {
         candidates.into_iter().flatten().min()
     }
 
+    /// Begins to live, after all was replayed.
+    pub fn begin(&mut self, now: Now, turn: &mut Turn) {
+        self.wake_groups(now, turn);
+    }
+
     /// Forgets a connection that is gone: nobody will read its answers.
-    pub fn forget(&mut self, origin: Origin, now: Now, turn: &mut Turn) {
+    pub fn forget(&mut self, origin: Origin) {
         for (id, partitions) in self.reads.forget(origin) {
             self.unpark(id, &partitions);
         }
-        self.forget_in_groups(origin, now, turn);
+        self.forget_in_groups(origin);
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.

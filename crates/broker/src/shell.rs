@@ -96,7 +96,8 @@ impl Broker {
         });
         port.0.set(Arc::downgrade(&broker)).expect("a port serves one broker");
         // The first frame says that a new leadership has begun.
-        broker.visit(|_, _, _| ());
+        let ((), turn) = broker.visit(|lane, now, turn| lane.begin(now, turn));
+        broker.post(turn);
         broker
     }
 
@@ -265,7 +266,7 @@ impl Broker {
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, origin: Origin) {
-        let ((), turn) = self.visit(|lane, now, turn| lane.forget(origin, now, turn));
+        let ((), turn) = self.visit(|lane, _, _| lane.forget(origin));
         self.post(turn);
     }
 

@@ -52,7 +52,7 @@ impl Replayer {
             leader_epoch: LeaderEpoch(0),
             partitions: BTreeMap::new(),
             producers: super::producers::ProducerIds::default(),
-            groups: super::groups::Groups::default(),
+            groups: super::groups::Groups::with_settings(options.groups),
             index: Index::default(),
             tail: Tail::new(options.tail_bytes_max),
             progress: Progress::default(),
@@ -182,7 +182,7 @@ impl Replay for Replayer {
                 self.lane.leader_epoch = self.lane.leader_epoch.max(epoch);
             }
             EntryKind::Group | EntryKind::GroupOffsets => {
-                self.lane.replay_group(header, payload, frame)?;
+                self.lane.replay_group(at, header, payload)?;
             }
             EntryKind::TrueEnd => {
                 if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object)) {

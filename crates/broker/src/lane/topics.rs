@@ -85,6 +85,7 @@ impl Lane {
             }
         }
         self.unhost(&topic);
+        self.forget_topic_in_groups(topic.id, now, turn);
         Ok((topic.id, topic.name.clone()))
     }
 
