@@ -168,7 +168,10 @@ impl Lane {
         turn: &mut Turn,
     ) {
         for (ticket, request) in asks {
-            let to = ReplyTo { origin: from, ticket };
+            let to = ReplyTo {
+                origin: from,
+                ticket,
+            };
             self.ask(to, request, now, turn);
         }
     }
@@ -206,7 +209,11 @@ impl Lane {
     /// When the next tick is due, if anything waits for one.
     #[must_use]
     pub fn deadline(&self) -> Option<Elapsed> {
-        let candidates = [self.reads.deadline(), self.log.deadline(), self.groups.deadline()];
+        let candidates = [
+            self.reads.deadline(),
+            self.log.deadline(),
+            self.groups.deadline(),
+        ];
         candidates.into_iter().flatten().min()
     }
 

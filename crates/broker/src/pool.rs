@@ -70,7 +70,9 @@ fn run(queue: &Queue, store: &dyn ChunkStore, broker: &Weak<Broker>) {
         };
         drop(waiting);
         let (to, reply) = (work.to, carry_out(work, store));
-        let Some(broker) = broker.upgrade() else { return };
+        let Some(broker) = broker.upgrade() else {
+            return;
+        };
         broker.answer(to, reply);
     }
 }
@@ -78,9 +80,14 @@ fn run(queue: &Queue, store: &dyn ChunkStore, broker: &Weak<Broker>) {
 /// Does what the lane asked, and makes the answer.
 pub fn carry_out(work: ColdWork, store: &dyn ChunkStore) -> Reply {
     match work.task {
-        ColdTask::Read { mut outcomes, missing } => {
+        ColdTask::Read {
+            mut outcomes,
+            missing,
+        } => {
             for (at, part) in missing {
-                let Some(outcome) = outcomes.get_mut(at) else { continue };
+                let Some(outcome) = outcomes.get_mut(at) else {
+                    continue;
+                };
                 match (read_part(part, store), &mut *outcome) {
                     (Ok(batches), Ok(out)) => out.batches.extend(batches),
                     (Err(refusal), _) => *outcome = Err(refusal),
@@ -89,9 +96,14 @@ pub fn carry_out(work: ColdWork, store: &dyn ChunkStore) -> Reply {
             }
             Reply::Read(outcomes)
         }
-        ColdTask::Find { mut outcomes, missing } => {
+        ColdTask::Find {
+            mut outcomes,
+            missing,
+        } => {
             for (at, part) in missing {
-                let Some(outcome) = outcomes.get_mut(at) else { continue };
+                let Some(outcome) = outcomes.get_mut(at) else {
+                    continue;
+                };
                 match (find(part, store), &mut *outcome) {
                     (Ok(found), Ok(answer)) => *answer = found.unwrap_or(*answer),
                     (Err(refusal), _) => *outcome = Err(refusal),
@@ -114,7 +126,9 @@ fn read_part(part: ColdPart, store: &dyn ChunkStore) -> Result<Vec<Bytes>, ReadR
 fn read_places(entries: &[TailEntry], store: &dyn ChunkStore) -> Result<Vec<Bytes>, ReadRefusal> {
     let mut payloads = Vec::with_capacity(entries.len());
     for of_chunk in entries.chunk_by(|a, b| a.at.chunk() == b.at.chunk()) {
-        let Some(first) = of_chunk.first() else { continue };
+        let Some(first) = of_chunk.first() else {
+            continue;
+        };
         let read = store
             .open_chunk(first.at.chunk())
             .and_then(|chunk| reader::read_tail(&*chunk, of_chunk));
@@ -139,7 +153,10 @@ fn read_sealed(read: &ColdRead, store: &dyn ChunkStore) -> Result<Vec<Bytes>, Re
 fn refusal(fault: &Fault, base: i64, last: i64) -> ReadRefusal {
     tracing::error!(%fault, source = ?fault.source, base, last, "a read from disk failed");
     match fault.kind {
-        FaultKind::Corrupt => ReadRefusal::Damaged { base: Offset(base), last: Offset(last) },
+        FaultKind::Corrupt => ReadRefusal::Damaged {
+            base: Offset(base),
+            last: Offset(last),
+        },
         FaultKind::Unavailable | FaultKind::Fenced | FaultKind::Exhausted | FaultKind::Fatal => {
             ReadRefusal::Unavailable(fault.to_string())
         }
@@ -149,16 +166,20 @@ fn refusal(fault: &Fault, base: i64, last: i64) -> ReadRefusal {
 fn find(part: FindPart, store: &dyn ChunkStore) -> Result<Option<FoundOffset>, ReadRefusal> {
     let batches = match part.place {
         FindPlace::Memory(batch) => vec![batch],
-        FindPlace::Entry(entry) => {
-            read_places(&[entry], store)?.iter().map(payload_batch).collect()
-        }
-        FindPlace::Sealed(read) => {
-            read_sealed(&read, store)?.iter().map(payload_batch).collect()
-        }
+        FindPlace::Entry(entry) => read_places(&[entry], store)?
+            .iter()
+            .map(payload_batch)
+            .collect(),
+        FindPlace::Sealed(read) => read_sealed(&read, store)?
+            .iter()
+            .map(payload_batch)
+            .collect(),
     };
     let mut best: Option<FoundOffset> = None;
     for bytes in batches {
-        let Some(found) = find_in_batch(bytes, part.seek)? else { continue };
+        let Some(found) = find_in_batch(bytes, part.seek)? else {
+            continue;
+        };
         if matches!(part.seek, Seek::Time(_)) {
             return Ok(Some(found));
         }
@@ -174,8 +195,13 @@ fn find_in_batch(bytes: Bytes, seek: Seek) -> Result<Option<FoundOffset>, ReadRe
     let batch = Batch::check(bytes).map_err(|e| unreadable(e.to_string()))?;
     let base = batch.header.base_offset;
     let leader_epoch: LeaderEpoch = batch.header.leader_epoch;
-    let limits = DecodeLimits { bytes_max: OPENED_BYTES_MAX, ..DecodeLimits::default() };
-    let records = batch.records(limits).map_err(|e| unreadable(e.to_string()))?;
+    let limits = DecodeLimits {
+        bytes_max: OPENED_BYTES_MAX,
+        ..DecodeLimits::default()
+    };
+    let records = batch
+        .records(limits)
+        .map_err(|e| unreadable(e.to_string()))?;
     let found = match seek {
         Seek::Time(timestamp) => records.first_at_or_after(timestamp),
         Seek::MaxTimestamp => records.max_timestamp_record(),

@@ -94,7 +94,9 @@ impl Broker {
             stopping: AtomicBool::new(false),
             on_fatal,
         });
-        port.0.set(Arc::downgrade(&broker)).expect("a port serves one broker");
+        port.0
+            .set(Arc::downgrade(&broker))
+            .expect("a port serves one broker");
         // The first frame says that a new leadership has begun.
         let ((), turn) = broker.visit(|lane, now, turn| lane.begin(now, turn));
         broker.post(turn);
@@ -118,7 +120,10 @@ impl Broker {
             self.rearm.notify_one();
         }
         if let Some(catalog) = turn.catalog.take() {
-            *self.catalog.write().unwrap_or_else(std::sync::PoisonError::into_inner) = catalog;
+            *self
+                .catalog
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = catalog;
         }
         for work in turn.cold.drain(..) {
             self.pool.submit(work);
@@ -137,7 +142,11 @@ impl Broker {
             self.post_reply(to, reply, &mut rung);
         }
         for (to, id) in turn.retries {
-            let runtime = if to.origin.runtime == NO_RUNTIME { 0 } else { to.origin.runtime };
+            let runtime = if to.origin.runtime == NO_RUNTIME {
+                0
+            } else {
+                to.origin.runtime
+            };
             self.put(runtime, Posted::Retry(id), &mut rung);
         }
         for (mailbox, _) in self.mailboxes.iter().zip(rung).filter(|(_, rung)| *rung) {
@@ -214,7 +223,10 @@ impl Broker {
 
     /// Answers a request that the read pool has finished.
     pub(crate) fn answer(&self, to: ReplyTo, reply: Reply) {
-        self.post(Turn { replies: vec![(to, reply)], ..Turn::default() });
+        self.post(Turn {
+            replies: vec![(to, reply)],
+            ..Turn::default()
+        });
     }
 
     /// Asks without a connection, for the admin API and tools in the process.
@@ -224,10 +236,19 @@ impl Broker {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(ticket, sender);
-        let from = Origin { runtime: NO_RUNTIME, connection: 0 };
+        let from = Origin {
+            runtime: NO_RUNTIME,
+            connection: 0,
+        };
         let mut asks = vec![(Ticket(ticket), request)];
         for (ticket, reply) in self.enter(from, &mut asks) {
-            self.answer(ReplyTo { origin: from, ticket }, reply);
+            self.answer(
+                ReplyTo {
+                    origin: from,
+                    ticket,
+                },
+                reply,
+            );
         }
         receiver.await.ok()
     }
@@ -235,7 +256,12 @@ impl Broker {
     /// The picture of metadata that is durable.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .catalog
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// Both times.

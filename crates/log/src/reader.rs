@@ -32,11 +32,15 @@ pub fn read_tail(file: &ChunkFile, entries: &[TailEntry]) -> Result<Vec<FoundBat
         let mut bytes = vec![0; ENTRY_HEADER_BYTES + entry.length as usize];
         let read = file.read_at(&mut bytes, u64::from(entry.at.offset()))?;
         bytes.truncate(read);
-        Entry::read(&bytes, entry.at.offset()).map_err(|error| {
-            Fault::new(FaultKind::Corrupt, format!("{error} at {}", entry.at))
-        })?;
+        Entry::read(&bytes, entry.at.offset())
+            .map_err(|error| Fault::new(FaultKind::Corrupt, format!("{error} at {}", entry.at)))?;
         let payload = Bytes::from(bytes).slice(ENTRY_HEADER_BYTES..);
-        found.push(FoundBatch { base: entry.base, last: entry.last, at: entry.at, payload });
+        found.push(FoundBatch {
+            base: entry.base,
+            last: entry.last,
+            at: entry.at,
+            payload,
+        });
     }
     Ok(found)
 }
@@ -47,5 +51,8 @@ pub fn read_tail(file: &ChunkFile, entries: &[TailEntry]) -> Result<Vec<FoundBat
 ///
 /// The system's, or damage.
 pub fn read_cold(_: &ChunkFile, chunk: ChunkId, _: &ColdRead) -> Result<Vec<FoundBatch>, Fault> {
-    Err(Fault::new(FaultKind::Unavailable, format!("chunk {chunk} has no footer")))
+    Err(Fault::new(
+        FaultKind::Unavailable,
+        format!("chunk {chunk} has no footer"),
+    ))
 }

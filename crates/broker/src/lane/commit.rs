@@ -142,7 +142,8 @@ impl Commit {
     fn close(&mut self, now: Now) {
         let at = self.open.position();
         if self.begins_chunk {
-            self.chunk_headers.push_back((at, self.chunk_header(at.chunk(), now)));
+            self.chunk_headers
+                .push_back((at, self.chunk_header(at.chunk(), now)));
             self.begins_chunk = false;
         }
         let end = self.open.end();
@@ -158,7 +159,12 @@ impl Commit {
         let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
         self.closed_bytes += frame.bytes();
         let (elapsed_ms, wall_ms) = (now.elapsed.0, now.wall.0);
-        self.closed.push_back(StampedFrame { frame, lsn: self.head.lsn, elapsed_ms, wall_ms });
+        self.closed.push_back(StampedFrame {
+            frame,
+            lsn: self.head.lsn,
+            elapsed_ms,
+            wall_ms,
+        });
         self.head.lsn = self.head.lsn.next();
     }
 
@@ -209,14 +215,29 @@ impl Commit {
             frames.extend(self.closed.pop_front());
         }
         self.closed_bytes -= bytes;
-        let level = if self.sync_wanted { SyncLevel::Synced } else { SyncLevel::Written };
+        let level = if self.sync_wanted {
+            SyncLevel::Synced
+        } else {
+            SyncLevel::Written
+        };
         let only_mark = std::mem::take(&mut self.only_mark);
-        let end = frames.last().map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
-        self.outstanding = Some(Outstanding { level, end, only_mark });
+        let end = frames
+            .last()
+            .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
+        self.outstanding = Some(Outstanding {
+            level,
+            end,
+            only_mark,
+        });
         if self.closed.is_empty() && self.open.entries() == 0 {
             self.sync_wanted = false;
         }
-        Some(Group { new_chunk, frames, level, mark: only_mark })
+        Some(Group {
+            new_chunk,
+            frames,
+            level,
+            mark: only_mark,
+        })
     }
 
     /// What has to happen by time: a sync of what was only written, a mark after a quiet moment.
@@ -242,13 +263,17 @@ impl Commit {
     }
 
     pub(super) fn deadline(&self) -> Option<Elapsed> {
-        let sync = self.unsynced_since.map(|since| Elapsed(since.0 + self.sync_after_ms));
+        let sync = self
+            .unsynced_since
+            .map(|since| Elapsed(since.0 + self.sync_after_ms));
         [sync, self.mark_due].into_iter().flatten().min()
     }
 
     /// The store has written all before `through`.
     fn written(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else { return };
+        let Some(group) = self.outstanding else {
+            return;
+        };
         if matches!(group.level, SyncLevel::Written) && through >= group.end {
             self.outstanding = None;
             self.unsynced_since.get_or_insert(now);
@@ -307,7 +332,8 @@ impl Lane {
         }
         self.rise(turn);
         let replies = &mut turn.replies;
-        self.held.release(self.progress, |(to, reply)| replies.push((to, reply)));
+        self.held
+            .release(self.progress, |(to, reply)| replies.push((to, reply)));
     }
 
     /// Whether everything is written and synced, and no answer waits.
@@ -322,7 +348,10 @@ impl Lane {
         while let Some(rise) = self.rises_by_sync.pop_front_if(|r| r.at < progress.synced) {
             self.rise_one(rise, turn);
         }
-        while let Some(rise) = self.rises_by_write.pop_front_if(|r| r.at < progress.written) {
+        while let Some(rise) = self
+            .rises_by_write
+            .pop_front_if(|r| r.at < progress.written)
+        {
             self.rise_one(rise, turn);
         }
     }

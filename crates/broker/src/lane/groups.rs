@@ -47,7 +47,10 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn with_settings(settings: GroupSettings) -> Self {
-        Self { settings, ..Self::default() }
+        Self {
+            settings,
+            ..Self::default()
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Elapsed> {
@@ -63,7 +66,9 @@ impl Groups {
 
     /// Puts the group's next tick on the list.
     fn arm(&mut self, id: GroupId, now: Now) {
-        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        let Some(hosted) = self.hosted.get_mut(&id) else {
+            return;
+        };
         let (elapsed, wall) = hosted.machine.deadline();
         // A date is looked at again when it should have come; if the clock was set back meanwhile,
         // the tick finds nothing due and a new date is set.
@@ -90,7 +95,12 @@ impl Groups {
     fn host(&mut self, id: GroupId, name: GroupName, machine: Group) {
         self.next = self.next.max(id.0);
         self.names.insert(Arc::clone(&name), id);
-        let hosted = HostedGroup { name, machine, newest: Position::ZERO, armed: None };
+        let hosted = HostedGroup {
+            name,
+            machine,
+            newest: Position::ZERO,
+            armed: None,
+        };
         self.hosted.insert(id, hosted);
     }
 
@@ -137,16 +147,28 @@ impl Lane {
             }
             GroupRequest::List => {
                 let hosted = self.groups.hosted.values();
-                let due = hosted.clone().map(|h| h.newest).max().unwrap_or(Position::ZERO);
+                let due = hosted
+                    .clone()
+                    .map(|h| h.newest)
+                    .max()
+                    .unwrap_or(Position::ZERO);
                 let mut lines: Vec<_> = hosted.map(line).collect();
                 lines.sort_by(|a, b| a.group.cmp(&b.group));
-                self.answer(to, Due::synced(due), Reply::Group(GroupReply::Listed(lines)), turn);
+                self.answer(
+                    to,
+                    Due::synced(due),
+                    Reply::Group(GroupReply::Listed(lines)),
+                    turn,
+                );
             }
         }
     }
 
     fn hosted_group(&self, name: &GroupName) -> Option<&HostedGroup> {
-        self.groups.names.get(name).and_then(|id| self.groups.hosted.get(id))
+        self.groups
+            .names
+            .get(name)
+            .and_then(|id| self.groups.hosted.get(id))
     }
 
     fn group_offsets(&self, group: &GroupName, keys: Option<Vec<OffsetKey>>) -> (Due, GroupReply) {
@@ -156,7 +178,9 @@ impl Lane {
         let machine = &hosted.machine;
         let found = match keys {
             Some(keys) => {
-                let found = keys.into_iter().filter_map(|k| Some((k, machine.committed(k)?.clone())));
+                let found = keys
+                    .into_iter()
+                    .filter_map(|k| Some((k, machine.committed(k)?.clone())));
                 found.collect()
             }
             None => machine.offsets().map(|(k, c)| (*k, c.clone())).collect(),
@@ -175,23 +199,24 @@ impl Lane {
         if let Some(reply) = self.group_refusal(&command) {
             return self.answer(to, Due::NOW, Reply::Group(reply), turn);
         }
-        let waiter = match &mut command {
-            Command::Join(join) => {
-                join.waiter = self.groups.wait(to);
-                Some(join.waiter)
-            }
-            Command::Sync(sync) => {
-                sync.waiter = self.groups.wait(to);
-                Some(sync.waiter)
-            }
-            _ => None,
-        };
+        let mut waiter = None;
+        if let Command::Join(join) = &mut command {
+            join.waiter = self.groups.wait(to);
+            waiter = Some(join.waiter);
+        } else if let Command::Sync(sync) = &mut command {
+            sync.waiter = self.groups.wait(to);
+            waiter = Some(sync.waiter);
+        }
         let id = self.group_id(group);
         if let Err(why) = self.decide_group(id, Some(to), command, now, turn) {
             if let Some(waiter) = waiter {
                 self.groups.waiters.remove(&waiter);
             }
-            let newest = self.groups.hosted.get(&id).map_or(Position::ZERO, |h| h.newest);
+            let newest = self
+                .groups
+                .hosted
+                .get(&id)
+                .map_or(Position::ZERO, |h| h.newest);
             let reply = Reply::Group(GroupReply::Refused(why));
             self.answer(to, Due::synced(newest), reply, turn);
         }
@@ -240,10 +265,16 @@ impl Lane {
         turn: &mut Turn,
     ) -> Result<(), mulgil_core::group::GroupRefusal> {
         let mut decision = Decision::default();
-        let Some(hosted) = self.groups.hosted.get(&id) else { return Ok(()) };
+        let Some(hosted) = self.groups.hosted.get(&id) else {
+            return Ok(());
+        };
         hosted.machine.decide(command, now, &mut decision)?;
         self.apply_group(id, &mut decision, now);
-        let newest = self.groups.hosted.get(&id).map_or(Position::ZERO, |h| h.newest);
+        let newest = self
+            .groups
+            .hosted
+            .get(&id)
+            .map_or(Position::ZERO, |h| h.newest);
         for (after, effect) in decision.effects.drain(..) {
             let due = match after {
                 After::OwnFrame | After::WhatItRead => Due::synced(newest),
@@ -258,7 +289,9 @@ impl Lane {
     }
 
     fn apply_group(&mut self, id: GroupId, decision: &mut Decision<Change, Effect>, now: Now) {
-        let Some(hosted) = self.groups.hosted.get_mut(&id) else { return };
+        let Some(hosted) = self.groups.hosted.get_mut(&id) else {
+            return;
+        };
         let mut payload = Vec::new();
         for (keep, change) in decision.changes.drain(..) {
             if let Change::Durable(durable) = &change {
@@ -306,9 +339,10 @@ impl Lane {
             None => to,
         };
         let Some(to) = to else { return };
-        let reply = match effect {
-            Effect::Refused { why, .. } => GroupReply::Refused(why),
-            done => GroupReply::Done(done),
+        let reply = if let Effect::Refused { why, .. } = effect {
+            GroupReply::Refused(why)
+        } else {
+            GroupReply::Done(effect)
         };
         self.answer(to, due, Reply::Group(reply), turn);
     }
@@ -323,7 +357,11 @@ impl Lane {
             }
             // A tick is never turned down.
             let _never = self.decide_group(id, None, Command::Tick, now, turn);
-            if self.groups.hosted.get(&id).is_some_and(|h| h.armed.is_some_and(|a| a <= now.elapsed))
+            if self
+                .groups
+                .hosted
+                .get(&id)
+                .is_some_and(|h| h.armed.is_some_and(|a| a <= now.elapsed))
             {
                 // The machine has said what is due now; whatever it still wants comes a moment later.
                 self.groups.rearm_later(id, now);
@@ -353,7 +391,10 @@ impl Lane {
     ) -> Result<(), Fault> {
         let id = GroupId(header.object);
         let unknown = || {
-            let what = format!("change of group {} at {at} is not known to this version", id.0);
+            let what = format!(
+                "change of group {} at {at} is not known to this version",
+                id.0
+            );
             Fault::new(FaultKind::Corrupt, what)
         };
         if header.flags & FLAG_NAME != 0 {
@@ -363,7 +404,9 @@ impl Lane {
             return Ok(());
         }
         let change = wire::decode(header.version, payload).map_err(|_unknown| unknown())?;
-        let Some(hosted) = self.groups.hosted.get_mut(&id) else { return Ok(()) };
+        let Some(hosted) = self.groups.hosted.get_mut(&id) else {
+            return Ok(());
+        };
         let gone = matches!(change, Durable::Deleted);
         hosted.machine.apply(&Change::Durable(change));
         if gone {
@@ -384,7 +427,9 @@ impl Lane {
 
 impl Groups {
     fn rearm_later(&mut self, id: GroupId, now: Now) {
-        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        let Some(hosted) = self.hosted.get_mut(&id) else {
+            return;
+        };
         let later = Elapsed(now.elapsed.0 + 1);
         if let Some(old) = hosted.armed.replace(later) {
             self.deadlines.remove(&(old, id));
@@ -394,11 +439,23 @@ impl Groups {
 }
 
 const fn group_entry(kind: EntryKind, flags: u8, id: GroupId) -> EntryHeader {
-    EntryHeader { kind, version: wire::VERSION, flags, length: 0, object: id.0, base: 0, count: 0 }
+    EntryHeader {
+        kind,
+        version: wire::VERSION,
+        flags,
+        length: 0,
+        object: id.0,
+        base: 0,
+        count: 0,
+    }
 }
 
 const fn kind_of(change: &Durable) -> EntryKind {
-    if change.is_about_offsets() { EntryKind::GroupOffsets } else { EntryKind::Group }
+    if change.is_about_offsets() {
+        EntryKind::GroupOffsets
+    } else {
+        EntryKind::Group
+    }
 }
 
 fn picture(machine: &Group) -> GroupPicture {
@@ -406,7 +463,10 @@ fn picture(machine: &Group) -> GroupPicture {
         state: machine.state(),
         protocol_type: machine.protocol_type().map(Arc::from),
         protocol: machine.protocol().map(Arc::from),
-        members: machine.members().map(|(m, share)| (m.clone(), share.clone())).collect(),
+        members: machine
+            .members()
+            .map(|(m, share)| (m.clone(), share.clone()))
+            .collect(),
     }
 }
 

@@ -38,11 +38,19 @@ fn a_tail_ends_where_an_extent_begins_even_if_chunks_are_sealed_out_of_order() {
     assert_eq!(entries.map(|entry| entry.base).collect::<Vec<_>>(), [0]);
     assert!(matches!(
         index.locate(7, 10, 100, 30),
-        Located::Cold(ColdRead { from: 10, end: 20, .. })
+        Located::Cold(ColdRead {
+            from: 10,
+            end: 20,
+            ..
+        })
     ));
     assert!(matches!(index.locate(7, 20, 100, 30), Located::Tail(_)));
     assert!(matches!(index.locate(7, 20, 100, 20), Located::End));
-    assert_eq!(index.start_for_bytes(7, 0), Some(10), "not past what is out of order");
+    assert_eq!(
+        index.start_for_bytes(7, 0),
+        Some(10),
+        "not past what is out of order"
+    );
 }
 
 #[test]
@@ -63,7 +71,12 @@ fn what_was_removed_or_trimmed_during_a_pass_does_not_come_back() {
     assert!(matches!(index.locate(1, 0, 10, 100), Located::End));
     assert!(matches!(
         index.locate(2, 0, 10, 100),
-        Located::Cold(ColdRead { from: 15, end: 20, chunk: ChunkId(5), .. })
+        Located::Cold(ColdRead {
+            from: 15,
+            end: 20,
+            chunk: ChunkId(5),
+            ..
+        })
     ));
 }
 
@@ -71,19 +84,34 @@ fn what_was_removed_or_trimmed_during_a_pass_does_not_come_back() {
 fn damage_is_met_where_it_lies_and_read_around() {
     let mut index = Index::new();
     index.load(3, extent(1, 0, 99, 1000));
-    let damaged = |base, last| DamagedRange { partition: 3, base, last };
+    let damaged = |base, last| DamagedRange {
+        partition: 3,
+        base,
+        last,
+    };
     index.damage(damaged(40, 44));
     index.damage(damaged(42, 50));
     index.damage(damaged(60, 60));
     assert_eq!(index.damaged(3), [(40, 50), (60, 60)]);
     assert!(matches!(
         index.locate(3, 0, 10, 100),
-        Located::Cold(ColdRead { from: 0, end: 40, .. })
+        Located::Cold(ColdRead {
+            from: 0,
+            end: 40,
+            ..
+        })
     ));
-    assert!(matches!(index.locate(3, 45, 10, 100), Located::Damaged { base: 40, last: 50 }));
+    assert!(matches!(
+        index.locate(3, 45, 10, 100),
+        Located::Damaged { base: 40, last: 50 }
+    ));
     assert!(matches!(
         index.locate(3, 51, 10, 100),
-        Located::Cold(ColdRead { from: 51, end: 60, .. })
+        Located::Cold(ColdRead {
+            from: 51,
+            end: 60,
+            ..
+        })
     ));
     index.trim(3, 55);
     assert_eq!(index.damaged(3), [(60, 60)]);
@@ -138,19 +166,39 @@ fn ten_thousand_partitions_take_memory_by_chunk_and_not_by_batch() {
     }
     assert!(bytes_of_one_chunk < 10_000 * 350, "{bytes_of_one_chunk}");
     let grown = index.memory_bytes() - bytes_of_one_chunk;
-    assert!(grown <= 3 * 10_000 * 48, "{grown} bytes for three more chunks");
+    assert!(
+        grown <= 3 * 10_000 * 48,
+        "{grown} bytes for three more chunks"
+    );
 }
 
 /// What happens to an index.
 #[derive(Clone, Debug)]
 enum Step {
-    Append { partition: u64, skip: i64, records: i64, length: u32, timestamp: i64 },
+    Append {
+        partition: u64,
+        skip: i64,
+        records: i64,
+        length: u32,
+        timestamp: i64,
+    },
     NewChunk,
     Seal,
-    Trim { partition: u64, share: i64 },
-    Remove { partition: u64 },
-    Damage { partition: u64, share: i64, records: i64 },
-    Regroup { which: u32 },
+    Trim {
+        partition: u64,
+        share: i64,
+    },
+    Remove {
+        partition: u64,
+    },
+    Damage {
+        partition: u64,
+        share: i64,
+        records: i64,
+    },
+    Regroup {
+        which: u32,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -263,15 +311,34 @@ impl Naive {
 
     fn take(&mut self, step: &Step, index: &mut Index) {
         match *step {
-            Step::Append { partition, skip, records, length, timestamp } => {
+            Step::Append {
+                partition,
+                skip,
+                records,
+                length,
+                timestamp,
+            } => {
                 let base = self.next.get(&partition).copied().unwrap_or_default() + skip;
                 let last = base + records - 1;
                 self.next.insert(partition, last + 1);
                 let at = Position::new(ChunkId(self.chunk), self.offset);
                 self.offset += 1;
-                let entry = TailEntry { base, last, at, length, max_timestamp: timestamp };
+                let entry = TailEntry {
+                    base,
+                    last,
+                    at,
+                    length,
+                    max_timestamp: timestamp,
+                };
                 let (chunk, slot, bytes) = (self.chunk, None, entry.bytes());
-                let batch = Batch { base, last, chunk, slot, timestamp, bytes };
+                let batch = Batch {
+                    base,
+                    last,
+                    chunk,
+                    slot,
+                    timestamp,
+                    bytes,
+                };
                 if last >= self.start(partition) {
                     self.batches.entry(partition).or_default().push(batch);
                 }
@@ -314,16 +381,31 @@ impl Naive {
                 self.damaged.remove(&partition);
                 index.remove(partition);
             }
-            Step::Damage { partition, share, records } => {
+            Step::Damage {
+                partition,
+                share,
+                records,
+            } => {
                 let base = self.at_share(partition, share);
                 let last = base + records - 1;
                 if last >= self.start(partition) {
-                    self.damaged.entry(partition).or_default().extend(base..=last);
+                    self.damaged
+                        .entry(partition)
+                        .or_default()
+                        .extend(base..=last);
                 }
-                index.damage(DamagedRange { partition, base, last });
+                index.damage(DamagedRange {
+                    partition,
+                    base,
+                    last,
+                });
             }
             Step::Regroup { which } => {
-                let chosen = self.sealed.iter().enumerate().filter(|(at, _)| which >> (at % 32) & 1 == 1);
+                let chosen = self
+                    .sealed
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| which >> (at % 32) & 1 == 1);
                 let chosen: Vec<u32> = chosen.map(|(_, chunk)| *chunk).collect();
                 let ids: Vec<_> = chosen.iter().map(|chunk| ChunkId(*chunk)).collect();
                 let splits = index.boundaries(&ids, ..);
@@ -380,7 +462,9 @@ impl Naive {
                     b.base < limit && (b.chunk, b.slot) == (read.chunk.0, Some(read.slot))
                 });
                 let inside: Vec<_> = inside.collect();
-                let last = inside.last().map_or(read.end - 1, |b| b.last.min(limit - 1));
+                let last = inside
+                    .last()
+                    .map_or(read.end - 1, |b| b.last.min(limit - 1));
                 assert_eq!(read.end - 1, last);
                 let skipped = wanted.find(|b| b.base < read.end && b.chunk != read.chunk.0);
                 assert!(skipped.is_none(), "{skipped:?} is passed over");
@@ -390,9 +474,17 @@ impl Naive {
 
     fn check_time(&self, index: &Index, partition: u64, timestamp: i64, end: i64) {
         let batches = self.batches.get(&partition).map_or(&[][..], Vec::as_slice);
-        let expected = batches.iter().find(|b| b.last < end && b.timestamp >= timestamp);
-        let largest = batches.iter().filter(|b| b.last < end).map(|b| b.timestamp).max();
-        let largest = batches.iter().find(|b| b.last < end && Some(b.timestamp) == largest);
+        let expected = batches
+            .iter()
+            .find(|b| b.last < end && b.timestamp >= timestamp);
+        let largest = batches
+            .iter()
+            .filter(|b| b.last < end)
+            .map(|b| b.timestamp)
+            .max();
+        let largest = batches
+            .iter()
+            .find(|b| b.last < end && Some(b.timestamp) == largest);
         let agree = |found: TimeLookup, expected: Option<&Batch>| match (found, expected) {
             (TimeLookup::None, expected) => expected.is_none(),
             (TimeLookup::Tail(entry), Some(batch)) => {
@@ -400,11 +492,10 @@ impl Naive {
             }
             // What lies below the start may have had the timestamp: asked again, it is found.
             (TimeLookup::Cold(read), Some(batch)) => {
-                read.from <= batch.last && (batch.base < read.end || read.from <= self.start(partition))
+                read.from <= batch.last
+                    && (batch.base < read.end || read.from <= self.start(partition))
             }
-            (TimeLookup::Cold(read), None) => {
-                read.from <= self.start(partition) || read.end >= end
-            }
+            (TimeLookup::Cold(read), None) => read.from <= self.start(partition) || read.end >= end,
             (TimeLookup::Tail(_), None) => false,
         };
         let found = index.by_time(partition, timestamp, end);
@@ -428,7 +519,11 @@ impl Naive {
                 self.check_time(index, partition, timestamp, end);
             }
             let batches = self.batches.get(&partition).map_or(&[][..], Vec::as_slice);
-            let in_tail = batches.iter().filter(|b| b.slot.is_none()).map(|b| b.bytes).sum::<u64>();
+            let in_tail = batches
+                .iter()
+                .filter(|b| b.slot.is_none())
+                .map(|b| b.bytes)
+                .sum::<u64>();
             let all = batches.iter().map(|b| b.bytes).sum::<u64>();
             let counted = index.bytes(partition);
             assert!(counted >= in_tail);
