@@ -11,4 +11,5 @@
 pub mod entry;
 pub mod fault;
 pub mod frame;
+pub mod index;
 pub mod position;
