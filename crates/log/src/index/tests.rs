@@ -86,6 +86,7 @@ fn damage_is_met_where_it_lies_and_read_around() {
         partition: 3,
         base,
         last,
+        at: Position::ZERO,
     };
     index.damage(damaged(40, 44));
     index.damage(damaged(42, 50));
@@ -398,10 +399,12 @@ impl Naive {
                 {
                     *damaged = true;
                     let (base, last) = (*base, *last);
+                    let at = Position::ZERO;
                     index.damage(DamagedRange {
                         partition,
                         base,
                         last,
+                        at,
                     });
                 }
             }
