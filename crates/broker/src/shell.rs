@@ -68,6 +68,10 @@ impl CompletionPort {
 
 impl Broker {
     /// Puts a lane and its store to work for `runtimes` runtimes.
+    ///
+    /// # Panics
+    ///
+    /// If the port serves a broker already.
     #[must_use]
     pub fn start(
         lane: Lane,
@@ -80,7 +84,7 @@ impl Broker {
         let catalog = RwLock::new(lane.catalog());
         let broker = Arc::new_cyclic(|weak| Self {
             lane: Mutex::new(lane),
-            pool: ReadPool::start(Arc::clone(&store), weak.clone()),
+            pool: ReadPool::start(Arc::clone(&store), weak),
             store,
             clock,
             mailboxes: (0..runtimes).map(|_| Arc::default()).collect(),

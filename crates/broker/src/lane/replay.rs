@@ -237,20 +237,14 @@ impl Replay for Replayer {
     }
 
     fn damaged(&mut self, range: DamagedRange) {
-        let DamagedRange {
-            partition,
-            base,
-            last,
-            ..
-        } = range;
-        self.lane.index.damage(mulgil_log::index::DamagedRange {
-            partition,
-            base,
-            last,
-        });
-        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(partition)) {
+        self.lane.index.damage(range);
+        if let Some(hosted) = self
+            .lane
+            .partitions
+            .get_mut(&PartitionId(range.partition))
+        {
             let machine = &mut hosted.machine;
-            machine.next = machine.next.max(Offset(last + 1));
+            machine.next = machine.next.max(Offset(range.last + 1));
         }
     }
 }
