@@ -292,7 +292,7 @@ impl GroupScript {
     /// Lets time pass, and ticks whenever the group wants it.
     fn tick(&mut self, ms: u64, out: &mut String) {
         let (end, wall_ahead) = (self.elapsed + ms, self.wall - self.elapsed);
-        for _ in 0..1_000 {
+        for _ in 0..10_000 {
             let (elapsed, wall) = self.twin.live.deadline();
             let wall = wall.map(|w| w.0.saturating_sub(wall_ahead));
             let due = [elapsed.map(|e| e.0), wall].into_iter().flatten().min();
