@@ -307,7 +307,10 @@ impl Chaos {
                 self.told.clear();
                 return;
             }
-            _ => return,
+            Effect::Alive { .. }
+            | Effect::Left(_)
+            | Effect::Committed(_)
+            | Effect::OffsetsDeleted(_) => return,
         };
         let who = self.waiting.remove(&waiter).expect("answered once");
         let client = self.clients.get_mut(who).expect("a client");
