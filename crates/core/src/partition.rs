@@ -12,6 +12,8 @@
 //! It deliberately does not know what durable means: the shell raises the high watermark when the
 //! frame that carries a batch has reached what the topic asks for.
 
+pub mod wire;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 

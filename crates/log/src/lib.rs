@@ -8,7 +8,20 @@
 //!
 //! All file operations go through `disk`, so that a disk that lies can be put in its place.
 
+pub mod access;
+pub mod chunk;
+pub mod disk;
 pub mod entry;
 pub mod fault;
+mod fields;
+pub mod footer;
 pub mod frame;
+pub mod index;
 pub mod position;
+pub mod reader;
+pub mod recovery;
+pub mod seal;
+pub mod store;
+#[cfg(test)]
+mod testing;
+mod walk;
