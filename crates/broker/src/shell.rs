@@ -77,22 +77,44 @@ impl CompletionPort {
     }
 }
 
+/// What a broker is made of.
+pub struct Parts {
+    /// The lane, after all was replayed.
+    pub lane: Lane,
+    /// The store, whose completions go to the broker's port.
+    pub store: Arc<dyn ChunkStore>,
+    /// The clock, which goes on from the highest running time in the log.
+    pub clock: Clock,
+    /// How many runtimes have connections.
+    pub runtimes: usize,
+    /// How the store is kept in order.
+    pub keeper: KeeperOptions,
+    /// What to do when nobody knows what is on disk.
+    pub on_fatal: OnFatal,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
 impl Broker {
-    /// Puts a lane and its store to work for `runtimes` runtimes.
+    /// Puts a lane and its store to work.
     ///
     /// # Panics
     ///
-    /// If the port serves a broker already.
+    /// If the port serves a broker already, or the process may not start threads.
     #[must_use]
-    pub fn start(
-        lane: Lane,
-        store: Arc<dyn ChunkStore>,
-        clock: Clock,
-        port: &CompletionPort,
-        runtimes: usize,
-        keeper: KeeperOptions,
-        on_fatal: OnFatal,
-    ) -> Arc<Self> {
+    pub fn start(parts: Parts, port: &CompletionPort) -> Arc<Self> {
+        let Parts {
+            lane,
+            store,
+            clock,
+            runtimes,
+            keeper,
+            on_fatal,
+        } = parts;
         let catalog = RwLock::new(lane.catalog());
         let broker = Arc::new_cyclic(|weak| Self {
             lane: Mutex::new(lane),

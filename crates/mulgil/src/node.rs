@@ -13,7 +13,7 @@ use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
-use mulgil_broker::shell::{Broker, CompletionPort};
+use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::recovery::{self, RecoverFrom, Recovered};
@@ -161,14 +161,15 @@ fn start_broker(
         tracing::error!(%fault, source = ?fault.source, "the log cannot be written; the process ends");
         std::process::exit(1);
     });
-    let broker = Broker::start(
+    let parts = Parts {
         lane,
-        Arc::new(store),
+        store: Arc::new(store),
         clock,
-        &port,
-        runtimes(options),
+        runtimes: runtimes(options),
+        keeper: options.keeper,
         on_fatal,
-    );
+    };
+    let broker = Broker::start(parts, &port);
     Ok((broker, recovered))
 }
 
