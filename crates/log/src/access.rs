@@ -66,6 +66,26 @@ impl AppendTo for ChunkWriter {
     }
 }
 
+impl<W: AppendTo + ?Sized> AppendTo for &mut W {
+    fn position(&self) -> Position {
+        (**self).position()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<Position, Fault> {
+        (**self).append(bytes)
+    }
+}
+
+impl<W: AppendTo + ?Sized> AppendTo for Box<W> {
+    fn position(&self) -> Position {
+        (**self).position()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<Position, Fault> {
+        (**self).append(bytes)
+    }
+}
+
 /// The `length` bytes at `offset`; corrupt if the chunk ends before.
 ///
 /// Whoever calls has compared `length` with the length of the chunk, or with a limit of its own.

@@ -9,7 +9,10 @@
 //! All file operations go through `disk`, so that a disk that lies can be put in its place.
 
 pub mod access;
+mod append;
+pub mod checkpoint;
 pub mod chunk;
+pub mod chunkset;
 pub mod disk;
 pub mod entry;
 pub mod fault;
