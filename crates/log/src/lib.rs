@@ -16,3 +16,5 @@ pub mod frame;
 pub mod position;
 pub mod recovery;
 pub mod store;
+#[cfg(test)]
+mod testing;

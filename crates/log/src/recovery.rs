@@ -26,6 +26,8 @@ use crate::position::{ChunkId, Lsn, Position};
 mod chain;
 mod scan;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use chain::{Chain, LogChunk};
