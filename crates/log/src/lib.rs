@@ -12,6 +12,8 @@ pub mod chunk;
 pub mod disk;
 pub mod entry;
 pub mod fault;
+#[cfg(test)]
+mod format_tests;
 pub mod frame;
 pub mod position;
 pub mod recovery;

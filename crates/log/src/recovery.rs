@@ -24,11 +24,14 @@ use crate::frame::{FLAG_CLEAN, FrameHeader};
 use crate::position::{ChunkId, Lsn, Position};
 
 mod chain;
+mod repair;
 mod scan;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod window;
+
+pub use repair::{Lost, Repair, RepairMode, repair};
 
 use chain::{Chain, LogChunk};
 use scan::Scan;

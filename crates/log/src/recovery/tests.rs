@@ -10,6 +10,7 @@ use crate::testing::{Broker, Known, compare, hear, mem, synced_by};
 mod cuts;
 mod damage;
 mod planted;
+mod repairs;
 
 /// A broker's life of `actions` actions on an empty disk that `wrap` may spoil.
 fn life(

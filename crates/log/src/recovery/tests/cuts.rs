@@ -5,9 +5,9 @@ use crate::store::ChunkStore as _;
 
 #[test]
 fn what_was_synced_survives_a_cut_at_every_operation() {
-    for seed in 0..6 {
-        let (disk, known) = life(seed, 14, |disk| disk);
-        assert!(known.synced.len() > 3, "the script syncs something");
+    for seed in 0..24 {
+        let (disk, known) = life(seed, 18, |disk| disk);
+        assert!(known.synced.len() > 1, "the script syncs something");
         cut_everywhere(&disk, &known, &plans()).unwrap();
     }
 }
@@ -34,7 +34,11 @@ fn recovering_twice_gives_the_same() {
 
 #[test]
 fn a_cut_during_recovery_loses_nothing() {
-    let (disk, known) = life(5, 12, |disk| disk);
+    (0..4).for_each(cut_recovery_of);
+}
+
+fn cut_recovery_of(seed: u64) {
+    let (disk, known) = life(seed, 12, |disk| disk);
     for ops in 0..=disk.ops() {
         let image = disk.crash_after(ops, FaultPlan::mixed(4)).with_history();
         let synced = synced_by(&known, ops);
@@ -53,7 +57,7 @@ fn a_cut_during_recovery_loses_nothing() {
 
 #[test]
 fn what_recovery_served_after_a_kill_survives_a_cut() {
-    for seed in 0..60 {
+    for seed in 0..300 {
         // The process is killed and the page cache lives on; recovery reads it; then the power goes.
         let (disk, known) = life(seed, 1 + usize::try_from(seed % 9).unwrap(), |disk| disk);
         let recovered = check(&disk, &known, synced_by(&known, usize::MAX)).unwrap();
@@ -75,7 +79,7 @@ fn what_recovery_served_after_a_kill_survives_a_cut() {
 
 #[test]
 fn many_lives_with_cuts_between_them() {
-    for seed in 0..40 {
+    for seed in 0..300 {
         let mut dice = Dice::new(seed);
         let mut disk = MemDisk::new(seed);
         let mut known = Known::default();
