@@ -13,7 +13,7 @@ use crate::fault::FaultKind;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, OpenFrame, restamp};
 use crate::position::{ChunkId, Lsn, Position};
 use crate::recovery::{RepairMode, repair};
-use crate::testing::{hear, mem};
+use crate::scripted::{hear, mem};
 
 fn kinds() -> impl Strategy<Value = EntryKind> {
     (1_u16..=19).prop_map(|number| EntryKind::from_number(number).unwrap())

@@ -6,7 +6,7 @@ use super::*;
 use crate::fault::FaultKind;
 use crate::position::Lsn;
 use crate::recovery::Recovered;
-use crate::testing::{Broker, Known, compare, hear, synced_by};
+use crate::scripted::{Broker, Known, compare, hear, synced_by};
 
 /// What every disk must do, however it does it.
 fn behaves(disk: &dyn Disk) {

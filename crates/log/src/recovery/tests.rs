@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::disk::cut::Dice;
 use crate::disk::{Disk, FaultPlan, MemDisk};
-use crate::testing::{Broker, Known, compare, hear, mem, synced_by};
+use crate::scripted::{Broker, Known, compare, hear, mem, synced_by};
 
 mod cuts;
 mod damage;

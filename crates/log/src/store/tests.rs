@@ -9,7 +9,7 @@ use crate::entry::{EntryHeader, EntryKind};
 use crate::fault::FaultKind;
 use crate::frame::FrameHeader;
 use crate::recovery::Recovered;
-use crate::testing::{Heard, SMALL, hear, mem};
+use crate::scripted::{Heard, SMALL, hear, mem};
 
 fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> ChunkHeader {
     ChunkHeader {

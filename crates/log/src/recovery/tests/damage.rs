@@ -4,8 +4,8 @@ use super::*;
 use crate::chunk::{CHUNK_HEADER_BYTES, ChunkKind, chunk_name};
 use crate::entry::EntryKind;
 use crate::frame::FRAME_HEADER_BYTES;
+use crate::scripted::{Heard, Said};
 use crate::store::SyncLevel;
-use crate::testing::{Heard, Said};
 
 const FIRST: u64 = CHUNK_HEADER_BYTES as u64;
 

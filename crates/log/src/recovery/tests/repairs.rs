@@ -3,8 +3,8 @@
 use super::*;
 use crate::chunk::{ChunkKind, chunk_name, parse_chunk_name};
 use crate::entry::EntryKind;
+use crate::scripted::Heard;
 use crate::store::{ChunkStore as _, Group};
-use crate::testing::Heard;
 
 /// A log of several chunks, all synced, with a mark at its end.
 fn long_log(seed: u64) -> (MemDisk, Known) {

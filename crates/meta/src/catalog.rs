@@ -1,0 +1,45 @@
+//! The picture of metadata that everybody may look at without asking the lane.
+//!
+//! A catalog shows only what is durable, so an answer made from it waits for nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mulgil_record::ids::{LeaderEpoch, TopicId};
+
+use crate::schema::{Topic, TopicName};
+
+/// All topics at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Which change of metadata it shows last.
+    pub revision: u64,
+    /// The leadership of all partitions.
+    pub leader_epoch: LeaderEpoch,
+    /// Topics by name.
+    pub topics: BTreeMap<TopicName, Arc<Topic>>,
+    /// Topics by id.
+    pub by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
+/// Where a door sees which topics there are.
+pub trait CatalogReader: Send + Sync {
+    /// The newest picture.
+    ///
+    /// One that shows a topic must be there by the time the reply to its creation is.
+    fn catalog(&self) -> Arc<Catalog>;
+}
+
+impl Catalog {
+    /// The topic with this name.
+    #[must_use]
+    pub fn topic(&self, name: &TopicName) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+}

@@ -1,0 +1,113 @@
+//! What metadata is made of: topics, their partitions, and their settings.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mulgil_record::ids::{PartitionId, TopicId};
+
+/// The virtual host of clients that know none.
+pub const DEFAULT_VHOST: &str = "/";
+
+/// A topic's name within its virtual host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName {
+    /// The virtual host.
+    pub vhost: Arc<str>,
+    /// The name in it.
+    pub name: Arc<str>,
+}
+
+impl TopicName {
+    /// A name in the default virtual host.
+    #[must_use]
+    pub fn in_default(name: &str) -> Self {
+        Self {
+            vhost: Arc::from(DEFAULT_VHOST),
+            name: Arc::from(name),
+        }
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if &*self.vhost == DEFAULT_VHOST {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}:{}", self.vhost, self.name)
+        }
+    }
+}
+
+/// What an acknowledgement of a publish means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Nothing: written without waiting, discarded at start.
+    Memory,
+    /// Handed to the operating system: survives the end of the process, not of the machine.
+    Os,
+    /// On disk.
+    #[default]
+    Fsync,
+}
+
+/// Which timestamp a record carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    CreateTime,
+    /// That of the append.
+    LogAppendTime,
+}
+
+/// What holds for a topic. A `None` means without limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// How long a record is kept, milliseconds.
+    pub retention_ms: Option<u64>,
+    /// How much of each partition is kept, bytes.
+    pub retention_bytes: Option<u64>,
+    /// Largest record batch, bytes.
+    pub message_bytes_max: u32,
+    /// Which timestamp a record carries.
+    pub timestamp_type: TimestampType,
+    /// How far a producer's timestamp may lie in the past, milliseconds.
+    pub timestamp_before_max_ms: Option<u64>,
+    /// How far a producer's timestamp may lie in the future, milliseconds.
+    pub timestamp_after_max_ms: Option<u64>,
+    /// Whether what every subscription has settled is given up.
+    pub reclaim_on_ack: bool,
+}
+
+impl Default for TopicSettings {
+    /// As Kafka creates a topic: seven days, 1 MiB and 12 bytes a batch.
+    fn default() -> Self {
+        Self {
+            durability: Durability::Fsync,
+            retention_ms: Some(7 * 24 * 60 * 60 * 1000),
+            retention_bytes: None,
+            message_bytes_max: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: None,
+            timestamp_after_max_ms: Some(60 * 60 * 1000),
+            reclaim_on_ack: false,
+        }
+    }
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id, for ever.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionId>,
+    /// What holds for it.
+    pub settings: TopicSettings,
+    /// When it was created, milliseconds since 1970.
+    pub created_ms: u64,
+}
