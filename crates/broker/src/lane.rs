@@ -14,6 +14,7 @@ use mulgil_core::machine::{Elapsed, Now};
 use mulgil_core::partition::Partition;
 use mulgil_log::index::Index;
 use mulgil_log::position::Position;
+use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::Metadata;
@@ -26,6 +27,7 @@ mod append;
 mod commit;
 mod due;
 mod groups;
+mod keep;
 mod offsets;
 mod producers;
 mod read;
@@ -34,6 +36,7 @@ mod topics;
 
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
+pub use keep::{Retired, TailSlice};
 pub use offsets::{FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
 pub use replay::{Replayer, payload_batch};
@@ -154,6 +157,8 @@ pub struct Lane {
     rises_by_sync: VecDeque<Rise>,
     rises_by_write: VecDeque<Rise>,
     reads: read::Reads,
+    unsealed: keep::Unsealed,
+    damaged: Vec<DamagedRange>,
     full: bool,
     stopping: bool,
 }

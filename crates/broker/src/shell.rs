@@ -17,6 +17,7 @@ use mulgil_meta::catalog::Catalog;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
+use crate::keeper::KeeperOptions;
 use crate::lane::{Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
 use crate::mailbox::{Mailbox, Posted, lock};
 use crate::pool::ReadPool;
@@ -45,6 +46,16 @@ pub struct Broker {
     settled: Notify,
     stopping: AtomicBool,
     on_fatal: OnFatal,
+    alarms: Alarms,
+}
+
+/// What an operator should know at once.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// Appends are refused because the disk is full.
+    pub disk_full: AtomicBool,
+    /// Retention waits because the wall clock was set.
+    pub clock_stepped: AtomicBool,
 }
 
 impl std::fmt::Debug for Broker {
@@ -68,6 +79,10 @@ impl CompletionPort {
 
 impl Broker {
     /// Puts a lane and its store to work for `runtimes` runtimes.
+    ///
+    /// # Panics
+    ///
+    /// If the port serves a broker already.
     #[must_use]
     pub fn start(
         lane: Lane,
@@ -75,12 +90,13 @@ impl Broker {
         clock: Clock,
         port: &CompletionPort,
         runtimes: usize,
+        keeper: KeeperOptions,
         on_fatal: OnFatal,
     ) -> Arc<Self> {
         let catalog = RwLock::new(lane.catalog());
         let broker = Arc::new_cyclic(|weak| Self {
             lane: Mutex::new(lane),
-            pool: ReadPool::start(Arc::clone(&store), weak.clone()),
+            pool: ReadPool::start(Arc::clone(&store), weak),
             store,
             clock,
             mailboxes: (0..runtimes).map(|_| Arc::default()).collect(),
@@ -93,6 +109,7 @@ impl Broker {
             settled: Notify::new(),
             stopping: AtomicBool::new(false),
             on_fatal,
+            alarms: Alarms::default(),
         });
         port.0
             .set(Arc::downgrade(&broker))
@@ -100,7 +117,29 @@ impl Broker {
         // The first frame says that a new leadership has begun.
         let ((), turn) = broker.visit(|lane, now, turn| lane.begin(now, turn));
         broker.post(turn);
+        let weak = Arc::downgrade(&broker);
+        std::thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || crate::keeper::run(&weak, keeper))
+            .expect("the process may start a thread");
         broker
+    }
+
+    /// Visits the lane for something that answers nobody.
+    pub(crate) fn visit_quietly<T>(&self, visit: impl FnOnce(&mut Lane, Now) -> T) -> T {
+        let (result, turn) = self.visit(|lane, now, _| visit(lane, now));
+        self.post(turn);
+        result
+    }
+
+    pub(crate) fn store(&self) -> &dyn ChunkStore {
+        &*self.store
+    }
+
+    /// What an operator should know at once.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Visits the lane, hands what it wrote to the store, and carries out what follows.
@@ -131,7 +170,7 @@ impl Broker {
         (result, turn)
     }
 
-    fn lane(&self) -> MutexGuard<'_, Lane> {
+    pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {
         lock(&self.lane)
     }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, anyhow};
 use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
+use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
 use mulgil_broker::shell::{Broker, CompletionPort};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
@@ -39,6 +40,8 @@ pub struct NodeOptions {
     pub auto_create_topics: bool,
     /// The lane's sizes.
     pub lane: LaneOptions,
+    /// How the store is kept in order.
+    pub keeper: KeeperOptions,
     /// Limits of connections.
     pub limits: DoorLimits,
 }

@@ -10,6 +10,7 @@ use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
+use super::keep::Retired;
 use super::{Lane, LaneOptions, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
@@ -66,8 +67,8 @@ pub(super) struct Commit {
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
     stop: Stop,
-    /// A chunk was finished: its footer may be written. Oldest first.
-    pub(super) retired: VecDeque<ChunkId>,
+    /// A chunk got its last frame.
+    retired: Option<Retired>,
 }
 
 impl Commit {
@@ -90,7 +91,7 @@ impl Commit {
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
-            retired: VecDeque::new(),
+            retired: None,
         }
     }
 
@@ -150,7 +151,10 @@ impl Commit {
         let next = if end.offset() >= self.chunk_bytes_max {
             self.begins_chunk = true;
             self.head.previous_end = end;
-            self.retired.push_back(at.chunk());
+            self.retired = Some(Retired {
+                chunk: at.chunk(),
+                end,
+            });
             self.head.chunk = self.head.chunk.next();
             Position::new(self.head.chunk, CHUNK_START)
         } else {
@@ -305,7 +309,11 @@ impl Commit {
 impl Lane {
     /// The next group for the store. Call after every visit that may have written something.
     pub fn take_group(&mut self, now: Now) -> Option<Group> {
-        self.log.take_group(now, &self.options)
+        let group = self.log.take_group(now, &self.options);
+        if let Some(retired) = self.log.retired.take() {
+            self.unsealed.push(retired);
+        }
+        group
     }
 
     /// Takes what the store says of a group.

@@ -60,6 +60,8 @@ impl Replayer {
             rises_by_sync: std::collections::VecDeque::new(),
             rises_by_write: std::collections::VecDeque::new(),
             reads: super::read::Reads::default(),
+            unsealed: super::keep::Unsealed::default(),
+            damaged: Vec::new(),
             full: false,
             stopping: false,
             options,
@@ -237,20 +239,11 @@ impl Replay for Replayer {
     }
 
     fn damaged(&mut self, range: DamagedRange) {
-        let DamagedRange {
-            partition,
-            base,
-            last,
-            ..
-        } = range;
-        self.lane.index.damage(mulgil_log::index::DamagedRange {
-            partition,
-            base,
-            last,
-        });
-        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(partition)) {
+        self.lane.index.damage(range);
+        self.lane.damaged.push(range);
+        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(range.partition)) {
             let machine = &mut hosted.machine;
-            machine.next = machine.next.max(Offset(last + 1));
+            machine.next = machine.next.max(Offset(range.last + 1));
         }
     }
 }

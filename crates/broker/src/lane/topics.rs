@@ -123,7 +123,11 @@ impl Lane {
             .id;
         let mut changes = Vec::new();
         if let Some(settings) = alter.settings {
-            changes.push(self.metadata.alter(id, settings).map_err(|refusal| alter_refusal(&refusal))?);
+            changes.push(
+                self.metadata
+                    .alter(id, settings)
+                    .map_err(|refusal| alter_refusal(&refusal))?,
+            );
         }
         if let Some(partitions) = alter.partitions {
             changes.extend(
