@@ -223,7 +223,7 @@ impl Work {
         if ours.is_none() && next.is_some() {
             // The header that said where this chunk ends is lost: it ends with its last whole frame.
             let (chunk, from) = (&plan.chunk, plan.chunk.end);
-            let rest = tail::find(chunk, from, self.next)?;
+            let rest = tail::find(chunk, from, self.next.unwrap_or(chunk.header.first_lsn))?;
             self.next = rest
                 .frames
                 .last()

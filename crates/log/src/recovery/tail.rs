@@ -30,10 +30,10 @@ pub(super) struct Tail {
 /// Finds the whole frames of the newest chunk from `synced` on.
 ///
 /// Marks at the end are left out: they hold nothing, and were only written to be believed.
-pub(super) fn find(chunk: &LogChunk, synced: u64, next_lsn: Option<Lsn>) -> Result<Tail, Fault> {
+pub(super) fn find(chunk: &LogChunk, synced: u64, next_lsn: Lsn) -> Result<Tail, Fault> {
     let mut window = chunk.window();
     let mut pieces = Vec::new();
-    let mut next = next_lsn.unwrap_or(chunk.header.first_lsn);
+    let mut next = next_lsn;
     let mut tail = Tail {
         end: synced,
         ..Tail::default()

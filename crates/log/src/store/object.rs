@@ -116,16 +116,22 @@ impl Bucket {
     #[must_use]
     pub fn committed(&self, head: &Head) -> MemDisk {
         let mut files = self.chunks.files();
-        let current = (head.incarnation, head.last_seq);
-        let groups = lock(&self.groups);
-        for (incarnation, last) in head.sealed.iter().copied().chain([current]) {
-            let objects = groups.range((incarnation, 0)..=(incarnation, last));
-            files.extend(objects.map(|(_, bytes)| {
-                let name = chunk_name(chunk_of(bytes), ChunkKind::Log);
-                (name, bytes.to_vec())
-            }));
-        }
+        let objects = self.committed_objects(head).into_iter();
+        files.extend(objects.map(|(chunk, object)| {
+            let name = chunk_name(chunk, ChunkKind::Log);
+            (name, object.to_vec())
+        }));
         MemDisk::with_files(0, files)
+    }
+
+    fn committed_objects(&self, head: &Head) -> Vec<(ChunkId, Bytes)> {
+        let current = (head.incarnation, head.last_seq);
+        let named = head.sealed.iter().copied().chain([current]);
+        let groups = lock(&self.groups);
+        let objects = named.flat_map(|(inc, last)| groups.range((inc, 0)..=(inc, last)));
+        objects
+            .map(|(_, object)| (chunk_of(object), object.clone()))
+            .collect()
     }
 }
 
@@ -336,9 +342,9 @@ impl ObjectStoreMem {
         };
         let found = lock(&self.bucket.groups).iter().find_map(own);
         found.or_else(|| {
-            let committed = self.bucket.committed(&self.heads.head());
-            let bytes = committed.files().remove(&chunk_name(chunk, ChunkKind::Log));
-            bytes.map(Bytes::from)
+            let committed = self.bucket.committed_objects(&self.heads.head());
+            let found = committed.into_iter().find(|(id, _)| *id == chunk);
+            found.map(|(_, object)| object)
         })
     }
 }
@@ -395,7 +401,15 @@ impl ChunkStore for ObjectStoreMem {
     }
 
     fn chunks(&self) -> Result<Vec<(ChunkId, ChunkKind, u64)>, Fault> {
-        files::chunks(&self.bucket.committed(&self.heads.head()))
+        let mut chunks = files::chunks(&self.bucket.chunks)?;
+        let objects = self.bucket.committed_objects(&self.heads.head());
+        chunks.extend(
+            objects
+                .into_iter()
+                .map(|(chunk, object)| (chunk, ChunkKind::Log, object.len() as u64)),
+        );
+        chunks.sort_unstable();
+        Ok(chunks)
     }
 
     fn space(&self) -> Result<Space, Fault> {

@@ -206,9 +206,27 @@ fn replay_can_begin_in_the_middle() {
     let recovered = recover(&mem(&disk), &mut heard, from).unwrap();
     assert_eq!(recovered.next_lsn, Lsn(6));
     assert_eq!(heard.frames.keys().next(), Some(&Lsn(3)));
+    let end = RecoverFrom {
+        position: third.plus(3 * (64 + 144)),
+    };
+    let mut nothing = Heard::default();
+    let recovered = recover(&mem(&disk), &mut nothing, end).unwrap();
+    assert_eq!((recovered.next_lsn, nothing.frames.len()), (Lsn(6), 0));
     let beyond = RecoverFrom {
         position: third.plus(1 << 20),
     };
     let fault = recover(&mem(&disk), &mut heard, beyond).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Corrupt);
+}
+
+#[test]
+fn an_unknown_number_is_not_guessed() {
+    let (disk, _, name) = log_of(vec![vec![batch(1)], vec![batch(2)]], true);
+    let second = FIRST + 64 + 144;
+    flip(&disk, &name, second + 20);
+    let position = Position::new(ChunkId(1), CHUNK_HEADER_BYTES + 2 * (64 + 144));
+    let mut heard = Heard::default();
+    let from = RecoverFrom { position };
+    let fault = recover(&mem(&disk), &mut heard, from).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Corrupt);
 }
