@@ -9,12 +9,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mulgil_core::machine::Now;
+use mulgil_log::checkpoint::CheckpointWriter;
+use mulgil_log::chunk::{ChunkKind, ChunkWriter};
+use mulgil_log::chunkset::ChunkInfo;
 use mulgil_log::fault::Fault;
 use mulgil_log::position::ChunkId;
 use mulgil_log::seal::seal_log_chunk;
 use mulgil_record::ids::PartitionId;
 
-use crate::lane::Retired;
+use crate::lane::{Objects, Retired};
 use crate::shell::Broker;
 
 /// Partitions that the keeper asks the lane about at a time.
@@ -25,6 +28,8 @@ const SLICE: usize = 512;
 pub struct KeeperOptions {
     /// Between two looks for work.
     pub pause_ms: u64,
+    /// A checkpoint is written when so much has been written since the last.
+    pub checkpoint_bytes: u64,
     /// Between two passes of retention (Kafka: `log.retention.check.interval.ms`).
     pub retention_every_ms: u64,
     /// Room that must be left on the disk for appends to be taken. What is below is kept for
@@ -38,6 +43,8 @@ impl Default for KeeperOptions {
     fn default() -> Self {
         Self {
             pause_ms: 100,
+            // Half a log chunk: the next chunk's header names it.
+            checkpoint_bytes: 128 << 20,
             retention_every_ms: 10_000,
             // One chunk to grow into, one to regroup into, and a group of frames.
             reserve_bytes: 768 << 20,
@@ -82,6 +89,13 @@ impl Keeper {
         while let Some(retired) = broker.lane().unsealed() {
             seal(broker, retired)?;
         }
+        if broker
+            .lane()
+            .wants_checkpoint(self.options.checkpoint_bytes)
+        {
+            checkpoint(broker)?;
+        }
+        delete(broker)?;
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
@@ -146,8 +160,61 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }
-    broker.lane().sealed_all(retired.chunk);
+    let bytes = file.bytes()?;
+    broker.visit_quietly(|lane, _| lane.sealed_all(retired.chunk, bytes));
     tracing::debug!(chunk = %retired.chunk, extents = sealed.extents.len(), "log chunk sealed");
+    Ok(())
+}
+
+/// Writes a checkpoint: some objects at a time, while the broker works.
+fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
+    let begun = broker.visit_quietly(|lane, now| lane.checkpoint_begin(now));
+    let chunk = begun.header.chunk;
+    let out = broker.store().create_chunk(begun.header)?;
+    let mut writer = CheckpointWriter::new(out, begun.from);
+    write_objects(&mut writer, &begun.objects)?;
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let objects = broker.lane().checkpoint_partitions(from, SLICE);
+        write_objects(&mut writer, &objects)?;
+        next = objects.next;
+    }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let objects = broker.lane().checkpoint_groups(from, SLICE);
+        write_objects(&mut writer, &objects)?;
+        next = objects.next;
+    }
+    let (out, end) = writer.finish()?;
+    let file = out.finish()?;
+    let info = ChunkInfo {
+        chunk,
+        kind: ChunkKind::Checkpoint,
+        bytes: file.bytes()?,
+    };
+    broker.visit_quietly(|lane, _| lane.checkpoint_done(info, end.from));
+    tracing::debug!(%chunk, bytes = info.bytes, objects = end.objects, "checkpoint written");
+    Ok(())
+}
+
+fn write_objects(
+    writer: &mut CheckpointWriter<ChunkWriter>,
+    objects: &Objects,
+) -> Result<(), Fault> {
+    for (kind, object, content) in &objects.objects {
+        writer.object(*kind, *object, objects.good_for, content)?;
+    }
+    Ok(())
+}
+
+/// Removes chunks that do not count any more, now that it is on disk that they do not.
+fn delete(broker: &Broker) -> Result<(), Fault> {
+    let chunks = broker.lane().deletable();
+    broker.forget_chunks(&chunks);
+    for chunk in chunks {
+        broker.store().delete(chunk)?;
+        tracing::debug!(%chunk, "chunk removed");
+    }
     Ok(())
 }
 

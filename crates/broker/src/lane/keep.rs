@@ -8,6 +8,8 @@ use std::ops::Bound;
 
 use mulgil_core::machine::{Machine, Now};
 use mulgil_core::partition::Change;
+use mulgil_log::chunk::ChunkKind;
+use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
 use mulgil_log::index::{Extent, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
@@ -26,6 +28,15 @@ pub struct Retired {
     pub end: Position,
 }
 
+/// What the removal of a chunk waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deletion {
+    /// The entry here is synced.
+    Synced(Position),
+    /// A log chunk after this one is synced.
+    NextChunk(ChunkId),
+}
+
 /// The part of a chunk's tail entries that was asked for.
 #[derive(Debug, Default)]
 pub struct TailSlice {
@@ -42,6 +53,10 @@ pub(super) struct Unsealed(VecDeque<Retired>);
 impl Unsealed {
     pub(super) fn push(&mut self, retired: Retired) {
         self.0.push_back(retired);
+    }
+
+    pub(super) fn oldest(&self) -> Option<ChunkId> {
+        self.0.front().map(|retired| retired.chunk)
     }
 }
 
@@ -96,9 +111,30 @@ impl Lane {
         self.index.seal(chunk, extents);
     }
 
-    /// All partitions of `chunk` are sealed.
-    pub fn sealed_all(&mut self, chunk: ChunkId) {
+    /// All partitions of `chunk` are sealed: from here on it is one of the set of chunks.
+    pub fn sealed_all(&mut self, chunk: ChunkId, bytes: u64) {
         self.unsealed.0.retain(|retired| retired.chunk != chunk);
+        let kind = ChunkKind::Log;
+        let added = vec![ChunkInfo { chunk, kind, bytes }];
+        self.change_chunks(&ChunkSetChange {
+            added,
+            removed: Vec::new(),
+        });
+    }
+
+    /// Chunks that may be removed: it is on disk that they do not count any more.
+    ///
+    /// A checkpoint goes when a chunk whose header names a newer one is synced, so that there is one at
+    /// every moment.
+    pub fn deletable(&mut self) -> Vec<ChunkId> {
+        let synced = self.progress.synced;
+        let (goes, stays) = self.deletions.drain(..).partition(|(due, _)| match due {
+            Deletion::Synced(at) => synced > *at,
+            Deletion::NextChunk(chunk) => synced.chunk() > *chunk,
+        });
+        self.deletions = stays;
+        let goes: Vec<(Deletion, ChunkId)> = goes;
+        goes.into_iter().map(|(_, chunk)| chunk).collect()
     }
 
     /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
@@ -146,7 +182,7 @@ impl Lane {
         }
         // Nobody waits for it: what it gives up is read as long as nobody else asks for the room.
         self.log
-            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
         hosted.machine.apply(&Change::Trimmed { to });
         self.index.trim(id.0, to.0);
     }
