@@ -37,6 +37,10 @@ pub(crate) fn text(text: &str) -> StrBytes {
 }
 
 /// A message beside an error code, cut to a length that every version can carry.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "messages are nullable on the wire"
+)]
 pub(crate) fn message(what: &(impl ToString + ?Sized)) -> Option<StrBytes> {
     let mut what = what.to_string();
     if what.len() > MESSAGE_BYTES_MAX {
