@@ -29,7 +29,8 @@ pub const ENTRY_HEADER_BYTES: usize = 40;
 pub enum EntryKind {
     /// A record batch with its facts. object: partition; base, count: its offsets.
     Batch = 1,
-    /// A single-record batch stored once, for references to name. object: 0; its id is its position.
+    /// A single-record batch stored once, for references to name. object: 0; base: its id, which is
+    /// the position where it was first written. It keeps the id wherever it is moved.
     Payload = 2,
     /// A record that is a reference to a payload. object: partition; base, count: its offsets.
     Reference = 3,
@@ -55,7 +56,7 @@ pub enum EntryKind {
     ChunkSet = 13,
     /// A page of a machine's checkpoint. object: the machine's; base: page; count: pages in all.
     CheckpointPage = 14,
-    /// All before this frame is synced. object: 0.
+    /// All before this frame is synced. object: 0. Filler, too, where a repair took something out.
     SyncedMark = 15,
     /// A new leadership of all partitions. object: 0; base: the epoch.
     LeaderEpoch = 16,

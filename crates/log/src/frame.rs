@@ -3,7 +3,7 @@
 //! ```text
 //! byte  0  magic           "MGFR"
 //!       4  version         u8     1
-//!       5  flags           u8     1: last frame of its group; 2: a synced mark
+//!       5  flags           u8     1: last frame of its group; 2: a synced mark; 4: a clean stop
 //!       6  header bytes    u16    64
 //!       8  length          u32    of the body, a multiple of 8
 //!      12  entries         u32
@@ -23,7 +23,7 @@
 use bytes::{BufMut, Bytes};
 use mulgil_record::crc::crc32c;
 
-use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, entry_bytes};
+use crate::entry::{ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, entry_bytes};
 use crate::position::{Lsn, Position};
 
 /// Bytes before the first entry.
@@ -37,11 +37,13 @@ pub const FRAME_VERSION: u8 = 1;
 pub const FLAG_GROUP_END: u8 = 1;
 /// This frame only says that all before it is synced.
 pub const FLAG_MARK: u8 = 2;
+/// The broker stopped cleanly after this frame; nothing was left to write.
+pub const FLAG_CLEAN: u8 = 4;
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// [`FLAG_GROUP_END`] and [`FLAG_MARK`].
+    /// [`FLAG_GROUP_END`], [`FLAG_MARK`] and [`FLAG_CLEAN`].
     pub flags: u8,
     /// Bytes of body.
     pub length: u32,
@@ -151,6 +153,7 @@ pub struct OpenFrame {
     at: Position,
     buffer: Vec<u8>,
     entries: u32,
+    flags: u8,
 }
 
 impl OpenFrame {
@@ -163,7 +166,32 @@ impl OpenFrame {
             at,
             buffer,
             entries: 0,
+            flags: 0,
         }
+    }
+
+    /// A frame that says nothing but that all before it is synced.
+    ///
+    /// Submit it as a group of its own with `mark` set. Recovery believes it, and never copies it.
+    #[must_use]
+    pub fn synced_mark(at: Position, buffer: Vec<u8>) -> Self {
+        let mut frame = Self::new(at, buffer);
+        let header = EntryHeader {
+            kind: EntryKind::SyncedMark,
+            version: 1,
+            flags: 0,
+            length: 0,
+            object: 0,
+            base: 0,
+            count: 0,
+        };
+        frame.push(header, &[]);
+        frame
+    }
+
+    /// Says that the broker stops cleanly after this frame. Meant for a last synced mark.
+    pub const fn mark_clean(&mut self) {
+        self.flags |= FLAG_CLEAN;
     }
 
     /// Where the frame will lie.
@@ -223,29 +251,84 @@ impl OpenFrame {
     /// If the frame is 4 GiB or more.
     #[must_use]
     pub fn seal(mut self, stamp: &FrameHeader) -> Bytes {
-        let mut at = FRAME_HEADER_BYTES;
-        while at < self.buffer.len() {
-            at += self.seal_entry(at);
-        }
+        let (head, mut rest) = self.buffer.split_at_mut(FRAME_HEADER_BYTES);
         let header = FrameHeader {
-            length: u32::try_from(self.buffer.len() - FRAME_HEADER_BYTES)
-                .expect("a frame is far below 4 GiB"),
+            length: u32::try_from(rest.len()).expect("a frame is far below 4 GiB"),
             entries: self.entries,
             position: self.at,
+            flags: stamp.flags | self.flags,
             ..*stamp
         };
-        self.buffer[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
+        head.copy_from_slice(&header.encode());
+        while !rest.is_empty() {
+            let sealed = seal_entry(rest);
+            rest = rest.split_at_mut(sealed).1;
+        }
         Bytes::from(self.buffer)
     }
+}
 
-    /// Puts the checksums into the entry at `at`; says how long it is.
-    fn seal_entry(&mut self, at: usize) -> usize {
-        let (head, payload) = self.buffer[at..].split_at_mut(ENTRY_HEADER_BYTES);
-        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        let crc = crc32c(&[&payload[..length]]);
-        head[28..32].copy_from_slice(&crc.to_le_bytes());
-        let crc = crc32c(&[&head[..36]]);
-        head[36..40].copy_from_slice(&crc.to_le_bytes());
-        entry_bytes(length)
+/// Puts the checksums into the entry at the start of `bytes`; says how long it is.
+fn seal_entry(bytes: &mut [u8]) -> usize {
+    let (head, payload) = bytes
+        .split_first_chunk_mut::<ENTRY_HEADER_BYTES>()
+        .expect("only push adds to the buffer, and it adds whole entries");
+    let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    let crc = crc32c(&[payload.split_at(length).0]);
+    head[28..32].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c(&[&head[..36]]);
+    head[36..40].copy_from_slice(&crc.to_le_bytes());
+    entry_bytes(length)
+}
+
+/// Makes a whole sealed frame one that lies at `to`, with new checksums for header and entries.
+///
+/// Numbers, times and payloads stay. `synced` is what the header says then.
+///
+/// # Errors
+///
+/// If `bytes` is no whole frame; they may be changed in part then.
+pub fn restamp(bytes: &mut [u8], to: Position, synced: Position) -> Result<(), RestampError> {
+    let (head, mut rest) = bytes
+        .split_first_chunk_mut::<FRAME_HEADER_BYTES>()
+        .ok_or(FrameError::Truncated)?;
+    let from = Position(u64_at(head, 24));
+    let header = FrameHeader::read(head, from)?;
+    if rest.len() != header.length as usize {
+        return Err(FrameError::Truncated.into());
     }
+    let mut place = from.offset() + 64;
+    let mut new_place = to.offset() + 64;
+    *head = FrameHeader {
+        position: to,
+        synced,
+        ..header
+    }
+    .encode();
+    while !rest.is_empty() {
+        let (entry, payload_crc) = EntryHeader::read(rest, place)?;
+        let bytes = entry.total_bytes();
+        let (this, after) = rest
+            .split_at_mut_checked(bytes)
+            .ok_or(FrameError::Truncated)?;
+        if let Some(head) = this.first_chunk_mut() {
+            *head = entry.encode(new_place, payload_crc);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_too_long| FrameError::Truncated)?;
+        place += bytes;
+        new_place += bytes;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Why bytes can't be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestampError {
+    /// The frame is not whole.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// One of its entries is not whole.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
 }

@@ -8,7 +8,13 @@
 //!
 //! All file operations go through `disk`, so that a disk that lies can be put in its place.
 
+pub mod chunk;
+pub mod disk;
 pub mod entry;
 pub mod fault;
 pub mod frame;
+pub mod index;
 pub mod position;
+pub mod reader;
+pub mod recovery;
+pub mod store;

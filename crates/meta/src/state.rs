@@ -63,6 +63,16 @@ pub enum Refusal {
         /// The limit.
         most: u32,
     },
+    /// Fewer partitions than there are, or too many.
+    #[error("{asked} partitions were asked for, {least} to {most} are possible")]
+    FewerPartitions {
+        /// What was asked.
+        asked: u32,
+        /// How many there are.
+        least: u32,
+        /// The limit.
+        most: u32,
+    },
     /// Empty or too long.
     #[error("a name has 1 to {most} bytes, this one {bytes}")]
     NameLength {
@@ -200,6 +210,22 @@ impl Metadata {
         } else {
             Err(Refusal::Unknown)
         }
+    }
+
+    /// Works out a larger number of partitions; none to do if it has as many.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic, it has more than that, or that is more than a topic may have.
+    pub fn add_partitions(&self, id: TopicId, asked: u32) -> Result<Option<Change>, Refusal> {
+        let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
+        let least = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        if asked < least || asked > PARTITIONS_MAX {
+            return Err(Refusal::FewerPartitions { asked, least, most: PARTITIONS_MAX });
+        }
+        let first = self.next_partition;
+        let partitions = (first..first + u64::from(asked - least)).map(PartitionId).collect();
+        Ok((asked > least).then_some(Change::PartitionsAdded { id, partitions }))
     }
 
     /// Moves the state by one change. Ids that no longer exist are passed over.
