@@ -26,6 +26,9 @@ pub(crate) const TOPIC_OPERATIONS: i32 =
 pub(crate) const CLUSTER_OPERATIONS: i32 =
     1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
+/// All operations on a group: read 3, delete 6, describe 8, describe configs 10, alter configs 11.
+pub(crate) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
 /// The operations to tell, if the client asked for them.
 pub(crate) const fn operations(asked: bool, all: i32) -> i32 {
     if asked { all } else { OPERATIONS_NOT_ASKED }

@@ -2,6 +2,15 @@
 //!
 //! Requests are written and answers read with the client's side of `kafka-protocol`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and its helpers are part of it"
+)]
+
 #[path = "door/alloc.rs"]
 mod alloc;
 #[path = "door/broker.rs"]
@@ -14,6 +23,8 @@ mod cuts;
 mod driver;
 #[path = "door/fetching.rs"]
 mod fetching;
+#[path = "door/groups.rs"]
+mod groups;
 #[path = "door/hostile.rs"]
 mod hostile;
 #[path = "door/order.rs"]

@@ -8,8 +8,11 @@ use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
 use mulgil_broker::meta::schema::{Topic, TopicName, TopicSettings};
 use mulgil_broker::request::*;
 use mulgil_kafka::IdSource;
+
 use mulgil_record::batch::restamp;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
+
+use crate::groups::FakeGroups;
 
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 pub(crate) const PARTITIONS_MAX: u32 = 1000;
@@ -28,6 +31,7 @@ struct State {
     last_partition: u64,
     last_producer: i64,
     last_id: u64,
+    groups: FakeGroups,
 }
 
 /// All that there is, behind one lock.
@@ -85,13 +89,9 @@ impl FakeBroker {
     pub(crate) fn answer(&self, request: Request) -> Reply {
         let state = &mut *self.state.lock().unwrap();
         match request {
-            Request::Append(append) => Reply::Append(
-                append
-                    .partitions
-                    .into_iter()
-                    .map(|p| state.append(p))
-                    .collect(),
-            ),
+            Request::Append(append) => {
+                Reply::Append(append.partitions.iter().map(|p| state.append(p)).collect())
+            }
             Request::Read(read) => {
                 let mut left = read.bytes_max;
                 Reply::Read(
@@ -120,7 +120,8 @@ impl FakeBroker {
                 let id = ProducerId(state.last_producer + 999);
                 Reply::NewProducer(Ok((id, ProducerEpoch(0))))
             }
-            Request::Group(_) => panic!("groups are not asked for"),
+            Request::AlterTopic(_) => panic!("topics are not altered"),
+            Request::Group(request) => Reply::Group(state.groups.answer(request)),
         }
     }
 }
@@ -179,7 +180,7 @@ impl State {
         Ok((topic.id, topic.name.clone()))
     }
 
-    fn append(&mut self, append: AppendPartition) -> Result<Appended, AppendRefusal> {
+    fn append(&mut self, append: &AppendPartition) -> Result<Appended, AppendRefusal> {
         let unknown = AppendRefusal::UnknownPartition(append.partition);
         let log = self.logs.get_mut(&append.partition).ok_or(unknown)?;
         let base = log.next;

@@ -86,4 +86,13 @@ shown! {
     InitProducerId: InitProducerIdResponse,
     OffsetForLeaderEpoch: OffsetForLeaderEpochResponse,
     DescribeCluster: DescribeClusterResponse,
+    OffsetCommit: OffsetCommitResponse,
+    OffsetFetch: OffsetFetchResponse,
+    JoinGroup: JoinGroupResponse,
+    Heartbeat: HeartbeatResponse,
+    LeaveGroup: LeaveGroupResponse,
+    SyncGroup: SyncGroupResponse,
+    DescribeGroups: DescribeGroupsResponse,
+    ListGroups: ListGroupsResponse,
+    DeleteGroups: DeleteGroupsResponse,
 }

@@ -141,18 +141,24 @@ fn a_list_of_two_billion_elements_reserves_nothing() {
                 .unwrap();
             // Wherever the first list is, it is hit by one of these.
             for at in 4 + header..honest.len() {
-                for announced in [
-                    &[0x7f, 0xff, 0xff, 0xff][..],
-                    &[0xff, 0xff, 0xff, 0xff, 0x07],
-                    &[0x05, 0, 0, 0],
-                ] {
-                    let mut bytes = BytesMut::from(&honest[..at]);
-                    bytes.extend_from_slice(announced);
-                    bytes.extend_from_slice(&honest[at..]);
-                    survives(&seal(bytes), &format!("{key:?} {version} at {at}"));
-                }
+                announce_at(&honest, at, &format!("{key:?} {version} at {at}"));
             }
         }
+    }
+}
+
+/// Puts huge lengths of each form into a request.
+fn announce_at(honest: &[u8], at: usize, what: &str) {
+    let announced: [&[u8]; 3] = [
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0xff, 0xff, 0xff, 0xff, 0x07],
+        &[0x05, 0, 0, 0],
+    ];
+    for announced in announced {
+        let mut bytes = BytesMut::from(&honest[..at]);
+        bytes.extend_from_slice(announced);
+        bytes.extend_from_slice(&honest[at..]);
+        survives(&seal(bytes), what);
     }
 }
 

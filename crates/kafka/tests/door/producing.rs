@@ -186,7 +186,7 @@ fn one_bad_partition_does_not_spoil_the_others() {
     let data = request.topic_data[0].partition_data[0].clone();
     request.topic_data[0]
         .partition_data
-        .insert(0, data.clone().with_index(7));
+        .insert(0, data.with_index(7));
     let mut none = request.topic_data[0].clone().with_name(name("none"));
     none.partition_data.truncate(1);
     request.topic_data.insert(0, none);

@@ -55,6 +55,17 @@ pub(crate) fn sample(key: ApiKey, version: i16, correlation: i32, id: TopicId) -
         }
         ApiKey::OffsetForLeaderEpoch => frame!(offset_for_leader_epoch()),
         ApiKey::DescribeCluster => frame!(DescribeClusterRequest::default()),
+        ApiKey::OffsetCommit => frame!(offset_commit(version)),
+        ApiKey::OffsetFetch => frame!(offset_fetch(version)),
+        ApiKey::JoinGroup => frame!(join_group(version, "")),
+        ApiKey::Heartbeat => frame!(heartbeat(1, "m")),
+        ApiKey::LeaveGroup => frame!(leave_group(version, &["m", "stranger"])),
+        ApiKey::SyncGroup => frame!(sync_group(version)),
+        ApiKey::DescribeGroups => frame!(describe_groups(version)),
+        ApiKey::ListGroups => frame!(list_groups(version)),
+        ApiKey::DeleteGroups => {
+            frame!(DeleteGroupsRequest::default().with_groups_names(vec![group("g"), group("h")]))
+        }
         other => panic!("no sample of {other:?}"),
     }
 }
@@ -202,4 +213,142 @@ fn offset_for_leader_epoch() -> OffsetForLeaderEpochRequest {
         .with_topic(name("t"))
         .with_partitions(partitions);
     OffsetForLeaderEpochRequest::default().with_topics(vec![topic])
+}
+
+pub(crate) fn group(name: &str) -> GroupId {
+    GroupId(text(name))
+}
+
+pub(crate) fn join_group(version: i16, member: &str) -> JoinGroupRequest {
+    use join_group_request::JoinGroupRequestProtocol;
+    let protocol = |name: &str| {
+        JoinGroupRequestProtocol::default()
+            .with_name(text(name))
+            .with_metadata("topics".into())
+    };
+    let request = JoinGroupRequest::default()
+        .with_group_id(group("g"))
+        .with_session_timeout_ms(45_000)
+        .with_rebalance_timeout_ms(300_000)
+        .with_member_id(text(member))
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol("range"), protocol("cooperative-sticky")]);
+    if version >= 8 {
+        request.with_reason(Some(text("why not")))
+    } else {
+        request
+    }
+}
+
+pub(crate) fn heartbeat(generation: i32, member: &str) -> HeartbeatRequest {
+    HeartbeatRequest::default()
+        .with_group_id(group("g"))
+        .with_generation_id(generation)
+        .with_member_id(text(member))
+}
+
+pub(crate) fn leave_group(version: i16, members: &[&str]) -> LeaveGroupRequest {
+    let request = LeaveGroupRequest::default().with_group_id(group("g"));
+    if version < 3 {
+        return request.with_member_id(text(members[0]));
+    }
+    let one = |member: &&str| {
+        leave_group_request::MemberIdentity::default()
+            .with_member_id(text(member))
+            .with_group_instance_id(None)
+    };
+    request.with_members(members.iter().map(one).collect())
+}
+
+pub(crate) fn sync_group(version: i16) -> SyncGroupRequest {
+    let share = sync_group_request::SyncGroupRequestAssignment::default()
+        .with_member_id(text("m"))
+        .with_assignment("share".into());
+    let request = SyncGroupRequest::default()
+        .with_group_id(group("g"))
+        .with_generation_id(1)
+        .with_member_id(text("m"))
+        .with_assignments(vec![share]);
+    if version >= 5 {
+        request
+            .with_protocol_type(Some(text("consumer")))
+            .with_protocol_name(Some(text("range")))
+    } else {
+        request
+    }
+}
+
+fn describe_groups(version: i16) -> DescribeGroupsRequest {
+    DescribeGroupsRequest::default()
+        .with_groups(vec![group("g"), group("h")])
+        .with_include_authorized_operations(version >= 3)
+}
+
+fn list_groups(version: i16) -> ListGroupsRequest {
+    let request = ListGroupsRequest::default();
+    if version >= 4 {
+        request.with_states_filter(vec![text("STABLE")])
+    } else {
+        request
+    }
+}
+
+pub(crate) fn offset_commit(version: i16) -> OffsetCommitRequest {
+    use offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+    let one = |index, metadata: &str| {
+        let one = OffsetCommitRequestPartition::default()
+            .with_partition_index(index)
+            .with_committed_offset(5)
+            .with_committed_metadata(Some(text(metadata)));
+        if version >= 6 {
+            one.with_committed_leader_epoch(3)
+        } else {
+            one
+        }
+    };
+    let topic = |topic, partitions| {
+        OffsetCommitRequestTopic::default()
+            .with_name(name(topic))
+            .with_partitions(partitions)
+    };
+    let topics = vec![
+        topic("none", vec![one(0, "")]),
+        topic("t", vec![one(7, ""), one(0, "note"), one(0, "long")]),
+    ];
+    OffsetCommitRequest::default()
+        .with_group_id(group("g"))
+        .with_generation_id_or_member_epoch(1)
+        .with_member_id(text("m"))
+        .with_topics(topics)
+}
+
+pub(crate) fn offset_fetch(version: i16) -> OffsetFetchRequest {
+    use offset_fetch_request::*;
+    if version < 8 {
+        let topic = |topic: &str| {
+            OffsetFetchRequestTopic::default()
+                .with_name(name(topic))
+                .with_partition_indexes(vec![0, 1])
+        };
+        return OffsetFetchRequest::default()
+            .with_group_id(group("g"))
+            .with_topics(Some(vec![topic("t"), topic("none")]));
+    }
+    let topic = |topic: &str| {
+        OffsetFetchRequestTopics::default()
+            .with_name(name(topic))
+            .with_partition_indexes(vec![0, 1])
+    };
+    let groups = ["g", "h"].map(|g| {
+        let topics = (g == "g").then(|| vec![topic("t"), topic("none")]);
+        let one = OffsetFetchRequestGroup::default()
+            .with_group_id(group(g))
+            .with_topics(topics);
+        if version >= 9 {
+            one.with_member_id(None).with_member_epoch(-1)
+        } else {
+            one
+        }
+    });
+    OffsetFetchRequest::default().with_groups(groups.to_vec())
 }
