@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use mulgil_core::group::GroupSettings;
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_core::partition::Partition;
 use mulgil_log::index::Index;
 use mulgil_log::position::Position;
+use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::Metadata;
@@ -25,6 +27,7 @@ mod append;
 mod commit;
 mod due;
 mod groups;
+mod keep;
 mod offsets;
 mod producers;
 mod read;
@@ -33,6 +36,7 @@ mod topics;
 
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
+pub use keep::{Retired, TailSlice};
 pub use offsets::{FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
 pub use replay::{Replayer, payload_batch};
@@ -87,6 +91,8 @@ pub struct LaneOptions {
     pub mark_after_ms: u64,
     /// What was written without a sync is synced after so long, milliseconds.
     pub sync_after_ms: u64,
+    /// Limits and waits of consumer groups.
+    pub groups: GroupSettings,
 }
 
 impl Default for LaneOptions {
@@ -101,6 +107,7 @@ impl Default for LaneOptions {
             read_bytes_max: 55 << 20,
             mark_after_ms: 10,
             sync_after_ms: 1_000,
+            groups: GroupSettings::default(),
         }
     }
 }
@@ -150,6 +157,8 @@ pub struct Lane {
     rises_by_sync: VecDeque<Rise>,
     rises_by_write: VecDeque<Rise>,
     reads: read::Reads,
+    unsealed: keep::Unsealed,
+    damaged: Vec<DamagedRange>,
     full: bool,
     stopping: bool,
 }
@@ -164,7 +173,10 @@ impl Lane {
         turn: &mut Turn,
     ) {
         for (ticket, request) in asks {
-            let to = ReplyTo { origin: from, ticket };
+            let to = ReplyTo {
+                origin: from,
+                ticket,
+            };
             self.ask(to, request, now, turn);
         }
     }
@@ -202,16 +214,25 @@ impl Lane {
     /// When the next tick is due, if anything waits for one.
     #[must_use]
     pub fn deadline(&self) -> Option<Elapsed> {
-        let candidates = [self.reads.deadline(), self.log.deadline(), self.groups.deadline()];
+        let candidates = [
+            self.reads.deadline(),
+            self.log.deadline(),
+            self.groups.deadline(),
+        ];
         candidates.into_iter().flatten().min()
     }
 
+    /// Begins to live, after all was replayed.
+    pub fn begin(&mut self, now: Now, turn: &mut Turn) {
+        self.wake_groups(now, turn);
+    }
+
     /// Forgets a connection that is gone: nobody will read its answers.
-    pub fn forget(&mut self, origin: Origin, now: Now, turn: &mut Turn) {
+    pub fn forget(&mut self, origin: Origin) {
         for (id, partitions) in self.reads.forget(origin) {
             self.unpark(id, &partitions);
         }
-        self.forget_in_groups(origin, now, turn);
+        self.forget_in_groups(origin);
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod connection;
 pub mod door;
 pub mod group;
+pub mod keeper;
 pub mod lane;
 mod mailbox;
 pub mod pool;

@@ -8,13 +8,23 @@
 //!
 //! All file operations go through `disk`, so that a disk that lies can be put in its place.
 
+pub mod access;
+mod append;
+pub mod checkpoint;
 pub mod chunk;
+pub mod chunkset;
 pub mod disk;
 pub mod entry;
 pub mod fault;
+mod fields;
+pub mod footer;
 pub mod frame;
 pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+pub mod seal;
 pub mod store;
+#[cfg(test)]
+mod testing;
+mod walk;

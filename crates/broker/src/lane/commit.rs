@@ -10,6 +10,7 @@ use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
+use super::keep::Retired;
 use super::{Lane, LaneOptions, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
@@ -66,8 +67,8 @@ pub(super) struct Commit {
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
     stop: Stop,
-    /// A chunk was finished: its footer may be written. Oldest first.
-    pub(super) retired: VecDeque<ChunkId>,
+    /// A chunk got its last frame.
+    retired: Option<Retired>,
 }
 
 impl Commit {
@@ -90,7 +91,7 @@ impl Commit {
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
-            retired: VecDeque::new(),
+            retired: None,
         }
     }
 
@@ -142,14 +143,18 @@ impl Commit {
     fn close(&mut self, now: Now) {
         let at = self.open.position();
         if self.begins_chunk {
-            self.chunk_headers.push_back((at, self.chunk_header(at.chunk(), now)));
+            self.chunk_headers
+                .push_back((at, self.chunk_header(at.chunk(), now)));
             self.begins_chunk = false;
         }
         let end = self.open.end();
         let next = if end.offset() >= self.chunk_bytes_max {
             self.begins_chunk = true;
             self.head.previous_end = end;
-            self.retired.push_back(at.chunk());
+            self.retired = Some(Retired {
+                chunk: at.chunk(),
+                end,
+            });
             self.head.chunk = self.head.chunk.next();
             Position::new(self.head.chunk, CHUNK_START)
         } else {
@@ -158,7 +163,12 @@ impl Commit {
         let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
         self.closed_bytes += frame.bytes();
         let (elapsed_ms, wall_ms) = (now.elapsed.0, now.wall.0);
-        self.closed.push_back(StampedFrame { frame, lsn: self.head.lsn, elapsed_ms, wall_ms });
+        self.closed.push_back(StampedFrame {
+            frame,
+            lsn: self.head.lsn,
+            elapsed_ms,
+            wall_ms,
+        });
         self.head.lsn = self.head.lsn.next();
     }
 
@@ -209,14 +219,29 @@ impl Commit {
             frames.extend(self.closed.pop_front());
         }
         self.closed_bytes -= bytes;
-        let level = if self.sync_wanted { SyncLevel::Synced } else { SyncLevel::Written };
+        let level = if self.sync_wanted {
+            SyncLevel::Synced
+        } else {
+            SyncLevel::Written
+        };
         let only_mark = std::mem::take(&mut self.only_mark);
-        let end = frames.last().map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
-        self.outstanding = Some(Outstanding { level, end, only_mark });
+        let end = frames
+            .last()
+            .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
+        self.outstanding = Some(Outstanding {
+            level,
+            end,
+            only_mark,
+        });
         if self.closed.is_empty() && self.open.entries() == 0 {
             self.sync_wanted = false;
         }
-        Some(Group { new_chunk, frames, level, mark: only_mark })
+        Some(Group {
+            new_chunk,
+            frames,
+            level,
+            mark: only_mark,
+        })
     }
 
     /// What has to happen by time: a sync of what was only written, a mark after a quiet moment.
@@ -242,13 +267,17 @@ impl Commit {
     }
 
     pub(super) fn deadline(&self) -> Option<Elapsed> {
-        let sync = self.unsynced_since.map(|since| Elapsed(since.0 + self.sync_after_ms));
+        let sync = self
+            .unsynced_since
+            .map(|since| Elapsed(since.0 + self.sync_after_ms));
         [sync, self.mark_due].into_iter().flatten().min()
     }
 
     /// The store has written all before `through`.
     fn written(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else { return };
+        let Some(group) = self.outstanding else {
+            return;
+        };
         if matches!(group.level, SyncLevel::Written) && through >= group.end {
             self.outstanding = None;
             self.unsynced_since.get_or_insert(now);
@@ -280,7 +309,11 @@ impl Commit {
 impl Lane {
     /// The next group for the store. Call after every visit that may have written something.
     pub fn take_group(&mut self, now: Now) -> Option<Group> {
-        self.log.take_group(now, &self.options)
+        let group = self.log.take_group(now, &self.options);
+        if let Some(retired) = self.log.retired.take() {
+            self.unsealed.push(retired);
+        }
+        group
     }
 
     /// Takes what the store says of a group.
@@ -307,7 +340,8 @@ impl Lane {
         }
         self.rise(turn);
         let replies = &mut turn.replies;
-        self.held.release(self.progress, |(to, reply)| replies.push((to, reply)));
+        self.held
+            .release(self.progress, |(to, reply)| replies.push((to, reply)));
     }
 
     /// Whether everything is written and synced, and no answer waits.
@@ -322,7 +356,10 @@ impl Lane {
         while let Some(rise) = self.rises_by_sync.pop_front_if(|r| r.at < progress.synced) {
             self.rise_one(rise, turn);
         }
-        while let Some(rise) = self.rises_by_write.pop_front_if(|r| r.at < progress.written) {
+        while let Some(rise) = self
+            .rises_by_write
+            .pop_front_if(|r| r.at < progress.written)
+        {
             self.rise_one(rise, turn);
         }
     }

@@ -36,7 +36,10 @@ impl ProducerIds {
 impl Lane {
     pub(super) fn new_producer(&mut self, new: NewProducer, now: Now) -> (Due, Reply) {
         if self.stopping {
-            return (Due::NOW, Reply::NewProducer(Err(NewProducerRefusal::Stopping)));
+            return (
+                Due::NOW,
+                Reply::NewProducer(Err(NewProducerRefusal::Stopping)),
+            );
         }
         // A producer that is only idempotent gets a fresh id whatever it had (KIP-360): its old
         // sequence numbers mean nothing under the new one.
@@ -57,6 +60,9 @@ impl Lane {
         }
         let id = ProducerId(self.producers.next);
         self.producers.next += 1;
-        (Due::synced(self.producers.due), Reply::NewProducer(Ok((id, ProducerEpoch(0)))))
+        (
+            Due::synced(self.producers.due),
+            Reply::NewProducer(Ok((id, ProducerEpoch(0)))),
+        )
     }
 }

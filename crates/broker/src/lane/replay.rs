@@ -52,7 +52,7 @@ impl Replayer {
             leader_epoch: LeaderEpoch(0),
             partitions: BTreeMap::new(),
             producers: super::producers::ProducerIds::default(),
-            groups: super::groups::Groups::default(),
+            groups: super::groups::Groups::with_settings(options.groups),
             index: Index::default(),
             tail: Tail::new(options.tail_bytes_max),
             progress: Progress::default(),
@@ -60,6 +60,8 @@ impl Replayer {
             rises_by_sync: std::collections::VecDeque::new(),
             rises_by_write: std::collections::VecDeque::new(),
             reads: super::read::Reads::default(),
+            unsealed: super::keep::Unsealed::default(),
+            damaged: Vec::new(),
             full: false,
             stopping: false,
             options,
@@ -76,8 +78,14 @@ impl Replayer {
         let epoch = LeaderEpoch(i32::try_from(head.incarnation).unwrap_or(i32::MAX));
         lane.log = Commit::new(head, &lane.options);
         lane.leader_epoch = epoch;
-        lane.log.push(entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)), &[], now);
-        let Lane { partitions, index, .. } = &mut lane;
+        lane.log.push(
+            entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)),
+            &[],
+            now,
+        );
+        let Lane {
+            partitions, index, ..
+        } = &mut lane;
         for (id, hosted) in partitions {
             let machine = &mut hosted.machine;
             if hosted.durability == Durability::Memory {
@@ -85,7 +93,11 @@ impl Replayer {
                 machine.apply(&Change::Trimmed { to: machine.next });
                 index.remove(id.0);
             }
-            let next = if clean { machine.next } else { machine.next.max(machine.ceiling) };
+            let next = if clean {
+                machine.next
+            } else {
+                machine.next.max(machine.ceiling)
+            };
             machine.apply(&Change::Resumed { next, epoch });
             if hosted.durability == Durability::Memory {
                 machine.apply(&Change::Trimmed { to: next });
@@ -98,13 +110,17 @@ impl Replayer {
 
     fn batch(&mut self, at: Position, header: &EntryHeader, payload: &[u8], frame: &FrameHeader) {
         let id = PartitionId(header.object);
-        let Some(hosted) = self.lane.partitions.get_mut(&id) else { return };
+        let Some(hosted) = self.lane.partitions.get_mut(&id) else {
+            return;
+        };
         if Offset(header.base) < hosted.machine.next {
             // Below what a checkpoint already holds, or trimmed away: only the index wants it.
             self.index(at, header, payload);
             return;
         }
-        let Some(batch) = batch_header(payload) else { return };
+        let Some(batch) = batch_header(payload) else {
+            return;
+        };
         let sequence = (batch.producer_id != ProducerId::NONE).then(|| Sequence {
             producer: batch.producer_id,
             epoch: batch.producer_epoch,
@@ -123,13 +139,23 @@ impl Replayer {
     }
 
     fn index(&mut self, at: Position, header: &EntryHeader, payload: &[u8]) {
-        let start = self.lane.partitions.get(&PartitionId(header.object)).map(|h| h.machine.start);
+        let start = self
+            .lane
+            .partitions
+            .get(&PartitionId(header.object))
+            .map(|h| h.machine.start);
         if start.is_none_or(|start| header.last() < start.0) {
             return;
         }
         let max_timestamp = batch_header(payload).map_or(-1, |batch| batch.max_timestamp);
         let (base, last, length) = (header.base, header.last(), header.length);
-        let entry = TailEntry { base, last, at, length, max_timestamp };
+        let entry = TailEntry {
+            base,
+            last,
+            at,
+            length,
+            max_timestamp,
+        };
         self.lane.index.append(header.object, entry);
     }
 
@@ -155,26 +181,32 @@ impl Replay for Replayer {
                     let what = format!("metadata change at {at} is not known to this version");
                     Fault::new(FaultKind::Corrupt, what)
                 })?;
-                let deleted = match &change {
-                    mulgil_meta::state::Change::TopicDeleted { id } => {
-                        self.lane.metadata.topic_by_id(*id).cloned()
-                    }
-                    _ => None,
-                };
+                let deleted = change
+                    .deletes()
+                    .and_then(|id| self.lane.metadata.topic_by_id(id).cloned());
                 self.lane.apply_metadata(&change);
                 if let Some(topic) = deleted {
                     self.lane.unhost(&topic);
                 }
             }
             EntryKind::ProducerEpoch => {
-                self.lane.producers.reserved_to(header.base + i64::from(header.count));
+                self.lane
+                    .producers
+                    .reserved_to(header.base + i64::from(header.count));
             }
             EntryKind::OffsetCeiling => {
-                let change = Change::CeilingRaised { to: Offset(header.base) };
+                let change = Change::CeilingRaised {
+                    to: Offset(header.base),
+                };
                 self.partition_change(header.object, &change);
             }
             EntryKind::LogStart => {
-                self.partition_change(header.object, &Change::Trimmed { to: Offset(header.base) });
+                self.partition_change(
+                    header.object,
+                    &Change::Trimmed {
+                        to: Offset(header.base),
+                    },
+                );
                 self.lane.index.trim(header.object, header.base);
             }
             EntryKind::LeaderEpoch => {
@@ -182,7 +214,7 @@ impl Replay for Replayer {
                 self.lane.leader_epoch = self.lane.leader_epoch.max(epoch);
             }
             EntryKind::Group | EntryKind::GroupOffsets => {
-                self.lane.replay_group(header, payload, frame)?;
+                self.lane.replay_group(at, header, payload)?;
             }
             EntryKind::TrueEnd => {
                 if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object)) {
@@ -207,18 +239,20 @@ impl Replay for Replayer {
     }
 
     fn damaged(&mut self, range: DamagedRange) {
-        let DamagedRange { partition, base, last, .. } = range;
-        self.lane.index.damage(mulgil_log::index::DamagedRange { partition, base, last });
-        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(partition)) {
+        self.lane.index.damage(range);
+        self.lane.damaged.push(range);
+        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(range.partition)) {
             let machine = &mut hosted.machine;
-            machine.next = machine.next.max(Offset(last + 1));
+            machine.next = machine.next.max(Offset(range.last + 1));
         }
     }
 }
 
 /// The header of the batch inside a batch entry's payload.
 fn batch_header(payload: &[u8]) -> Option<BatchHeader> {
-    let facts = payload.first_chunk().map(|b: &[u8; 4]| u32::from_le_bytes(*b))? as usize;
+    let facts = payload
+        .first_chunk()
+        .map(|b: &[u8; 4]| u32::from_le_bytes(*b))? as usize;
     BatchHeader::read(payload.get(BATCH_PREFIX_BYTES + facts..)?).ok()
 }
 
@@ -231,7 +265,9 @@ pub fn payload_batch(payload: &Bytes) -> Bytes {
 impl Lane {
     /// Writes where partitions that do not sync each append really end, for a clean stop.
     pub fn write_true_ends(&mut self, now: Now) {
-        let Self { partitions, log, .. } = self;
+        let Self {
+            partitions, log, ..
+        } = self;
         for (id, hosted) in partitions {
             let next = hosted.machine.next;
             if hosted.durability != Durability::Fsync && hosted.machine.ceiling > next {
