@@ -234,7 +234,7 @@ fn odd_acks_and_transactions_are_refused() {
             answer.producer_id.0,
             answer.producer_epoch
         ),
-        (42, -1, -1)
+        (53, -1, -1)
     );
     let request = InitProducerIdRequest::default().with_transactional_id(None);
     let answer: InitProducerIdResponse = driver.call(ApiKey::InitProducerId, 4, &request);
