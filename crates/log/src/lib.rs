@@ -23,6 +23,7 @@ pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+pub mod regroup;
 pub mod seal;
 pub mod store;
 #[cfg(test)]

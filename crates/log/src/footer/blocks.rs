@@ -39,6 +39,11 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// Goes over to another record of the same directory, and keeps the page.
+    pub(crate) const fn turn_to(&mut self, record: &DirectoryRecord) {
+        self.record = *record;
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> u32 {
