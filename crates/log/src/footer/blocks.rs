@@ -91,7 +91,8 @@ impl<'a> Blocks<'a> {
     /// As [`Blocks::get`].
     pub fn limit(&mut self, number: u32) -> Result<i64, Fault> {
         let next = self.get(number.saturating_add(1))?;
-        Ok(next.map_or(self.record.last.saturating_add(1), |next| next.base))
+        let end = self.record.last.saturating_add(1);
+        Ok(next.map_or(end, |next| next.base))
     }
 
     /// The number of the last block that begins at `offset` or below; 0 if none does.
