@@ -1,5 +1,17 @@
 //! The broker: the lane, its effects, and the one interface that every door uses.
 
+pub mod clock;
 pub mod connection;
+pub mod door;
 pub mod group;
+pub mod keeper;
+pub mod lane;
+mod mailbox;
+pub mod pool;
 pub mod request;
+pub mod shell;
+mod tail;
+
+/// What the interface is made of, so that a door needs no dependency of its own on these.
+pub use mulgil_core as core;
+pub use mulgil_meta as meta;

@@ -28,6 +28,8 @@ pub enum Request {
     CreateTopics(CreateTopics),
     /// Delete topics.
     DeleteTopics(Vec<TopicRef>),
+    /// Change what holds for a topic.
+    AlterTopic(AlterTopic),
     /// Give up records below an offset.
     Trim(Vec<Trim>),
     /// Hand out a producer id.
@@ -51,6 +53,8 @@ pub enum Reply {
     CreateTopics(Vec<Result<CreatedTopic, CreateRefusal>>),
     /// To [`Request::DeleteTopics`], in order.
     DeleteTopics(Vec<Result<(TopicId, TopicName), DeleteRefusal>>),
+    /// To [`Request::AlterTopic`].
+    AlterTopic(Result<(), AlterRefusal>),
     /// To [`Request::Trim`], in order: the first offset that can be read.
     Trim(Vec<Result<Offset, TrimRefusal>>),
     /// To [`Request::NewProducer`].
@@ -325,6 +329,41 @@ pub enum DeleteRefusal {
     /// There is none.
     #[error("there is no such topic")]
     Unknown,
+    /// The broker is stopping.
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+/// Change what holds for a topic: all of it in one frame, or nothing.
+#[derive(Clone, Debug)]
+pub struct AlterTopic {
+    /// Which.
+    pub topic: TopicRef,
+    /// What holds from now on; `None` leaves it.
+    pub settings: Option<TopicSettings>,
+    /// How many partitions it has from now on, not fewer than it has; `None` leaves them.
+    pub partitions: Option<u32>,
+}
+
+/// Why a topic was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AlterRefusal {
+    /// There is none.
+    #[error("there is no such topic")]
+    Unknown,
+    /// Fewer than there are, or more than the limit.
+    #[error("{asked} partitions were asked for, {least} to {most} are possible")]
+    PartitionCount {
+        /// What was asked.
+        asked: u32,
+        /// How many there are.
+        least: u32,
+        /// The limit.
+        most: u32,
+    },
+    /// The disk is full; reading and consuming go on.
+    #[error("the disk is full")]
+    DiskFull,
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,

@@ -9,5 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod group;
 pub mod machine;
 pub mod partition;
+pub mod producer_ids;

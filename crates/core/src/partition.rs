@@ -12,15 +12,20 @@
 //! It deliberately does not know what durable means: the shell raises the high watermark when the
 //! frame that carries a batch has reached what the topic asks for.
 
+pub mod wire;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use mulgil_record::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-use crate::machine::{After, Decision, Elapsed, Keep, Machine, Now, WallTime};
+use crate::machine::{After, Decision, Elapsed, Keep, Machine, Now, Restart, WallTime};
 
 /// How many batches of each producer are remembered, as Kafka does (`NUM_BATCHES_TO_RETAIN`).
 pub const REMEMBERED_BATCHES: usize = 5;
+
+/// Most producers that one turn forgets.
+const EXPIRED_A_TURN: usize = 1_024;
 
 /// What a batch says of its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub enum Command {
         /// The first record that stays.
         to: Offset,
     },
-    /// Forget producers that have written nothing since `before`.
+    /// Forget producers that have written nothing since `before`; a turn forgets a part of them.
     ExpireProducers {
         /// Milliseconds since 1970.
         before: WallTime,
@@ -231,7 +236,8 @@ impl Partition {
 
     /// The end of what `epoch` wrote: the newest epoch at or below it, and the first offset after it.
     ///
-    /// None if nothing that old is known. As Kafka's `LeaderEpochFileCache.endOffsetFor` (KIP-101).
+    /// As Kafka's `LeaderEpochFileCache.endOffsetFor` (KIP-101): of an epoch whose records are all
+    /// trimmed, the answer is where the first known one began. None if it is newer than this one.
     #[must_use]
     pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         if epoch == self.leader_epoch {
@@ -246,7 +252,7 @@ impl Partition {
             .get(after)
             .map_or(self.next, |(_, start)| *start);
         let found = after.checked_sub(1).and_then(|at| self.epochs.get(at));
-        found.map(|(e, _)| (*e, end))
+        Some((found.map_or(epoch, |(e, _)| *e), end))
     }
 
     fn check_sequence(&self, sequence: Sequence) -> Result<Option<Offset>, Refusal> {
@@ -269,7 +275,8 @@ impl Partition {
                 got: sequence.first,
                 expected: 0,
             };
-            return if sequence.first == 0 {
+            // A producer that may skip could have begun its epoch in what was lost.
+            return if sequence.first == 0 || known.may_skip {
                 Ok(None)
             } else {
                 Err(refusal)
@@ -316,10 +323,8 @@ impl Partition {
             known.epoch = sequence.epoch;
             known.batches.clear();
         }
-        let expected = known.batches.back().map(|b| next_sequence(b.last));
-        if expected.is_some_and(|e| e != sequence.first) {
-            known.may_skip = false;
-        }
+        // What was lost is the end of what the producer wrote, so if it skips, it does so at once.
+        known.may_skip = false;
         if known.batches.len() == REMEMBERED_BATCHES {
             known.batches.pop_front();
         }
@@ -407,18 +412,21 @@ impl Machine for Partition {
                     return Err(Refusal::OutOfRange { to, start, end });
                 }
                 let at = to.max(self.start);
+                let mut after = After::WhatItRead;
                 if at > self.start {
                     out.changes.push((Keep::Waited, Change::Trimmed { to }));
+                    after = After::OwnFrame;
                 }
-                out.effects.push((After::OwnFrame, Effect::Started { at }));
+                out.effects.push((after, Effect::Started { at }));
             }
             Command::ExpireProducers { before } => {
-                for (&producer, known) in &self.producers {
-                    if known.last_write < before {
-                        out.changes
-                            .push((Keep::Riding, Change::ProducerExpired { producer }));
-                    }
+                let silent = self.producers.iter().filter(|(_, p)| p.last_write < before);
+                let mut silent = silent.map(|(&producer, _)| producer);
+                for producer in silent.by_ref().take(EXPIRED_A_TURN) {
+                    let change = Change::ProducerExpired { producer };
+                    out.changes.push((Keep::Riding, change));
                 }
+                out.again |= silent.next().is_some();
             }
         }
         Ok(())
@@ -464,4 +472,9 @@ impl Machine for Partition {
     fn deadline(&self) -> (Option<Elapsed>, Option<WallTime>) {
         (None, None)
     }
+}
+
+impl Restart for Partition {
+    /// Nothing: all that a partition knows is durable.
+    fn forget_volatile(&mut self) {}
 }

@@ -1,1 +1,22 @@
-//! Mulgil: kafka.
+//! The Kafka door: what unmodified Kafka clients say, in the broker's words, and back.
+//!
+//! A [`KafkaConnection`] has no socket, no clock and no chance of its own; the shell feeds it bytes
+//! and replies and carries out what it says. Everything that can be said without naming Kafka is
+//! decided behind [`mulgil_broker::request`].
+//!
+//! ```text
+//! bytes -> codec -> api (one file per request) -> broker::Request
+//! bytes <- conn (in the order of the requests) <- api <- broker::Reply
+//! ```
+
+mod api;
+mod codec;
+mod conn;
+mod from_wire;
+mod shared;
+mod to_wire;
+mod versions;
+mod wire_errors;
+
+pub use conn::KafkaConnection;
+pub use shared::{IdSource, KafkaOptions, KafkaShared};

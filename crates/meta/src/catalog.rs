@@ -22,6 +22,14 @@ pub struct Catalog {
     pub by_id: BTreeMap<TopicId, Arc<Topic>>,
 }
 
+/// Where a door sees which topics there are.
+pub trait CatalogReader: Send + Sync {
+    /// The newest picture.
+    ///
+    /// One that shows a topic must be there by the time the reply to its creation is.
+    fn catalog(&self) -> Arc<Catalog>;
+}
+
 impl Catalog {
     /// The topic with this name.
     #[must_use]

@@ -46,6 +46,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The topic that it deletes, if it deletes one.
+    #[must_use]
+    pub const fn deletes(&self) -> Option<TopicId> {
+        if let Self::TopicDeleted { id } = self {
+            Some(*id)
+        } else {
+            None
+        }
+    }
+}
+
 /// Why metadata was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -60,6 +72,16 @@ pub enum Refusal {
     PartitionCount {
         /// What was asked.
         asked: u32,
+        /// The limit.
+        most: u32,
+    },
+    /// Fewer partitions than there are, or too many.
+    #[error("{asked} partitions were asked for, {least} to {most} are possible")]
+    FewerPartitions {
+        /// What was asked.
+        asked: u32,
+        /// How many there are.
+        least: u32,
         /// The limit.
         most: u32,
     },
@@ -200,6 +222,28 @@ impl Metadata {
         } else {
             Err(Refusal::Unknown)
         }
+    }
+
+    /// Works out a larger number of partitions; none to do if it has as many.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic, it has more than that, or that is more than a topic may have.
+    pub fn add_partitions(&self, id: TopicId, asked: u32) -> Result<Option<Change>, Refusal> {
+        let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
+        let least = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        if asked < least || asked > PARTITIONS_MAX {
+            return Err(Refusal::FewerPartitions {
+                asked,
+                least,
+                most: PARTITIONS_MAX,
+            });
+        }
+        let first = self.next_partition;
+        let partitions = (first..first + u64::from(asked - least))
+            .map(PartitionId)
+            .collect();
+        Ok((asked > least).then_some(Change::PartitionsAdded { id, partitions }))
     }
 
     /// Moves the state by one change. Ids that no longer exist are passed over.

@@ -1,0 +1,321 @@
+//! The lane: all partitions and machines of a broker, behind one lock, for microseconds at a time.
+//!
+//! Whoever holds the lock calls one of the few entrances ([`Lane::enter`], [`Lane::completed`],
+//! [`Lane::tick`] ...), and gets a [`Turn`]: what to answer, what to read elsewhere, whom to wake.
+//! The lane has no clock, thread, socket or file of its own; it steps under a simulator as it does
+//! under threads. Changes go into the open frame; the frame goes to the store as soon as the store
+//! has nothing else to do, so that whatever comes while one frame is being synced shares the next.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use mulgil_core::group::GroupSettings;
+use mulgil_core::machine::{Elapsed, Now};
+use mulgil_core::partition::Partition;
+use mulgil_log::index::Index;
+use mulgil_log::position::Position;
+use mulgil_log::recovery::DamagedRange;
+use mulgil_meta::catalog::Catalog;
+use mulgil_meta::schema::{Durability, Topic};
+use mulgil_meta::state::Metadata;
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+
+use crate::request::{Reply, Request, Ticket};
+use crate::tail::Tail;
+
+mod append;
+mod commit;
+mod due;
+mod groups;
+mod keep;
+mod offsets;
+mod producers;
+mod read;
+mod replay;
+mod topics;
+
+pub use commit::LogHead;
+pub(crate) use due::{Due, Held, Progress};
+pub use keep::{Retired, TailSlice};
+pub use offsets::{FindPart, FindPlace};
+pub use read::{ColdPart, ColdTask, ColdWork};
+pub use replay::{Replayer, payload_batch};
+
+/// Which connection asks: the runtime it lives on, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The runtime's number.
+    pub runtime: u16,
+    /// The connection's number, unique in the process.
+    pub connection: u64,
+}
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo {
+    /// The connection.
+    pub origin: Origin,
+    /// Which of its requests.
+    pub ticket: Ticket,
+}
+
+/// What follows from one visit to the lane; the caller carries it out after letting go of the lock.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Answers that may leave now.
+    pub replies: Vec<(ReplyTo, Reply)>,
+    /// Reads that have waited long enough: their runtimes come back with [`Lane::resume`].
+    pub retries: Vec<(ReplyTo, u64)>,
+    /// Reads that need the disk.
+    pub cold: Vec<ColdWork>,
+    /// A new picture of metadata, if it has changed.
+    pub catalog: Option<Arc<Catalog>>,
+}
+
+/// What the lane may use and how it behaves. Sizes in bytes.
+#[derive(Clone, Debug)]
+pub struct LaneOptions {
+    /// Frames kept in memory for readers of the log's end.
+    pub tail_bytes_max: usize,
+    /// A frame is closed when it has grown so large.
+    pub frame_bytes_max: usize,
+    /// One group of frames, written and synced at once, is at most so large.
+    pub group_bytes_max: usize,
+    /// A log chunk is followed by the next when it has grown so large.
+    pub chunk_bytes_max: u32,
+    /// Partitions of a topic whose creator does not say.
+    pub partitions_default: u32,
+    /// A read gets at most so much, whatever it asks.
+    pub read_bytes_max: u32,
+    /// A mark is written when nothing has followed a sync for so long, milliseconds.
+    pub mark_after_ms: u64,
+    /// What was written without a sync is synced after so long, milliseconds.
+    pub sync_after_ms: u64,
+    /// Limits and waits of consumer groups.
+    pub groups: GroupSettings,
+}
+
+impl Default for LaneOptions {
+    fn default() -> Self {
+        Self {
+            tail_bytes_max: 128 << 20,
+            frame_bytes_max: 512 << 10,
+            group_bytes_max: 4 << 20,
+            chunk_bytes_max: 256 << 20,
+            partitions_default: 1,
+            // As Kafka's `fetch.max.bytes` of a broker.
+            read_bytes_max: 55 << 20,
+            mark_after_ms: 10,
+            sync_after_ms: 1_000,
+            groups: GroupSettings::default(),
+        }
+    }
+}
+
+/// A partition that lives here.
+#[derive(Debug)]
+struct Hosted {
+    machine: Partition,
+    topic: TopicId,
+    durability: Durability,
+    /// The first offset that is not yet durable at the topic's level.
+    high_watermark: Offset,
+    /// The newest change that an answer about this partition waits for.
+    newest: Due,
+    /// The entry that reserved the ceiling, while it is not synced.
+    ceiling_due: Position,
+    /// Reads that wait for more.
+    readers: Vec<u64>,
+}
+
+/// A high watermark that will rise.
+#[derive(Clone, Copy, Debug)]
+struct Rise {
+    at: Position,
+    partition: PartitionId,
+    to: Offset,
+    bytes: u32,
+}
+
+/// All partitions and machines of a broker.
+#[derive(Debug)]
+pub struct Lane {
+    options: LaneOptions,
+    log: commit::Commit,
+    metadata: Metadata,
+    catalog: Arc<Catalog>,
+    /// The newest change of metadata, while it is not synced.
+    metadata_due: Position,
+    leader_epoch: LeaderEpoch,
+    partitions: BTreeMap<PartitionId, Hosted>,
+    producers: producers::ProducerIds,
+    groups: groups::Groups,
+    index: Index,
+    tail: Tail,
+    progress: Progress,
+    held: Held<(ReplyTo, Reply)>,
+    rises_by_sync: VecDeque<Rise>,
+    rises_by_write: VecDeque<Rise>,
+    reads: read::Reads,
+    unsealed: keep::Unsealed,
+    damaged: Vec<DamagedRange>,
+    full: bool,
+    stopping: bool,
+}
+
+impl Lane {
+    /// Carries out what a connection asks, in order.
+    pub fn enter(
+        &mut self,
+        from: Origin,
+        asks: impl IntoIterator<Item = (Ticket, Request)>,
+        now: Now,
+        turn: &mut Turn,
+    ) {
+        for (ticket, request) in asks {
+            let to = ReplyTo {
+                origin: from,
+                ticket,
+            };
+            self.ask(to, request, now, turn);
+        }
+    }
+
+    fn ask(&mut self, to: ReplyTo, request: Request, now: Now, turn: &mut Turn) {
+        let (due, reply) = match request {
+            Request::Append(append) => self.append(append, now),
+            Request::Read(read) => return self.read(to, read, now, turn),
+            Request::FindOffsets(find) => return self.find_offsets(to, &find, turn),
+            Request::FindEpochEnds(find) => self.find_epoch_ends(&find),
+            Request::CreateTopics(create) => self.create_topics(create, now),
+            Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
+            Request::AlterTopic(alter) => self.alter_topic(alter, now),
+            Request::Trim(trim) => self.trim(&trim, now),
+            Request::NewProducer(new) => self.new_producer(new, now),
+            Request::Group(group) => return self.group(to, group, now, turn),
+        };
+        self.answer(to, due, reply, turn);
+    }
+
+    /// Lets an answer out, or holds it until what it waits for is durable.
+    fn answer(&mut self, to: ReplyTo, due: Due, reply: Reply, turn: &mut Turn) {
+        if let Some((to, reply)) = self.held.hold(due, self.progress, (to, reply)) {
+            turn.replies.push((to, reply));
+        }
+    }
+
+    /// What has to happen by time: reads that have waited long enough, syncs, marks, groups.
+    pub fn tick(&mut self, now: Now, turn: &mut Turn) {
+        self.reads.expire(now.elapsed, turn);
+        self.log.tick(now.elapsed);
+        self.tick_groups(now, turn);
+    }
+
+    /// When the next tick is due, if anything waits for one.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Elapsed> {
+        let candidates = [
+            self.reads.deadline(),
+            self.log.deadline(),
+            self.groups.deadline(),
+        ];
+        candidates.into_iter().flatten().min()
+    }
+
+    /// Begins to live, after all was replayed.
+    pub fn begin(&mut self, now: Now, turn: &mut Turn) {
+        self.wake_groups(now, turn);
+    }
+
+    /// Forgets a connection that is gone: nobody will read its answers.
+    pub fn forget(&mut self, origin: Origin) {
+        for (id, partitions) in self.reads.forget(origin) {
+            self.unpark(id, &partitions);
+        }
+        self.forget_in_groups(origin);
+    }
+
+    /// Whether the disk has room. When it has none, only what frees it is taken.
+    pub const fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// Refuses new work from now on.
+    pub const fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The picture of metadata that is durable.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
+    }
+
+    /// Figures for operators.
+    #[must_use]
+    pub fn figures(&self) -> LaneFigures {
+        LaneFigures {
+            partitions: self.partitions.len(),
+            tail_bytes: self.tail.bytes(),
+            index_bytes: self.index.memory_bytes(),
+            held_answers: self.held.len(),
+            waiting_reads: self.reads.len(),
+            disk_full: self.full,
+        }
+    }
+
+    /// Where a partition starts, ends (high watermark), and how many bytes it has.
+    #[must_use]
+    pub fn partition_figures(&self, partition: PartitionId) -> Option<PartitionFigures> {
+        let hosted = self.partitions.get(&partition)?;
+        Some(PartitionFigures {
+            start: hosted.machine.start,
+            high_watermark: hosted.high_watermark,
+            bytes: self.index.bytes(partition.0),
+        })
+    }
+
+    /// The partition's picture of the log for tests and simulation: start, next offset, watermark.
+    fn host(&mut self, topic: &Topic, partition: PartitionId) {
+        let mut machine = Partition::new(self.leader_epoch);
+        machine.leader_epoch = self.leader_epoch;
+        let hosted = Hosted {
+            machine,
+            topic: topic.id,
+            durability: topic.settings.durability,
+            high_watermark: Offset::ZERO,
+            newest: Due::NOW,
+            ceiling_due: Position::ZERO,
+            readers: Vec::new(),
+        };
+        self.partitions.insert(partition, hosted);
+    }
+}
+
+/// Figures of a lane, for operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneFigures {
+    /// Partitions that live here.
+    pub partitions: usize,
+    /// Bytes of frames kept for readers of the end.
+    pub tail_bytes: usize,
+    /// Bytes that the index takes.
+    pub index_bytes: usize,
+    /// Answers that wait for the disk.
+    pub held_answers: usize,
+    /// Reads that wait for records.
+    pub waiting_reads: usize,
+    /// Whether writes are refused because the disk is full.
+    pub disk_full: bool,
+}
+
+/// Figures of a partition, for operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PartitionFigures {
+    /// First offset there is.
+    pub start: Offset,
+    /// First offset that is not yet durable.
+    pub high_watermark: Offset,
+    /// Bytes of it in the store.
+    pub bytes: u64,
+}

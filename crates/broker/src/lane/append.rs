@@ -1,0 +1,288 @@
+//! Appending batches: the path that must be short.
+
+use bytes::Bytes;
+use mulgil_core::machine::{Decision, Machine, Now};
+use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence};
+use mulgil_log::entry::{EntryHeader, EntryKind};
+use mulgil_log::index::TailEntry;
+use mulgil_log::position::Position;
+use mulgil_meta::schema::Durability;
+use mulgil_record::batch::Batch;
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
+
+use super::{Due, Hosted, Lane, Rise};
+use crate::request::{Append, AppendRefusal, Appended, Reply, Trim, TrimRefusal};
+
+/// Version of a batch entry's payload: facts length u32, 0 u32, facts, batch.
+pub(crate) const BATCH_VERSION: u8 = 1;
+/// Bytes of a batch entry's payload before its facts.
+pub(crate) const BATCH_PREFIX_BYTES: usize = 8;
+
+/// How many offsets beyond what is needed a partition that does not sync reserves at once. Renewed
+/// when half is used, so that no append waits for it in a steady stream.
+const CEILING_STEP: i64 = 1 << 20;
+
+impl Lane {
+    pub(super) fn append(&mut self, append: Append, now: Now) -> (Due, Reply) {
+        let mut due = Due::NOW;
+        let mut outcomes = Vec::with_capacity(append.partitions.len());
+        for part in append.partitions {
+            let outcome = self.append_one(part.partition, &part.batch, &part.facts, now);
+            outcomes.push(outcome.map(|(appended, waits)| {
+                due = due.and(waits);
+                appended
+            }));
+        }
+        (due, Reply::Append(outcomes))
+    }
+
+    fn append_one(
+        &mut self,
+        id: PartitionId,
+        batch: &Batch,
+        facts: &Bytes,
+        now: Now,
+    ) -> Result<(Appended, Due), AppendRefusal> {
+        if self.stopping {
+            return Err(AppendRefusal::Stopping);
+        }
+        if self.full {
+            return Err(AppendRefusal::DiskFull);
+        }
+        let hosted = self
+            .partitions
+            .get_mut(&id)
+            .ok_or(AppendRefusal::UnknownPartition(id))?;
+        let command = command_for(batch);
+        let mut decision = Decision {
+            changes: Vec::new(),
+            effects: Vec::new(),
+            again: false,
+        };
+        hosted.machine.decide(command, now, &mut decision)?;
+        let log_start = hosted.machine.start;
+        let Some((_, change)) = decision.changes.pop() else {
+            let base = match decision.effects.first() {
+                Some((_, Effect::Duplicate { base })) => *base,
+                Some(_) | None => unreachable!("an append is taken or a duplicate"),
+            };
+            return Ok((
+                Appended {
+                    base,
+                    log_start,
+                    duplicate: true,
+                },
+                hosted.newest,
+            ));
+        };
+        let Change::Appended {
+            base,
+            records,
+            epoch,
+            ..
+        } = change
+        else {
+            unreachable!("an append only appends")
+        };
+        let stamp = Stamp {
+            partition: id,
+            base,
+            records,
+            epoch,
+        };
+        hosted.machine.apply(&change);
+        let due = self.store_batch(stamp, batch, facts, now);
+        Ok((
+            Appended {
+                base,
+                log_start,
+                duplicate: false,
+            },
+            due,
+        ))
+    }
+
+    /// Writes a batch that has its offsets, and says what its acknowledgement waits for.
+    fn store_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes, now: Now) -> Due {
+        let id = stamp.partition;
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return Due::NOW;
+        };
+        let synced = hosted.durability == Durability::Fsync;
+        let at = self.log.push_batch(stamp, batch, facts, synced, now);
+        let end = stamp.base.plus(i64::from(stamp.records));
+        let mut due = Due::at(at, hosted.durability);
+        if !synced {
+            due = due.and(self.log.reserve(id, hosted, end, now));
+        }
+        hosted.newest = due;
+        let entry = TailEntry {
+            base: stamp.base.0,
+            last: end.0 - 1,
+            at,
+            length: payload_bytes(batch, facts),
+            max_timestamp: batch.header.max_timestamp,
+        };
+        self.index.append(id.0, entry);
+        let bytes = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
+        let rise = Rise {
+            at,
+            partition: id,
+            to: end,
+            bytes,
+        };
+        if synced {
+            self.rises_by_sync.push_back(rise);
+        } else {
+            self.rises_by_write.push_back(rise);
+        }
+        due
+    }
+
+    pub(super) fn trim(&mut self, trims: &[Trim], now: Now) -> (Due, Reply) {
+        let mut due = Due::NOW;
+        let outcomes = trims.iter().map(|trim| {
+            let (start, waits) = self.trim_one(*trim, now)?;
+            due = due.and(waits);
+            Ok(start)
+        });
+        let outcomes = outcomes.collect();
+        (due, Reply::Trim(outcomes))
+    }
+
+    fn trim_one(&mut self, trim: Trim, now: Now) -> Result<(Offset, Due), TrimRefusal> {
+        let id = trim.partition;
+        let hosted = self
+            .partitions
+            .get_mut(&id)
+            .ok_or(TrimRefusal::UnknownPartition(id))?;
+        let (start, end) = (hosted.machine.start, hosted.high_watermark);
+        let to = trim.to.unwrap_or(end);
+        if to > end {
+            return Err(Refusal::OutOfRange { to, start, end }.into());
+        }
+        let mut decision = Decision {
+            changes: Vec::new(),
+            effects: Vec::new(),
+            again: false,
+        };
+        hosted
+            .machine
+            .decide(Command::Trim { to }, now, &mut decision)?;
+        for (_, change) in &decision.changes {
+            hosted.machine.apply(change);
+            let at = self
+                .log
+                .push(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+            hosted.newest = hosted.newest.and(Due::synced(at));
+            self.index.trim(id.0, to.0);
+        }
+        Ok((hosted.machine.start, hosted.newest))
+    }
+}
+
+/// What a batch asks of its partition.
+pub(super) fn command_for(batch: &Batch) -> Command {
+    let header = &batch.header;
+    let records = u32::try_from(i64::from(header.last_offset_delta) + 1)
+        .expect("a checked batch has records");
+    let sequence = sequence_of(batch);
+    Command::Append {
+        records,
+        max_timestamp: header.max_timestamp,
+        sequence,
+    }
+}
+
+/// Who wrote a batch, if its producer is idempotent.
+pub(super) fn sequence_of(batch: &Batch) -> Option<Sequence> {
+    let header = &batch.header;
+    (header.producer_id != ProducerId::NONE).then(|| Sequence {
+        producer: header.producer_id,
+        epoch: header.producer_epoch,
+        first: header.base_sequence,
+        last: header.last_sequence(),
+    })
+}
+
+/// An entry header of version 1, whose length is worked out when it is pushed.
+pub(super) const fn entry(kind: EntryKind, object: u64, base: i64) -> EntryHeader {
+    EntryHeader {
+        kind,
+        version: 1,
+        flags: 0,
+        length: 0,
+        object,
+        base,
+        count: 0,
+    }
+}
+
+fn payload_bytes(batch: &Batch, facts: &Bytes) -> u32 {
+    let bytes = BATCH_PREFIX_BYTES + facts.len() + batch.bytes.len();
+    u32::try_from(bytes).expect("a batch is far below 4 GiB")
+}
+
+/// What the lane writes over a batch and into its entry.
+#[derive(Clone, Copy)]
+struct Stamp {
+    partition: PartitionId,
+    base: Offset,
+    records: u32,
+    epoch: LeaderEpoch,
+}
+
+impl super::commit::Commit {
+    /// Copies a batch into the open frame, with its offset and epoch stamped.
+    fn push_batch(
+        &mut self,
+        stamp: Stamp,
+        batch: &Batch,
+        facts: &Bytes,
+        synced: bool,
+        now: Now,
+    ) -> Position {
+        let mut prefix = [0; BATCH_PREFIX_BYTES];
+        let facts_bytes = u32::try_from(facts.len()).expect("facts are far below 4 GiB");
+        prefix[..4].copy_from_slice(&facts_bytes.to_le_bytes());
+        let mut head: [u8; 16] = *batch
+            .bytes
+            .first_chunk()
+            .expect("a checked batch is longer");
+        head[..8].copy_from_slice(&stamp.base.0.to_be_bytes());
+        head[12..16].copy_from_slice(&stamp.epoch.0.to_be_bytes());
+        let rest = batch.bytes.get(16..).expect("a checked batch is longer");
+        let header = EntryHeader {
+            kind: EntryKind::Batch,
+            version: BATCH_VERSION,
+            flags: 0,
+            length: 0,
+            object: stamp.partition.0,
+            base: stamp.base.0,
+            count: stamp.records,
+        };
+        let parts: &[&[u8]] = &[&prefix, facts, &head, rest];
+        if synced {
+            self.push(header, parts, now)
+        } else {
+            self.push_unsynced(header, parts, now)
+        }
+    }
+
+    /// Makes sure that offsets up to `end` are reserved; says what an answer must wait for.
+    ///
+    /// Only for partitions that do not sync each append: what they give out may be lost with the
+    /// page cache, and must not be given again.
+    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset, now: Now) -> Due {
+        let ceiling = hosted.machine.ceiling;
+        if ceiling.0 - end.0 < CEILING_STEP / 2 {
+            let to = end.plus(CEILING_STEP);
+            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[], now);
+            hosted.machine.apply(&Change::CeilingRaised { to });
+            if end > ceiling {
+                hosted.ceiling_due = at;
+            }
+        }
+        Due::synced(hosted.ceiling_due)
+    }
+}

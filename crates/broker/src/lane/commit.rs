@@ -1,0 +1,394 @@
+//! The lane's side of the log: the open frame, what goes to the store, and what has come back.
+
+use std::collections::VecDeque;
+
+use mulgil_core::machine::{Elapsed, Now};
+use mulgil_log::chunk::ChunkHeader;
+use mulgil_log::entry::{EntryHeader, EntryKind};
+use mulgil_log::frame::OpenFrame;
+use mulgil_log::position::{ChunkId, Lsn, Position};
+use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
+
+use super::append::entry;
+use super::keep::Retired;
+use super::{Lane, LaneOptions, Turn};
+
+/// Bytes at the start of a chunk that its header takes.
+const CHUNK_START: u32 = 4096;
+
+/// Where a lane goes on writing.
+#[derive(Clone, Debug)]
+pub struct LogHead {
+    /// The chunk to begin.
+    pub chunk: ChunkId,
+    /// The number of the next frame.
+    pub lsn: Lsn,
+    /// Which start of the broker this is.
+    pub incarnation: u32,
+    /// Where the log ended before this start.
+    pub previous_end: Position,
+    /// The newest complete checkpoint.
+    pub checkpoint: ChunkId,
+    /// Which cluster the log belongs to.
+    pub cluster: u128,
+}
+
+/// The group that the store is busy with.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    level: SyncLevel,
+    end: Position,
+    only_mark: bool,
+}
+
+/// The open frame and the frames on their way.
+#[derive(Debug)]
+pub(super) struct Commit {
+    head: LogHead,
+    open: OpenFrame,
+    /// Whether the chunk that the open frame lies in has to be begun.
+    begins_chunk: bool,
+    /// Headers of chunks that closed frames begin, by the frame's position.
+    chunk_headers: VecDeque<(Position, ChunkHeader)>,
+    closed: VecDeque<StampedFrame>,
+    closed_bytes: usize,
+    /// What the group that the store has was asked for, and whether it is only a mark.
+    outstanding: Option<Outstanding>,
+    /// Whether something in the open or closed frames waits for a sync.
+    sync_wanted: bool,
+    /// Since when something written is not synced.
+    unsynced_since: Option<Elapsed>,
+    /// When a mark is due, if nothing comes before.
+    mark_due: Option<Elapsed>,
+    frame_bytes_max: usize,
+    chunk_bytes_max: u32,
+    mark_after_ms: u64,
+    sync_after_ms: u64,
+    /// Whether the open frame holds nothing but a mark.
+    only_mark: bool,
+    stop: Stop,
+    /// A chunk got its last frame.
+    retired: Option<Retired>,
+}
+
+impl Commit {
+    pub(super) fn new(head: LogHead, options: &LaneOptions) -> Self {
+        let at = Position::new(head.chunk, CHUNK_START);
+        Self {
+            open: OpenFrame::new(at, Vec::new()),
+            head,
+            begins_chunk: true,
+            chunk_headers: VecDeque::new(),
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            outstanding: None,
+            sync_wanted: false,
+            unsynced_since: None,
+            mark_due: None,
+            frame_bytes_max: options.frame_bytes_max,
+            chunk_bytes_max: options.chunk_bytes_max,
+            mark_after_ms: options.mark_after_ms,
+            sync_after_ms: options.sync_after_ms,
+            only_mark: false,
+            stop: Stop::Running,
+            retired: None,
+        }
+    }
+
+    /// Adds an entry that is to be synced to the open frame, and says where it will lie.
+    pub(super) fn push(&mut self, header: EntryHeader, parts: &[&[u8]], now: Now) -> Position {
+        self.sync_wanted = true;
+        self.push_unsynced(header, parts, now)
+    }
+
+    /// Adds an entry for whose sync nobody waits.
+    pub(super) fn push_unsynced(
+        &mut self,
+        header: EntryHeader,
+        parts: &[&[u8]],
+        now: Now,
+    ) -> Position {
+        if self.open.bytes() >= self.frame_bytes_max {
+            self.close(now);
+        }
+        self.mark_due = None;
+        self.only_mark = false;
+        self.open.push(header, parts)
+    }
+
+    /// The newest complete checkpoint, for headers of chunks from now on.
+    pub(super) const fn set_checkpoint(&mut self, checkpoint: ChunkId) {
+        self.head.checkpoint = checkpoint;
+    }
+
+    /// The chunk that is being written.
+    pub(super) fn chunk(&self) -> ChunkId {
+        self.open.position().chunk()
+    }
+
+    /// Where the next entry will lie, if the frame is not closed before.
+    pub(super) fn position(&self) -> Position {
+        self.open.end()
+    }
+
+    /// A chunk id for a chunk that is not part of the log (sorted, checkpoint).
+    ///
+    /// Ids rise over all kinds, so the log's next chunk simply passes it over.
+    pub(super) fn take_chunk_id(&mut self) -> ChunkId {
+        let taken = self.head.chunk.next();
+        self.head.chunk = taken;
+        taken
+    }
+
+    fn close(&mut self, now: Now) {
+        let at = self.open.position();
+        if self.begins_chunk {
+            self.chunk_headers
+                .push_back((at, self.chunk_header(at.chunk(), now)));
+            self.begins_chunk = false;
+        }
+        let end = self.open.end();
+        let next = if end.offset() >= self.chunk_bytes_max {
+            self.begins_chunk = true;
+            self.head.previous_end = end;
+            self.retired = Some(Retired {
+                chunk: at.chunk(),
+                end,
+            });
+            self.head.chunk = self.head.chunk.next();
+            Position::new(self.head.chunk, CHUNK_START)
+        } else {
+            end
+        };
+        let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
+        self.closed_bytes += frame.bytes();
+        let (elapsed_ms, wall_ms) = (now.elapsed.0, now.wall.0);
+        self.closed.push_back(StampedFrame {
+            frame,
+            lsn: self.head.lsn,
+            elapsed_ms,
+            wall_ms,
+        });
+        self.head.lsn = self.head.lsn.next();
+    }
+
+    fn chunk_header(&self, id: ChunkId, now: Now) -> ChunkHeader {
+        ChunkHeader {
+            kind: mulgil_log::chunk::ChunkKind::Log,
+            chunk: id,
+            synced: Position::ZERO,
+            incarnation: self.head.incarnation,
+            previous_end: self.head.previous_end,
+            first_lsn: self.head.lsn,
+            elapsed_ms: now.elapsed.0,
+            wall_ms: now.wall.0,
+            checkpoint: self.head.checkpoint,
+            cluster: self.head.cluster,
+        }
+    }
+
+    /// The next group for the store, if the store is free and there is anything to write.
+    fn take_group(&mut self, now: Now, options: &LaneOptions) -> Option<Group> {
+        if self.outstanding.is_some() {
+            return None;
+        }
+        if self.closed.is_empty() {
+            if self.open.entries() == 0 {
+                return None;
+            }
+            self.close(now);
+        } else if self.open.entries() > 0
+            && self.closed_bytes + self.open.bytes() <= options.group_bytes_max
+        {
+            self.close(now);
+        }
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        let mut new_chunk = None;
+        while let Some(first) = self.closed.front() {
+            let at = first.frame.position();
+            let begins = self.chunk_headers.front().is_some_and(|(p, _)| *p == at);
+            let full = bytes + first.frame.bytes() > options.group_bytes_max;
+            if !frames.is_empty() && (begins || full) {
+                break;
+            }
+            if begins {
+                new_chunk = self.chunk_headers.pop_front().map(|(_, header)| header);
+            }
+            bytes += first.frame.bytes();
+            frames.extend(self.closed.pop_front());
+        }
+        self.closed_bytes -= bytes;
+        let level = if self.sync_wanted {
+            SyncLevel::Synced
+        } else {
+            SyncLevel::Written
+        };
+        let only_mark = std::mem::take(&mut self.only_mark);
+        let end = frames
+            .last()
+            .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
+        self.outstanding = Some(Outstanding {
+            level,
+            end,
+            only_mark,
+        });
+        if self.closed.is_empty() && self.open.entries() == 0 {
+            self.sync_wanted = false;
+        }
+        Some(Group {
+            new_chunk,
+            frames,
+            level,
+            mark: only_mark,
+        })
+    }
+
+    /// What has to happen by time: a sync of what was only written, a mark after a quiet moment.
+    pub(super) fn tick(&mut self, now: Elapsed) {
+        if self.deadline().is_none_or(|due| now < due) {
+            return;
+        }
+        self.mark_due = None;
+        self.unsynced_since = None;
+        self.sync_wanted = true;
+        if self.open.entries() == 0 && self.closed.is_empty() {
+            self.mark();
+        }
+    }
+
+    /// Puts a mark into the open frame, which is empty: all before is synced.
+    ///
+    /// A mark needs no second mark: what it says, it says of what lies before it.
+    fn mark(&mut self) {
+        self.open.push(entry(EntryKind::SyncedMark, 0, 0), &[]);
+        self.only_mark = true;
+        self.sync_wanted = true;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Elapsed> {
+        let sync = self
+            .unsynced_since
+            .map(|since| Elapsed(since.0 + self.sync_after_ms));
+        [sync, self.mark_due].into_iter().flatten().min()
+    }
+
+    /// The store has written all before `through`.
+    fn written(&mut self, through: Position, now: Elapsed) {
+        let Some(group) = self.outstanding else {
+            return;
+        };
+        if matches!(group.level, SyncLevel::Written) && through >= group.end {
+            self.outstanding = None;
+            self.unsynced_since.get_or_insert(now);
+        }
+    }
+
+    /// The store has synced all before `through`.
+    fn synced(&mut self, through: Position, now: Elapsed) {
+        let Some(group) = self.outstanding else {
+            self.unsynced_since = None;
+            return;
+        };
+        if through < group.end {
+            return;
+        }
+        self.outstanding = None;
+        self.unsynced_since = None;
+        if !group.only_mark && self.is_idle() {
+            self.mark_due = Some(Elapsed(now.0 + self.mark_after_ms));
+        }
+    }
+
+    /// Whether all that was pushed is with nobody any more: written and synced.
+    fn is_idle(&self) -> bool {
+        self.outstanding.is_none() && self.closed.is_empty() && self.open.entries() == 0
+    }
+}
+
+impl Lane {
+    /// The next group for the store. Call after every visit that may have written something.
+    pub fn take_group(&mut self, now: Now) -> Option<Group> {
+        let group = self.log.take_group(now, &self.options);
+        if let Some(retired) = self.log.retired.take() {
+            self.unsealed.push(retired);
+        }
+        group
+    }
+
+    /// Takes what the store says of a group.
+    pub fn completed(&mut self, completion: Completion, now: Now, turn: &mut Turn) {
+        match completion {
+            Completion::Written { frames } => {
+                let mut through = self.progress.written;
+                for (at, frame) in frames {
+                    through = at.plus(frame.len());
+                    self.tail.push(at, frame);
+                }
+                self.progress.written = through;
+                self.log.written(through, now.elapsed);
+            }
+            Completion::Synced { through } => {
+                self.progress.synced = self.progress.synced.max(through);
+                self.log.synced(through, now.elapsed);
+                self.publish_catalog(turn);
+            }
+            Completion::Failed(fault) => {
+                // Nobody knows what is on disk. The shell ends the process; nothing leaves.
+                unreachable!("the shell ends the process on a failed write: {fault}");
+            }
+        }
+        self.rise(turn);
+        let replies = &mut turn.replies;
+        self.held
+            .release(self.progress, |(to, reply)| replies.push((to, reply)));
+    }
+
+    /// Whether everything is written and synced, and no answer waits.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.log.is_idle() && self.held.len() == 0
+    }
+
+    /// Raises high watermarks as far as the log has come, and finds the reads that have enough.
+    fn rise(&mut self, turn: &mut Turn) {
+        let progress = self.progress;
+        while let Some(rise) = self.rises_by_sync.pop_front_if(|r| r.at < progress.synced) {
+            self.rise_one(rise, turn);
+        }
+        while let Some(rise) = self
+            .rises_by_write
+            .pop_front_if(|r| r.at < progress.written)
+        {
+            self.rise_one(rise, turn);
+        }
+    }
+}
+
+/// How far a clean stop has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stop {
+    /// Not asked for.
+    #[default]
+    Running,
+    /// The last frame is on its way.
+    Marked,
+}
+
+impl Lane {
+    /// Brings a clean stop to its end, a step at a time; true when all is synced and said to be.
+    ///
+    /// The last frame is marked clean: whoever finds it last knows that nothing is missing.
+    pub fn finish_stop(&mut self) -> bool {
+        if !self.is_settled() {
+            return false;
+        }
+        if self.log.stop == Stop::Marked {
+            return true;
+        }
+        self.log.stop = Stop::Marked;
+        self.log.mark();
+        self.log.open.mark_clean();
+        false
+    }
+}

@@ -1,0 +1,153 @@
+//! What the lane says to those who keep the store in order: footers, retention, figures of chunks.
+//!
+//! The work itself happens off the lane. Every question and every answer here is about a bounded
+//! number of partitions, so that nobody waits long for the lock.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use mulgil_core::machine::{Machine, Now};
+use mulgil_core::partition::Change;
+use mulgil_log::entry::EntryKind;
+use mulgil_log::index::{Extent, TailEntry};
+use mulgil_log::position::{ChunkId, Position};
+use mulgil_log::recovery::DamagedRange;
+use mulgil_record::ids::{Offset, PartitionId};
+
+use super::Lane;
+use super::append::entry;
+
+/// A log chunk that gets no more frames, and where they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// Which.
+    pub chunk: ChunkId,
+    /// Where its last frame ends.
+    pub end: Position,
+}
+
+/// The part of a chunk's tail entries that was asked for.
+#[derive(Debug, Default)]
+pub struct TailSlice {
+    /// Entries by partition.
+    pub entries: Vec<(u64, Vec<TailEntry>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<PartitionId>,
+}
+
+/// Log chunks that have no footer yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Unsealed(VecDeque<Retired>);
+
+impl Unsealed {
+    pub(super) fn push(&mut self, retired: Retired) {
+        self.0.push_back(retired);
+    }
+}
+
+impl Lane {
+    /// The oldest log chunk that gets no more frames and has no footer, once all of it is synced.
+    #[must_use]
+    pub fn unsealed(&self) -> Option<Retired> {
+        let oldest = self.unsealed.0.front().copied()?;
+        // The writer cuts a chunk to its length before it begins the next, and syncs that first.
+        (self.progress.synced.chunk() > oldest.chunk).then_some(oldest)
+    }
+
+    /// What the footer of `chunk` has to list, for some partitions from `from` on.
+    #[must_use]
+    pub fn tail_slice(
+        &self,
+        chunk: ChunkId,
+        from: PartitionId,
+        partitions_max: usize,
+    ) -> TailSlice {
+        let mut slice = TailSlice::default();
+        let ids = self.partitions.range(from..).map(|(id, _)| *id);
+        let mut ids = ids.take(partitions_max + 1);
+        let Some(first) = ids.next() else {
+            return slice;
+        };
+        slice.next = ids.nth(partitions_max.saturating_sub(1));
+        let end = slice
+            .next
+            .map_or(Bound::Unbounded, |next| Bound::Excluded(next.0));
+        let tail = self.index.tail_of(chunk, (Bound::Included(first.0), end));
+        slice.entries = tail
+            .map(|(id, entries)| (id, entries.copied().collect()))
+            .collect();
+        slice
+    }
+
+    /// The damaged ranges of all partitions, for a footer: readers must go on being told.
+    #[must_use]
+    pub fn damaged_in(&self, chunk: ChunkId) -> Vec<DamagedRange> {
+        self.damaged
+            .iter()
+            .filter(|range| range.at.chunk() == chunk)
+            .copied()
+            .collect()
+    }
+
+    /// The footer of `chunk` is durable: its fine part leaves memory. Some partitions at a time.
+    pub fn sealed(&mut self, chunk: ChunkId, extents: Vec<(u64, Extent)>) {
+        let wanted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let extents = extents.into_iter().filter(wanted).collect();
+        self.index.seal(chunk, extents);
+    }
+
+    /// All partitions of `chunk` are sealed.
+    pub fn sealed_all(&mut self, chunk: ChunkId) {
+        self.unsealed.0.retain(|retired| retired.chunk != chunk);
+    }
+
+    /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
+    ///
+    /// Retention is by whole batches, and never touches what is not yet durable.
+    pub fn retain(
+        &mut self,
+        from: PartitionId,
+        partitions_max: usize,
+        now: Now,
+    ) -> Option<PartitionId> {
+        let ids: Vec<_> = self
+            .partitions
+            .range(from..)
+            .map(|(id, _)| *id)
+            .take(partitions_max + 1)
+            .collect();
+        for id in ids.iter().take(partitions_max) {
+            self.retain_one(*id, now);
+        }
+        ids.get(partitions_max).copied()
+    }
+
+    fn retain_one(&mut self, id: PartitionId, now: Now) {
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        let Some(topic) = self.metadata.topic_by_id(hosted.topic) else {
+            return;
+        };
+        let settings = &topic.settings;
+        let by_time = settings.retention_ms.and_then(|keep| {
+            let oldest = i64::try_from(now.wall.0.saturating_sub(keep)).unwrap_or(i64::MAX);
+            self.index.start_for_time(id.0, oldest)
+        });
+        let by_bytes = settings
+            .retention_bytes
+            .and_then(|keep| self.index.start_for_bytes(id.0, keep));
+        let Some(to) = by_time.max(by_bytes) else {
+            return;
+        };
+        let to = Offset(to).min(hosted.high_watermark);
+        if to <= hosted.machine.start {
+            return;
+        }
+        // Nobody waits for it: what it gives up is read as long as nobody else asks for the room.
+        self.log
+            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+        hosted.machine.apply(&Change::Trimmed { to });
+        self.index.trim(id.0, to.0);
+    }
+}

@@ -1,0 +1,279 @@
+//! Building a lane from what the log says: the same changes, applied again.
+//!
+//! `apply` reads no configuration and asks nobody. Ids that no longer exist are passed over: their
+//! topic was deleted later in the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mulgil_core::machine::{Machine, Now, WallTime};
+use mulgil_core::partition::{Change, Sequence};
+use mulgil_log::entry::{EntryHeader, EntryKind};
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::frame::FrameHeader;
+use mulgil_log::index::{Index, TailEntry};
+use mulgil_log::position::Position;
+use mulgil_log::recovery::{DamagedRange, Replay};
+use mulgil_meta::catalog::Catalog;
+use mulgil_meta::schema::Durability;
+use mulgil_meta::state::Metadata;
+use mulgil_record::batch::BatchHeader;
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
+
+use super::append::{BATCH_PREFIX_BYTES, entry};
+use super::commit::{Commit, LogHead};
+use super::{Held, Lane, LaneOptions, Progress};
+use crate::tail::Tail;
+
+/// A lane that is being built from the log.
+#[derive(Debug)]
+pub struct Replayer {
+    lane: Lane,
+}
+
+impl Replayer {
+    /// An empty lane.
+    #[must_use]
+    pub fn new(options: LaneOptions) -> Self {
+        let nowhere = LogHead {
+            chunk: mulgil_log::position::ChunkId::NONE,
+            lsn: mulgil_log::position::Lsn(0),
+            incarnation: 0,
+            previous_end: Position::ZERO,
+            checkpoint: mulgil_log::position::ChunkId::NONE,
+            cluster: 0,
+        };
+        let lane = Lane {
+            log: Commit::new(nowhere, &options),
+            metadata: Metadata::default(),
+            catalog: Arc::new(Catalog::default()),
+            metadata_due: Position::ZERO,
+            leader_epoch: LeaderEpoch(0),
+            partitions: BTreeMap::new(),
+            producers: super::producers::ProducerIds::default(),
+            groups: super::groups::Groups::with_settings(options.groups),
+            index: Index::default(),
+            tail: Tail::new(options.tail_bytes_max),
+            progress: Progress::default(),
+            held: Held::default(),
+            rises_by_sync: std::collections::VecDeque::new(),
+            rises_by_write: std::collections::VecDeque::new(),
+            reads: super::read::Reads::default(),
+            unsealed: super::keep::Unsealed::default(),
+            damaged: Vec::new(),
+            full: false,
+            stopping: false,
+            options,
+        };
+        Self { lane }
+    }
+
+    /// Everything was replayed: the lane takes over the log at `head`.
+    ///
+    /// `clean` says that the broker stopped in order, so that nothing can be missing.
+    #[must_use]
+    pub fn finish(self, head: LogHead, clean: bool, now: Now) -> Lane {
+        let mut lane = self.lane;
+        let epoch = LeaderEpoch(i32::try_from(head.incarnation).unwrap_or(i32::MAX));
+        lane.log = Commit::new(head, &lane.options);
+        lane.leader_epoch = epoch;
+        lane.log.push(
+            entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)),
+            &[],
+            now,
+        );
+        let Lane {
+            partitions, index, ..
+        } = &mut lane;
+        for (id, hosted) in partitions {
+            let machine = &mut hosted.machine;
+            if hosted.durability == Durability::Memory {
+                // What is only in memory is discarded at start.
+                machine.apply(&Change::Trimmed { to: machine.next });
+                index.remove(id.0);
+            }
+            let next = if clean {
+                machine.next
+            } else {
+                machine.next.max(machine.ceiling)
+            };
+            machine.apply(&Change::Resumed { next, epoch });
+            if hosted.durability == Durability::Memory {
+                machine.apply(&Change::Trimmed { to: next });
+            }
+            hosted.high_watermark = next;
+        }
+        lane.catalog = Arc::new(lane.metadata.catalog(epoch));
+        lane
+    }
+
+    fn batch(&mut self, at: Position, header: &EntryHeader, payload: &[u8], frame: &FrameHeader) {
+        let id = PartitionId(header.object);
+        let Some(hosted) = self.lane.partitions.get_mut(&id) else {
+            return;
+        };
+        if Offset(header.base) < hosted.machine.next {
+            // Below what a checkpoint already holds, or trimmed away: only the index wants it.
+            self.index(at, header, payload);
+            return;
+        }
+        let Some(batch) = batch_header(payload) else {
+            return;
+        };
+        let sequence = (batch.producer_id != ProducerId::NONE).then(|| Sequence {
+            producer: batch.producer_id,
+            epoch: batch.producer_epoch,
+            first: batch.base_sequence,
+            last: batch.last_sequence(),
+        });
+        hosted.machine.apply(&Change::Appended {
+            base: Offset(header.base),
+            records: header.count,
+            epoch: batch.leader_epoch,
+            max_timestamp: batch.max_timestamp,
+            sequence,
+            at: WallTime(frame.wall_ms),
+        });
+        self.index(at, header, payload);
+    }
+
+    fn index(&mut self, at: Position, header: &EntryHeader, payload: &[u8]) {
+        let start = self
+            .lane
+            .partitions
+            .get(&PartitionId(header.object))
+            .map(|h| h.machine.start);
+        if start.is_none_or(|start| header.last() < start.0) {
+            return;
+        }
+        let max_timestamp = batch_header(payload).map_or(-1, |batch| batch.max_timestamp);
+        let (base, last, length) = (header.base, header.last(), header.length);
+        let entry = TailEntry {
+            base,
+            last,
+            at,
+            length,
+            max_timestamp,
+        };
+        self.lane.index.append(header.object, entry);
+    }
+
+    fn partition_change(&mut self, id: u64, change: &Change) {
+        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(id)) {
+            hosted.machine.apply(change);
+        }
+    }
+}
+
+impl Replay for Replayer {
+    fn entry(
+        &mut self,
+        at: Position,
+        header: &EntryHeader,
+        payload: &[u8],
+        frame: &FrameHeader,
+    ) -> Result<(), Fault> {
+        match header.kind {
+            EntryKind::Batch => self.batch(at, header, payload, frame),
+            EntryKind::Metadata => {
+                let change = mulgil_meta::state::Change::decode(payload).map_err(|_unknown| {
+                    let what = format!("metadata change at {at} is not known to this version");
+                    Fault::new(FaultKind::Corrupt, what)
+                })?;
+                let deleted = change
+                    .deletes()
+                    .and_then(|id| self.lane.metadata.topic_by_id(id).cloned());
+                self.lane.apply_metadata(&change);
+                if let Some(topic) = deleted {
+                    self.lane.unhost(&topic);
+                }
+            }
+            EntryKind::ProducerEpoch => {
+                self.lane
+                    .producers
+                    .reserved_to(header.base + i64::from(header.count));
+            }
+            EntryKind::OffsetCeiling => {
+                let change = Change::CeilingRaised {
+                    to: Offset(header.base),
+                };
+                self.partition_change(header.object, &change);
+            }
+            EntryKind::LogStart => {
+                self.partition_change(
+                    header.object,
+                    &Change::Trimmed {
+                        to: Offset(header.base),
+                    },
+                );
+                self.lane.index.trim(header.object, header.base);
+            }
+            EntryKind::LeaderEpoch => {
+                let epoch = LeaderEpoch(i32::try_from(header.base).unwrap_or(i32::MAX));
+                self.lane.leader_epoch = self.lane.leader_epoch.max(epoch);
+            }
+            EntryKind::Group | EntryKind::GroupOffsets => {
+                self.lane.replay_group(at, header, payload)?;
+            }
+            EntryKind::TrueEnd => {
+                if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object)) {
+                    hosted.machine.ceiling = Offset(header.base);
+                }
+            }
+            EntryKind::SyncedMark | EntryKind::ChunkSet => {}
+            EntryKind::Payload
+            | EntryKind::Reference
+            | EntryKind::Subscription
+            | EntryKind::ProducerState
+            | EntryKind::TransactionBegin
+            | EntryKind::TransactionMarker
+            | EntryKind::LateFacts
+            | EntryKind::CheckpointPage => {
+                let kind = header.kind;
+                let what = format!("entry of kind {kind:?} at {at} is not known to this version");
+                return Err(Fault::new(FaultKind::Corrupt, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, range: DamagedRange) {
+        self.lane.index.damage(range);
+        self.lane.damaged.push(range);
+        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(range.partition)) {
+            let machine = &mut hosted.machine;
+            machine.next = machine.next.max(Offset(range.last + 1));
+        }
+    }
+}
+
+/// The header of the batch inside a batch entry's payload.
+fn batch_header(payload: &[u8]) -> Option<BatchHeader> {
+    let facts = payload
+        .first_chunk()
+        .map(|b: &[u8; 4]| u32::from_le_bytes(*b))? as usize;
+    BatchHeader::read(payload.get(BATCH_PREFIX_BYTES + facts..)?).ok()
+}
+
+/// The batch of a payload that was read from disk.
+#[must_use]
+pub fn payload_batch(payload: &Bytes) -> Bytes {
+    super::read::batch_of_payload(payload)
+}
+
+impl Lane {
+    /// Writes where partitions that do not sync each append really end, for a clean stop.
+    pub fn write_true_ends(&mut self, now: Now) {
+        let Self {
+            partitions, log, ..
+        } = self;
+        for (id, hosted) in partitions {
+            let next = hosted.machine.next;
+            if hosted.durability != Durability::Fsync && hosted.machine.ceiling > next {
+                log.push(entry(EntryKind::TrueEnd, id.0, next.0), &[], now);
+                hosted.machine.ceiling = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Creating and deleting topics.
+
+use std::sync::Arc;
+
+use mulgil_core::machine::Now;
+use mulgil_log::entry::EntryKind;
+use mulgil_log::position::Position;
+use mulgil_meta::state::{Change, NewTopic, Refusal};
+use mulgil_record::ids::TopicId;
+
+use super::append::entry;
+use super::{Due, Lane, Turn};
+use crate::request::{
+    AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic,
+    DeleteRefusal, Reply, TopicRef,
+};
+
+impl Lane {
+    pub(super) fn create_topics(&mut self, create: CreateTopics, now: Now) -> (Due, Reply) {
+        let mut outcomes = Vec::with_capacity(create.topics.len());
+        for topic in create.topics {
+            outcomes.push(self.create_topic(topic, create.validate_only, now));
+        }
+        (
+            Due::synced(self.metadata_due),
+            Reply::CreateTopics(outcomes),
+        )
+    }
+
+    fn create_topic(
+        &mut self,
+        topic: CreateTopic,
+        validate_only: bool,
+        now: Now,
+    ) -> Result<CreatedTopic, CreateRefusal> {
+        if self.stopping {
+            return Err(CreateRefusal::Stopping);
+        }
+        if self.full {
+            return Err(CreateRefusal::DiskFull);
+        }
+        let partitions = topic.partitions.unwrap_or(self.options.partitions_default);
+        let settings = topic.settings.clone();
+        let id = topic.id;
+        let change = self.metadata.create(NewTopic {
+            id,
+            name: topic.name,
+            partitions,
+            settings: topic.settings,
+            created_ms: now.wall.0,
+        });
+        let change = change.map_err(create_refusal)?;
+        if !validate_only {
+            self.change_metadata(&change, now);
+        }
+        Ok(CreatedTopic {
+            id,
+            partitions,
+            settings,
+        })
+    }
+
+    pub(super) fn delete_topics(
+        &mut self,
+        delete: &[TopicRef],
+        now: Now,
+        turn: &mut Turn,
+    ) -> (Due, Reply) {
+        let mut outcomes = Vec::with_capacity(delete.len());
+        for topic in delete {
+            outcomes.push(self.delete_topic(topic, now, turn));
+        }
+        (
+            Due::synced(self.metadata_due),
+            Reply::DeleteTopics(outcomes),
+        )
+    }
+
+    fn delete_topic(
+        &mut self,
+        topic: &TopicRef,
+        now: Now,
+        turn: &mut Turn,
+    ) -> Result<(TopicId, mulgil_meta::schema::TopicName), DeleteRefusal> {
+        if self.stopping {
+            return Err(DeleteRefusal::Stopping);
+        }
+        let topic = Arc::clone(self.find_topic(topic).ok_or(DeleteRefusal::Unknown)?);
+        let change = self
+            .metadata
+            .delete(topic.id)
+            .map_err(|_gone| DeleteRefusal::Unknown)?;
+        self.change_metadata(&change, now);
+        for partition in &topic.partitions {
+            let Some(hosted) = self.partitions.get_mut(partition) else {
+                continue;
+            };
+            let readers = std::mem::take(&mut hosted.readers);
+            for id in readers {
+                self.reads.wake(id, turn);
+            }
+        }
+        self.unhost(&topic);
+        self.forget_topic_in_groups(topic.id, now, turn);
+        Ok((topic.id, topic.name.clone()))
+    }
+
+    pub(super) fn alter_topic(&mut self, alter: AlterTopic, now: Now) -> (Due, Reply) {
+        let outcome = self.alter_one(alter, now);
+        (Due::synced(self.metadata_due), Reply::AlterTopic(outcome))
+    }
+
+    fn alter_one(&mut self, alter: AlterTopic, now: Now) -> Result<(), AlterRefusal> {
+        if self.stopping {
+            return Err(AlterRefusal::Stopping);
+        }
+        if self.full {
+            return Err(AlterRefusal::DiskFull);
+        }
+        let id = self
+            .find_topic(&alter.topic)
+            .ok_or(AlterRefusal::Unknown)?
+            .id;
+        let mut changes = Vec::new();
+        if let Some(settings) = alter.settings {
+            changes.push(
+                self.metadata
+                    .alter(id, settings)
+                    .map_err(|refusal| alter_refusal(&refusal))?,
+            );
+        }
+        if let Some(partitions) = alter.partitions {
+            changes.extend(
+                self.metadata
+                    .add_partitions(id, partitions)
+                    .map_err(|refusal| alter_refusal(&refusal))?,
+            );
+        }
+        for change in &changes {
+            self.change_metadata(change, now);
+        }
+        Ok(())
+    }
+
+    fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<mulgil_meta::schema::Topic>> {
+        match topic {
+            TopicRef::Name(name) => self.metadata.topic(name),
+            TopicRef::Id(id) => self.metadata.topic_by_id(*id),
+        }
+    }
+
+    /// Writes a change of metadata and makes it so.
+    pub(super) fn change_metadata(&mut self, change: &Change, now: Now) {
+        let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
+        let header = entry(EntryKind::Metadata, 0, revision);
+        self.metadata_due = self.log.push(header, &[&change.encode()], now);
+        self.apply_metadata(change);
+    }
+
+    /// Makes a change of metadata so, decided now or replayed.
+    pub(super) fn apply_metadata(&mut self, change: &Change) {
+        self.metadata.apply(change);
+        match change {
+            Change::TopicCreated(topic) => {
+                for partition in &topic.partitions {
+                    self.host(topic, *partition);
+                }
+            }
+            Change::PartitionsAdded { id, partitions } => {
+                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else {
+                    return;
+                };
+                for partition in partitions {
+                    self.host(&topic, *partition);
+                }
+            }
+            Change::TopicAltered { id, settings } => {
+                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else {
+                    return;
+                };
+                for partition in &topic.partitions {
+                    if let Some(hosted) = self.partitions.get_mut(partition) {
+                        hosted.durability = settings.durability;
+                    }
+                }
+            }
+            Change::TopicDeleted { .. } | Change::IdsTaken { .. } => {}
+        }
+    }
+
+    /// Takes down the partitions of a deleted topic.
+    pub(super) fn unhost(&mut self, topic: &mulgil_meta::schema::Topic) {
+        for partition in &topic.partitions {
+            self.partitions.remove(partition);
+            self.index.remove(partition.0);
+        }
+    }
+
+    /// Shows metadata to everybody once its newest change is synced.
+    pub(super) fn publish_catalog(&mut self, turn: &mut Turn) {
+        let due = self.metadata_due;
+        if due != Position::ZERO && self.progress.synced > due {
+            self.metadata_due = Position::ZERO;
+            self.catalog = Arc::new(self.metadata.catalog(self.leader_epoch));
+            turn.catalog = Some(Arc::clone(&self.catalog));
+        }
+    }
+}
+
+fn create_refusal(refusal: Refusal) -> CreateRefusal {
+    match refusal {
+        Refusal::Exists(name) => CreateRefusal::Exists(name),
+        Refusal::PartitionCount { asked, most } => CreateRefusal::PartitionCount { asked, most },
+        Refusal::NameLength { .. } | Refusal::FewerPartitions { .. } | Refusal::Unknown => {
+            CreateRefusal::Name(refusal.to_string())
+        }
+    }
+}
+
+fn alter_refusal(refusal: &Refusal) -> AlterRefusal {
+    match *refusal {
+        Refusal::FewerPartitions { asked, least, most } => {
+            AlterRefusal::PartitionCount { asked, least, most }
+        }
+        Refusal::Unknown
+        | Refusal::Exists(_)
+        | Refusal::PartitionCount { .. }
+        | Refusal::NameLength { .. } => AlterRefusal::Unknown,
+    }
+}

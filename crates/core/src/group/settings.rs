@@ -1,0 +1,37 @@
+//! What an operator may set for consumer groups.
+
+/// Limits and waits of every group. Deciding reads them; applying never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// Shortest session timeout that a member may ask for (`group.min.session.timeout.ms`).
+    pub session_timeout_min_ms: u32,
+    /// Longest session timeout that a member may ask for (`group.max.session.timeout.ms`).
+    pub session_timeout_max_ms: u32,
+    /// How long an empty group waits for more members after the first (`group.initial.rebalance.delay.ms`).
+    pub initial_delay_ms: u32,
+    /// How long a member that has never had an answer is kept: it cannot send heartbeats yet.
+    pub new_member_timeout_ms: u32,
+    /// Most members of a group (`group.max.size`); ids given out and awaited are as many again.
+    pub members_max: usize,
+    /// Most characters of the note beside a committed offset (`offset.metadata.max.bytes`).
+    pub offset_metadata_max: usize,
+    /// How long offsets stay after the group is empty (`offsets.retention.minutes`).
+    pub offsets_retention_ms: u64,
+    /// How often offsets are looked over for expiry (`offsets.retention.check.interval.ms`).
+    pub expiry_check_ms: u64,
+}
+
+impl Default for GroupSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            initial_delay_ms: 3_000,
+            new_member_timeout_ms: 300_000,
+            members_max: 10_000,
+            offset_metadata_max: 4_096,
+            offsets_retention_ms: 7 * 24 * 3_600 * 1_000,
+            expiry_check_ms: 600_000,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a produced batch must be like, before anything else is asked.
+//!
+//! The rules, in their order, are those of `ProduceRequest.validateRecords`,
+//! `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`. The records are unpacked only where a
+//! rule needs it: to name those whose timestamp is out of bounds.
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use mulgil_broker::meta::schema::{TimestampType, TopicSettings};
+use mulgil_record::batch::{Batch, DecodeLimits, NO_TIMESTAMP, split};
+use mulgil_record::compression::Codec;
+
+use crate::wire_errors;
+
+/// The first version that may carry batches packed with zstd (KIP-110).
+const SINCE_ZSTD: i16 = 7;
+
+/// Most records of one batch whose errors are told one by one. The client fails the others of the
+/// batch all the same.
+const RECORD_ERRORS_MAX: usize = 1000;
+
+/// Why a batch is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) error: ResponseError,
+    pub(super) why: String,
+    pub(super) records: Vec<UnfitRecord>,
+}
+
+/// Why one record of a batch is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UnfitRecord {
+    /// Its place in the batch.
+    pub(super) index: i32,
+    pub(super) why: String,
+}
+
+impl Unfit {
+    pub(super) fn new(error: ResponseError, why: &str) -> Self {
+        Self {
+            error,
+            why: why.to_owned(),
+            records: Vec::new(),
+        }
+    }
+}
+
+/// Checks the records of one partition.
+pub(super) fn check(
+    records: Bytes,
+    version: i16,
+    settings: &TopicSettings,
+    now_ms: i64,
+) -> Result<Batch, Unfit> {
+    let invalid = |why| Unfit::new(ResponseError::InvalidRecord, why);
+    let mut batches = split(records).map_err(|error| unfit(&error))?;
+    let Some(bytes) = batches.pop() else {
+        return Err(invalid("there must be a record batch for each partition"));
+    };
+    if !batches.is_empty() {
+        return Err(invalid(
+            "there must be only one record batch for each partition",
+        ));
+    }
+    let size_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+    if bytes.len() > size_max {
+        let why = format!(
+            "a batch of {} bytes, this topic takes {size_max}",
+            bytes.len()
+        );
+        return Err(Unfit::new(ResponseError::MessageTooLarge, &why));
+    }
+    let batch = Batch::check(bytes).map_err(|error| unfit(&error))?;
+    if batch.header.base_offset.0 != 0 {
+        return Err(invalid("the base offset of a produced batch must be 0"));
+    }
+    batch.check_produced().map_err(|error| unfit(&error))?;
+    let codec = batch
+        .header
+        .attributes
+        .codec()
+        .map_err(|error| unfit(&error))?;
+    if codec == Codec::Zstd && version < SINCE_ZSTD {
+        let why = "zstd needs version 7 of the produce request";
+        return Err(Unfit::new(ResponseError::UnsupportedCompressionType, why));
+    }
+    if batch.header.attributes.is_transactional() {
+        let why = "transactions are not supported by this broker";
+        return Err(Unfit::new(ResponseError::InvalidTxnState, why));
+    }
+    check_timestamps(&batch, settings, now_ms)?;
+    Ok(batch)
+}
+
+fn unfit(error: &mulgil_record::batch::BatchError) -> Unfit {
+    Unfit::new(wire_errors::batch(error), &error.to_string())
+}
+
+/// `LogValidator.validateTimestamp`, KIP-32 and KIP-937.
+fn check_timestamps(batch: &Batch, settings: &TopicSettings, now_ms: i64) -> Result<(), Unfit> {
+    if settings.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(());
+    }
+    let distance = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let earliest = settings
+        .timestamp_before_max_ms
+        .map(|ms| now_ms.saturating_sub(distance(ms)));
+    let latest = settings
+        .timestamp_after_max_ms
+        .map(|ms| now_ms.saturating_add(distance(ms)));
+    let (earliest, latest) = (earliest.unwrap_or(i64::MIN), latest.unwrap_or(i64::MAX));
+    // The header tells of the latest timestamp, but not of the earliest.
+    if batch.header.max_timestamp <= latest && settings.timestamp_before_max_ms.is_none() {
+        return Ok(());
+    }
+    let records = batch
+        .records(DecodeLimits::default())
+        .map_err(|error| unfit(&error))?;
+    let mut bad = Vec::new();
+    for (index, view) in (0_i32..).zip(records.views()) {
+        let timestamp = records.timestamp(view.timestamp_delta);
+        if timestamp != NO_TIMESTAMP && !(earliest..=latest).contains(&timestamp) {
+            let why = format!("timestamp {timestamp} lies outside {earliest} to {latest}");
+            bad.push(UnfitRecord { index, why });
+        }
+        if bad.len() >= RECORD_ERRORS_MAX {
+            break;
+        }
+    }
+    if bad.is_empty() && batch.header.max_timestamp <= latest {
+        return Ok(());
+    }
+    Err(Unfit {
+        error: ResponseError::InvalidTimestamp,
+        why: "one or more records have been rejected due to invalid timestamp".to_owned(),
+        records: bad,
+    })
+}

@@ -1,0 +1,194 @@
+//! A client's connection: requests come in, answers go out in the order of the requests.
+//!
+//! Kafka works on one request of a connection at a time; what clients rely on is that a request sees
+//! the effects of those before it. Here the same holds, except that produce requests overlap: they
+//! are asked in their order and the broker keeps it, so that a producer with several batches under
+//! way does not wait for a sync of each. Any other request starts when all before it are finished.
+//!
+//! ```text
+//! Inbox -> start -> Slot(asked) -> Slot(done) -> Send, oldest first
+//! ```
+
+pub(crate) mod fetch_sessions;
+mod pipeline;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use mulgil_broker::connection::{Connection, Hangup, Input, Output};
+use mulgil_broker::core::machine::{Elapsed, Now};
+use mulgil_broker::request::{Reply, Ticket};
+
+use crate::api::{self, Step, Turn};
+use crate::codec::header::Head;
+use crate::codec::inbox::Inbox;
+use crate::shared::KafkaShared;
+use crate::versions;
+use fetch_sessions::FetchSessions;
+use pipeline::Pipeline;
+
+/// Most requests of one connection that are not finished.
+const UNFINISHED_MAX: usize = 32;
+
+/// So many bytes may wait for the peer to read them before nothing new is started. One answer more
+/// may come on top: a fetch asks for as much as it likes, up to the broker's limit.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// A connection of a Kafka client, without the socket.
+#[expect(missing_debug_implementations, reason = "components are opaque")]
+pub struct KafkaConnection {
+    /// Boxed, because a connection is moved with each input.
+    state: Box<State>,
+}
+
+struct State {
+    shared: Arc<KafkaShared>,
+    inbox: Inbox,
+    pipeline: Pipeline,
+    sessions: FetchSessions,
+    unsent: usize,
+    last_heard: Elapsed,
+}
+
+impl KafkaConnection {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(shared: Arc<KafkaShared>, now: Now) -> Self {
+        let state = State {
+            inbox: Inbox::new(shared.options.request_bytes_max),
+            shared,
+            pipeline: Pipeline::default(),
+            sessions: FetchSessions::default(),
+            unsent: 0,
+            last_heard: now.elapsed,
+        };
+        Self {
+            state: Box::new(state),
+        }
+    }
+}
+
+impl Connection for KafkaConnection {
+    fn handle(mut self, input: Input, now: Now, out: &mut Vec<Output>) -> Result<Self, Hangup> {
+        let state = &mut *self.state;
+        match input {
+            Input::Received(bytes) => {
+                state.last_heard = now.elapsed;
+                state.inbox.push(bytes);
+            }
+            Input::Answered(ticket, reply) => state.answered(ticket, reply, now, out)?,
+            Input::Drained => state.unsent = 0,
+            Input::DeadlineReached => state.check_idle(now)?,
+        }
+        state.go_on(now, out)?;
+        Ok(self)
+    }
+
+    fn deadline(&self) -> Option<Elapsed> {
+        let state = &*self.state;
+        let idle = state.pipeline.is_empty();
+        idle.then(|| {
+            Elapsed(
+                state
+                    .last_heard
+                    .0
+                    .saturating_add(state.shared.options.idle_ms_max),
+            )
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        let state = &*self.state;
+        state.unsent >= UNSENT_BYTES_MAX
+            || state.pipeline.len() >= UNFINISHED_MAX
+            || matches!(state.inbox.peek_key(), Ok(Some(_)))
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.state.inbox.buffered() + self.state.pipeline.held_bytes()
+    }
+}
+
+impl State {
+    /// Starts what can be started and sends what can be sent.
+    fn go_on(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Hangup> {
+        loop {
+            self.unsent += self.pipeline.send_finished(out);
+            let Some(key) = self.inbox.peek_key().map_err(|bad| hangup(&bad))? else {
+                return Ok(());
+            };
+            if !self.may_start(key) {
+                return Ok(());
+            }
+            let Some(request) = self.inbox.take().map_err(|bad| hangup(&bad))? else {
+                return Ok(());
+            };
+            self.start(request, now, out)?;
+        }
+    }
+
+    fn may_start(&self, key: i16) -> bool {
+        let produce = ApiKey::Produce as i16;
+        self.unsent < UNSENT_BYTES_MAX
+            && self.pipeline.len() < UNFINISHED_MAX
+            && (self.pipeline.is_empty()
+                || (key == produce && self.pipeline.is_all(ApiKey::Produce)))
+    }
+
+    fn start(&mut self, mut request: Bytes, now: Now, out: &mut Vec<Output>) -> Result<(), Hangup> {
+        let head = Head::take_from(&mut request).map_err(|bad| hangup(&bad))?;
+        // Kafka closes the connection without an answer too: `SocketServer.parseRequestHeader` throws
+        // for what is not enabled, and the processor closes the channel.
+        if !versions::is_supported(head.key, head.version) {
+            let why = format!("{:?} version {} is not taken", head.key, head.version);
+            return Err(Hangup { why });
+        }
+        let mut turn = Turn {
+            head: &head,
+            now,
+            shared: &self.shared,
+            sessions: &mut self.sessions,
+        };
+        let step = api::start(request, &mut turn)?;
+        self.pipeline.add(head, step, out);
+        Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Hangup> {
+        let Some(ready) = self.pipeline.take_reply(ticket, reply) else {
+            return Ok(());
+        };
+        let mut turn = Turn {
+            head: &ready.head,
+            now,
+            shared: &self.shared,
+            sessions: &mut self.sessions,
+        };
+        let step: Step = ready.waiting.answered(ready.replies, &mut turn)?;
+        self.pipeline.put_back(ready.place, step, out);
+        Ok(())
+    }
+
+    fn check_idle(&self, now: Now) -> Result<(), Hangup> {
+        let silent_ms = now.elapsed.0.saturating_sub(self.last_heard.0);
+        if self.pipeline.is_empty() && silent_ms >= self.shared.options.idle_ms_max {
+            return Err(Hangup {
+                why: format!("nothing was heard for {silent_ms} ms"),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn hangup(why: &dyn std::error::Error) -> Hangup {
+    Hangup {
+        why: why.to_string(),
+    }
+}

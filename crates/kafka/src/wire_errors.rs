@@ -1,0 +1,139 @@
+//! From each refusal of the broker to the error code of the Kafka protocol.
+//!
+//! One exhaustive match per refusal, so that a new reason cannot be forgotten. Codes are those of
+//! Kafka's `Errors.java`; each row says where the rule comes from. "Retriable" is what clients do by
+//! themselves on that code.
+
+use kafka_protocol::ResponseError;
+use mulgil_broker::core::partition::Refusal as PartitionRefusal;
+use mulgil_broker::request::{
+    AppendRefusal, CreateRefusal, DeleteRefusal, NewProducerRefusal, ReadRefusal, TrimRefusal,
+};
+use mulgil_record::batch::BatchError;
+
+/// No error.
+pub(crate) const NONE: i16 = 0;
+
+/// For a partition machine's refusal.
+pub(crate) const fn partition(refusal: &PartitionRefusal) -> ResponseError {
+    match refusal {
+        // `ProducerAppendInfo.checkSequence`.
+        PartitionRefusal::OutOfOrder { .. } => ResponseError::OutOfOrderSequenceNumber,
+        // `ProducerAppendInfo.checkProducerEpoch`: since 2.7 the answer to a produce is not
+        // PRODUCER_FENCED (KIP-588).
+        PartitionRefusal::Fenced { .. } => ResponseError::InvalidProducerEpoch,
+        // Kafka says OUT_OF_ORDER_SEQUENCE_NUMBER; both the Java client (`Sender.completeBatch`) and
+        // librdkafka take this code for what it is, a success whose offset is not known.
+        PartitionRefusal::DuplicateForgotten { .. } => ResponseError::DuplicateSequenceNumber,
+        // `UnknownProducerIdException`: the client takes a new epoch and goes on.
+        PartitionRefusal::UnknownProducer { .. } => ResponseError::UnknownProducerId,
+        // `UnifiedLog.maybeIncrementLogStartOffset`.
+        PartitionRefusal::OutOfRange { .. } => ResponseError::OffsetOutOfRange,
+    }
+}
+
+/// For an append.
+pub(crate) const fn append(refusal: &AppendRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicaManager.getPartitionOrError`; retriable.
+        AppendRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        AppendRefusal::Partition(refusal) => partition(refusal),
+        // Retriable in all clients, and says that nothing was written (`LogDirFailureChannel`).
+        AppendRefusal::DiskFull => ResponseError::KafkaStorageError,
+        // No code says "too busy" to a producer. This one is retriable in all clients and says that
+        // nothing was written; THROTTLING_QUOTA_EXCEEDED is final for librdkafka.
+        AppendRefusal::Overloaded => ResponseError::NotEnoughReplicas,
+        // What a broker answers that has given up its partitions to stop; retriable.
+        AppendRefusal::Stopping => ResponseError::NotLeaderOrFollower,
+    }
+}
+
+/// For a read, a search by time, or one for the end of an epoch.
+pub(crate) const fn read(refusal: &ReadRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicaManager.getPartitionOrError`.
+        ReadRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        // `Partition.readRecords`; the client applies `auto.offset.reset`.
+        ReadRefusal::OutOfRange { .. } => ResponseError::OffsetOutOfRange,
+        // KIP-320, `Partition.checkCurrentLeaderEpoch`.
+        ReadRefusal::FencedEpoch { .. } => ResponseError::FencedLeaderEpoch,
+        ReadRefusal::UnknownEpoch { .. } => ResponseError::UnknownLeaderEpoch,
+        // `CorruptRecordException`: the consumer raises it with partition and offset and reads no
+        // further. A storage error would be tried again for ever, and a damaged record never skipped
+        // in silence.
+        ReadRefusal::Damaged { .. } => ResponseError::CorruptMessage,
+        // `LogDirFailureChannel`; retriable.
+        ReadRefusal::Unavailable(_) => ResponseError::KafkaStorageError,
+    }
+}
+
+/// For the creation of a topic.
+pub(crate) const fn create(refusal: &CreateRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicationControlManager.createTopics`.
+        CreateRefusal::Exists(_) => ResponseError::TopicAlreadyExists,
+        // `ReplicationControlManager.createTopic`.
+        CreateRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // `Topic.validate`.
+        CreateRefusal::Name(_) => ResponseError::InvalidTopicException,
+        // Retriable.
+        CreateRefusal::DiskFull => ResponseError::KafkaStorageError,
+        // What a controller answers that has stepped down to stop; retriable.
+        CreateRefusal::Stopping => ResponseError::NotController,
+    }
+}
+
+/// For the deletion of a topic, named by id or by name.
+pub(crate) const fn delete(refusal: &DeleteRefusal, by_id: bool) -> ResponseError {
+    match refusal {
+        // `ControllerApis.deleteTopics`.
+        DeleteRefusal::Unknown if by_id => ResponseError::UnknownTopicId,
+        DeleteRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
+        // As for a creation.
+        DeleteRefusal::Stopping => ResponseError::NotController,
+    }
+}
+
+/// For giving up records.
+pub(crate) const fn trim(refusal: &TrimRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicaManager.deleteRecordsOnLocalLog`.
+        TrimRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        TrimRefusal::Partition(refusal) => partition(refusal),
+    }
+}
+
+/// For a new producer id.
+pub(crate) const fn new_producer(refusal: NewProducerRefusal) -> ResponseError {
+    match refusal {
+        // `TransactionCoordinator.handleInitProducerId` while it is not running; retriable.
+        NewProducerRefusal::Stopping => ResponseError::CoordinatorNotAvailable,
+    }
+}
+
+/// For a produced batch.
+pub(crate) const fn batch(error: &BatchError) -> ResponseError {
+    match error {
+        // `CorruptRecordException` of `ByteBufferLogInputStream` and `DefaultRecordBatch.ensureValid`;
+        // retriable, since bytes may be damaged on the way.
+        BatchError::Truncated { .. }
+        | BatchError::BytesAfterBatch { .. }
+        | BatchError::Length(_)
+        | BatchError::Crc { .. } => ResponseError::CorruptMessage,
+        // `ProduceRequest.validateRecords` for the magic, `LogValidator.validateBatch` and
+        // `DefaultRecord.readFrom` for the rest: `InvalidRecordException`.
+        BatchError::UnsupportedMagic(_)
+        | BatchError::Counts { .. }
+        | BatchError::Attributes(_)
+        | BatchError::ControlFromProducer
+        | BatchError::Producer { .. }
+        | BatchError::Record { .. }
+        | BatchError::BytesAfterRecords { .. } => ResponseError::InvalidRecord,
+        // Kafka fails with an unknown server error on an unknown codec; this says what is the matter.
+        BatchError::UnknownCodec(_) => ResponseError::UnsupportedCompressionType,
+        // `LogValidator.validateTimestamp`.
+        BatchError::LogAppendTimeFromProducer => ResponseError::InvalidTimestamp,
+        // What cannot be unpacked, or only to an absurd size.
+        BatchError::Compression(_) => ResponseError::CorruptMessage,
+    }
+}

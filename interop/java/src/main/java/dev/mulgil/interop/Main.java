@@ -1,0 +1,33 @@
+package dev.mulgil.interop;
+
+import java.nio.file.Path;
+import org.apache.kafka.common.TopicPartition;
+
+/**
+ * Kafka's Java client against a broker.
+ *
+ * <pre>
+ * Main suite BOOTSTRAP [NAME...]                     runs the checks, one line each, and exits 1 if one failed
+ * Main cat BOOTSTRAP TOPIC PARTITION START END FILE  writes the values of [START, END) to FILE
+ * </pre>
+ */
+public final class Main {
+    private Main() {}
+
+    public static void main(String[] args) throws Exception {
+        if (args.length >= 2 && args[0].equals("suite")) {
+            Suite suite = new Suite(args[1]);
+            Checks.register(suite);
+            ReadChecks.register(suite);
+            String[] names = java.util.Arrays.copyOfRange(args, 2, args.length);
+            System.exit(suite.run(names) ? 0 : 1);
+        }
+        if (args.length == 7 && args[0].equals("cat")) {
+            TopicPartition source = new TopicPartition(args[2], Integer.parseInt(args[3]));
+            Cat.run(args[1], source, Long.parseLong(args[4]), Long.parseLong(args[5]), Path.of(args[6]));
+            return;
+        }
+        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION START END FILE");
+        System.exit(2);
+    }
+}

@@ -1,0 +1,108 @@
+//! Running other people's clients: one broker, one suite after the other.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::brokers::{Broker, Kind};
+use crate::tally::Tally;
+use crate::{kcat, prerequisites, repo, run, tools};
+
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// The clients, in the order in which they run.
+pub(crate) const CLIENTS: [&str; 5] = ["kcat", "java", "python", "node", "go"];
+
+/// `cargo xtask interop`.
+pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
+    if let Some(name) = client
+        && !CLIENTS.contains(&name)
+    {
+        bail!("there is no client {name}, only {}", CLIENTS.join(", "));
+    }
+    let mut tally = Tally::default();
+    let broker = Broker::start(against, "interop")?;
+    for name in CLIENTS
+        .iter()
+        .filter(|name| client.is_none_or(|wanted| wanted == **name))
+    {
+        let result = suite(name, broker.address(), checks);
+        tally.add(result.unwrap_or_else(|error| Tally::failed(format!("{name}: {error:#}"))));
+    }
+    let logged = broker.logged();
+    tally.add(match broker.stop() {
+        Ok(()) => Tally::passed(),
+        Err(error) => Tally::failed(format!("stopping the broker: {error:#}")),
+    });
+    if !tally.good() && *against == Kind::Mulgil {
+        run::show("the broker", &logged);
+    }
+    Ok(tally)
+}
+
+fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
+    if let Some(missing) = missing(name) {
+        println!("skipped {name}: {missing}");
+        // In CI everything must run, or a green run would prove less than it says.
+        return Ok(if repo::in_ci() {
+            Tally::failed(format!("{name}: {missing}"))
+        } else {
+            Tally::skipped()
+        });
+    }
+    let mut command = match name {
+        "kcat" => return kcat::suite(address, checks),
+        "java" => {
+            tools::java()?;
+            let mut java = Command::new("java");
+            java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+            java.arg("-cp")
+                .arg(tools::class_path("java"))
+                .args(["dev.mulgil.interop.Main", "suite"]);
+            java
+        }
+        "python" => {
+            let mut python = Command::new(tools::python()?);
+            python.arg(repo::root().join("interop/python/suite.py"));
+            python
+        }
+        "node" => {
+            tools::node()?;
+            let mut node = Command::new("node");
+            node.arg(repo::root().join("interop/node/suite.mjs"));
+            node
+        }
+        _ => Command::new(tools::go()?),
+    };
+    command.arg(address).args(checks);
+    let finished = run::watched(&format!("interop {name}"), &mut command, LIMIT)?;
+    let mut tally = Tally::of_checks(name, &finished.output);
+    if !finished.good {
+        run::show(name, &finished.output);
+        if tally.good() {
+            tally.add(Tally::failed(format!("{name}: {}", finished.end)));
+        }
+    }
+    if finished.good && tally.passed == 0 {
+        tally.add(Tally::failed(format!("{name}: no check ran")));
+    }
+    let word = if tally.good() { "ok" } else { "FAILED" };
+    println!(
+        "{word} interop {name}: {} ({} s)",
+        tally.line(),
+        finished.took.as_secs()
+    );
+    Ok(tally)
+}
+
+fn missing(client: &str) -> Option<String> {
+    let needed: &[prerequisites::Prerequisite] = match client {
+        "java" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "python" => &[prerequisites::PYTHON],
+        "node" => &[prerequisites::NODE],
+        "go" => &[prerequisites::GO],
+        _ => &[],
+    };
+    prerequisites::missing(needed)
+}
