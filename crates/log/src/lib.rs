@@ -27,6 +27,7 @@ pub mod reader;
 pub mod recovery;
 #[cfg(test)]
 mod scripted;
+pub mod regroup;
 pub mod seal;
 pub mod store;
 #[cfg(test)]
