@@ -287,7 +287,13 @@ impl Lane {
         })
     }
 
-    /// The partition's picture of the log for tests and simulation: start, next offset, watermark.
+    /// The machine of a partition, for the simulation: replaying the log must lead to the same one.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        Some(&self.partitions.get(&partition)?.machine)
+    }
+
+    /// Begins to host a partition that metadata names.
     fn host(&mut self, topic: &Topic, partition: PartitionId) {
         let mut machine = Partition::new(self.leader_epoch);
         machine.leader_epoch = self.leader_epoch;
