@@ -75,7 +75,10 @@ impl Clock {
     /// Both times.
     #[must_use]
     pub const fn now(self) -> Now {
-        Now { elapsed: Elapsed(self.elapsed), wall: WallTime(self.wall) }
+        Now {
+            elapsed: Elapsed(self.elapsed),
+            wall: WallTime(self.wall),
+        }
     }
 }
 
@@ -188,30 +191,39 @@ impl Process {
         }
         self.cold.extend(turn.cold);
         if self.planted != Some(Planted::WakeUpLost) {
-            self.retries.extend(turn.retries.into_iter().map(|(_, id)| id));
+            self.retries
+                .extend(turn.retries.into_iter().map(|(_, id)| id));
         }
         let mut replies = turn.replies;
         if self.planted == Some(Planted::WatermarkAtWrite) {
             twist::hold_appends(&mut replies, &mut self.late);
         }
-        Came { replies, ended: None }
+        Came {
+            replies,
+            ended: None,
+        }
     }
 
     /// Asks for a client.
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
         let request = twist::request(request, self.planted);
-        self.visit(now, |lane, turn| lane.enter(from, [(ticket, request)], now, turn))
+        self.visit(now, |lane, turn| {
+            lane.enter(from, [(ticket, request)], now, turn)
+        })
     }
 
     /// Asks and is answered at once, cold reads included; none if the answer has to wait.
     pub fn ask_now(&mut self, request: Request, now: Now) -> Option<Reply> {
-        let origin = Origin { runtime: u16::MAX, connection: 0 };
+        let origin = Origin {
+            runtime: u16::MAX,
+            connection: 0,
+        };
         let mut came = self.enter(origin, Ticket(0), request, now);
         if let Some((_, reply)) = came.replies.pop() {
             return Some(reply);
         }
         let work = self.cold.pop_if(|work| work.to.origin == origin)?;
-        let mut reply = pool::carry_out(work, &*self.store);
+        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
         twist::reply(&mut reply, self.planted);
         Some(reply)
     }
@@ -225,7 +237,12 @@ impl Process {
     #[must_use]
     pub fn waiting(&self) -> (usize, usize, usize, usize) {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.store.queued(), inbox.len(), self.cold.len(), self.retries.len())
+        (
+            self.store.queued(),
+            inbox.len(),
+            self.cold.len(),
+            self.retries.len(),
+        )
     }
 
     /// Tells the lane the oldest completion, if there is one.
@@ -237,13 +254,18 @@ impl Process {
                 && let Completion::Written { frames } = &completion
                 && let Some((at, bytes)) = frames.last()
             {
-                inbox.push_front(Completion::Synced { through: at.plus(bytes.len()) });
+                inbox.push_front(Completion::Synced {
+                    through: at.plus(bytes.len()),
+                });
             }
             completion
         };
         if let Completion::Failed(fault) = completion {
             let ended = (!self.disk.is_out()).then(|| fault.to_string());
-            return Some(Came { ended, ..Came::default() });
+            return Some(Came {
+                ended,
+                ..Came::default()
+            });
         }
         let synced = matches!(completion, Completion::Synced { .. });
         let mut came = self.visit(now, |lane, turn| lane.completed(completion, now, turn));
@@ -261,9 +283,12 @@ impl Process {
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
         let work = self.cold.remove(at);
         let to = work.to;
-        let mut reply = pool::carry_out(work, &*self.store);
+        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
         twist::reply(&mut reply, self.planted);
-        Some(Came { replies: vec![(to, reply)], ..Came::default() })
+        Some(Came {
+            replies: vec![(to, reply)],
+            ..Came::default()
+        })
     }
 
     /// Comes back for one read that has enough or has waited long enough.

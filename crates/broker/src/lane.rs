@@ -42,7 +42,7 @@ pub(crate) use due::{Due, Held, Progress};
 pub use keep::{Retired, TailSlice};
 pub use offsets::{FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
-pub use replay::{Replayer, payload_batch};
+pub use replay::{Replayer, max_timestamp, payload_batch};
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

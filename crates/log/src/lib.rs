@@ -25,9 +25,9 @@ pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+pub mod regroup;
 #[cfg(test)]
 mod scripted;
-pub mod regroup;
 pub mod seal;
 pub mod store;
 #[cfg(test)]

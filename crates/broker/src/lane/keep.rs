@@ -3,17 +3,18 @@
 //! The work itself happens off the lane. Every question and every answer here is about a bounded
 //! number of partitions, so that nobody waits long for the lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use mulgil_core::machine::{Machine, Now};
 use mulgil_core::partition::Change;
-use mulgil_log::chunk::ChunkKind;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
 use mulgil_log::index::{Extent, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
+use mulgil_log::regroup::{ChunkUse, Regrouped};
 use mulgil_record::ids::{Offset, PartitionId};
 
 use super::Lane;
@@ -120,6 +121,64 @@ impl Lane {
             added,
             removed: Vec::new(),
         });
+    }
+
+    /// Sealed chunks that no replay needs any more, and how much of each is still wanted.
+    #[must_use]
+    pub fn chunk_uses(&self) -> Vec<ChunkUse> {
+        let floor = self.checkpoints.floor();
+        let counts = |info: &&ChunkInfo| match info.kind {
+            ChunkKind::Log => info.chunk < floor,
+            ChunkKind::Sorted => true,
+            ChunkKind::Checkpoint => false,
+        };
+        let uses = self.chunks.iter().filter(counts).map(|info| ChunkUse {
+            chunk: info.chunk,
+            kind: info.kind,
+            bytes: info.bytes,
+            live: self.index.live_bytes(info.chunk),
+        });
+        uses.collect()
+    }
+
+    /// Where a pass over `chunks` must begin a new extent.
+    #[must_use]
+    pub fn boundaries(&self, chunks: &[ChunkId]) -> Vec<(u64, i64)> {
+        self.index.boundaries(chunks, ..)
+    }
+
+    /// The first offset of each partition, for a pass that asks what lives: what lives when it begins
+    /// is kept.
+    #[must_use]
+    pub fn starts(&self) -> BTreeMap<u64, i64> {
+        let starts = self.partitions.iter();
+        starts
+            .map(|(id, hosted)| (id.0, hosted.machine.start.0))
+            .collect()
+    }
+
+    /// The header of a chunk that a pass writes.
+    pub fn sorted_header(&mut self, now: Now) -> ChunkHeader {
+        let chunk = self.log.take_chunk_id();
+        self.log.other_header(chunk, ChunkKind::Sorted, now)
+    }
+
+    /// A pass is complete and its chunks are durable: they count from here on, and the others go once
+    /// that is on disk.
+    pub fn regrouped(&mut self, pass: Regrouped) {
+        let at = self.change_chunks(&pass.change());
+        let due = Deletion::Synced(at);
+        self.deletions
+            .extend(pass.removed.iter().map(|chunk| (due, *chunk)));
+        let hosted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let added = pass.added.into_iter().filter(hosted).collect();
+        self.index.replace(&pass.removed, added);
+        for range in pass.damaged {
+            if !self.damaged.contains(&range) {
+                self.index.damage(range);
+                self.damaged.push(range);
+            }
+        }
     }
 
     /// Chunks that may be removed: it is on disk that they do not count any more.

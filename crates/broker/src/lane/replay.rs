@@ -158,7 +158,7 @@ impl Replayer {
         if start.is_none_or(|start| header.last() < start.0) {
             return;
         }
-        let max_timestamp = batch_header(payload).map_or(-1, |batch| batch.max_timestamp);
+        let max_timestamp = max_timestamp(payload);
         let (base, last, length) = (header.base, header.last(), header.length);
         let entry = TailEntry {
             base,
@@ -327,6 +327,12 @@ fn batch_header(payload: &[u8]) -> Option<BatchHeader> {
         .first_chunk()
         .map(|b: &[u8; 4]| u32::from_le_bytes(*b))? as usize;
     BatchHeader::read(payload.get(BATCH_PREFIX_BYTES + facts..)?).ok()
+}
+
+/// The largest timestamp in a batch entry's payload; -1 if there is none.
+#[must_use]
+pub fn max_timestamp(payload: &[u8]) -> i64 {
+    batch_header(payload).map_or(-1, |batch| batch.max_timestamp)
 }
 
 /// The batch of a payload that was read from disk.
