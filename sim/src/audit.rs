@@ -27,9 +27,17 @@ pub fn levels_are_real(planted: Option<Planted>) -> bool {
 /// # Errors
 ///
 /// If something is not as it was produced, or a read does not work. Damage is no error here.
-pub fn view(process: &mut Process, ledger: &Ledger, now: Now, levels: bool) -> Result<View, Violation> {
+pub fn view(
+    process: &mut Process,
+    ledger: &Ledger,
+    now: Now,
+    levels: bool,
+) -> Result<View, Violation> {
     let catalog = process.catalog.clone();
-    let mut view = View { levels, ..View::default() };
+    let mut view = View {
+        levels,
+        ..View::default()
+    };
     for topic in catalog.by_id.values() {
         for partition in &topic.partitions {
             let all = read_all(process, ledger, *partition, now)?;
@@ -42,7 +50,10 @@ pub fn view(process: &mut Process, ledger: &Ledger, now: Now, levels: bool) -> R
 }
 
 fn unreadable(partition: PartitionId, what: &str) -> Violation {
-    Violation::new(Rule::ReadsAll, format!("partition {partition} cannot be read: {what}"))
+    Violation::new(
+        Rule::ReadsAll,
+        format!("partition {partition} cannot be read: {what}"),
+    )
 }
 
 fn read_at(
@@ -66,9 +77,9 @@ fn read_at(
         isolation: Isolation::Uncommitted,
     };
     match process.ask_now(Request::Read(read), now) {
-        Some(Reply::Read(mut outcomes)) if outcomes.len() == 1 => {
-            outcomes.pop().ok_or_else(|| unreadable(partition, "no answer"))
-        }
+        Some(Reply::Read(mut outcomes)) if outcomes.len() == 1 => outcomes
+            .pop()
+            .ok_or_else(|| unreadable(partition, "no answer")),
         other => Err(unreadable(partition, &format!("{other:?}"))),
     }
 }
@@ -91,7 +102,10 @@ fn read_all(
         match read_at(process, partition, next, now)? {
             Ok(out) => {
                 if (out.log_start.0, out.high_watermark.0) != (all.start, all.high_watermark) {
-                    return Err(unreadable(partition, "its ends move while nobody moves them"));
+                    return Err(unreadable(
+                        partition,
+                        "its ends move while nobody moves them",
+                    ));
                 }
                 let Some(last) = take(ledger, partition, next, &out, &mut all.found)? else {
                     return Ok(all);
@@ -120,7 +134,10 @@ fn take(
     for bytes in &out.batches {
         let found = ledger.recognise(partition, bytes)?;
         if found.last < next || found.last >= out.high_watermark.0 {
-            let what = format!("{found:?} where {next} was next, below {}", out.high_watermark);
+            let what = format!(
+                "{found:?} where {next} was next, below {}",
+                out.high_watermark
+            );
             return Err(unreadable(partition, &what));
         }
         next = found.last + 1;
@@ -141,10 +158,16 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
     let middle = all.found.get(all.found.len() / 2);
     if let Some(middle) = middle {
         let time = middle.name.timestamp();
-        let first = all.found.iter().find(|f| f.name.timestamp() + (f.last - f.base) >= time);
+        let first = all
+            .found
+            .iter()
+            .find(|f| f.name.timestamp() + (f.last - f.base) >= time);
         let at = first.map(|f| f.base + (time - f.name.timestamp()).max(0));
         wanted.push((Seek::Time(time), at));
-        let newest = all.found.iter().max_by_key(|f| f.name.timestamp() + (f.last - f.base));
+        let newest = all
+            .found
+            .iter()
+            .max_by_key(|f| f.name.timestamp() + (f.last - f.base));
         // A batch that a plain producer's log holds only once has the largest timestamp last.
         wanted.push((Seek::MaxTimestamp, newest.map(|f| f.last)));
     }
@@ -160,7 +183,11 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
         return Err(unreadable(id, "offsets cannot be found"));
     };
     for ((seek, wanted), outcome) in wanted.iter().zip(&outcomes) {
-        let found = outcome.as_ref().ok().and_then(|found| found.offset).map(|offset| offset.0);
+        let found = outcome
+            .as_ref()
+            .ok()
+            .and_then(|found| found.offset)
+            .map(|offset| offset.0);
         if outcome.is_err() || found != *wanted {
             let what = format!("{seek:?} is found at {outcome:?}, and is at {wanted:?}");
             return Err(unreadable(id, &what));
@@ -208,7 +235,10 @@ pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
     let broken = |what: String| Err(Violation::new(Rule::LawOfRestart, what));
     let (was, is) = (before.lane().catalog(), after.lane().catalog());
     if was.by_id != is.by_id {
-        return broken(format!("topics were {:?} and are {:?}", was.by_id, is.by_id));
+        return broken(format!(
+            "topics were {:?} and are {:?}",
+            was.by_id, is.by_id
+        ));
     }
     for topic in was.by_id.values() {
         for id in &topic.partitions {

@@ -36,7 +36,12 @@ pub struct Scene<'a> {
 impl Scene<'_> {
     /// A partition of any topic, if there is any.
     pub fn any_partition(&mut self) -> Option<PartitionId> {
-        let all: Vec<_> = self.catalog.by_id.values().flat_map(|t| &t.partitions).collect();
+        let all: Vec<_> = self
+            .catalog
+            .by_id
+            .values()
+            .flat_map(|t| &t.partitions)
+            .collect();
         self.one_of(&all).map(|id| **id)
     }
 
@@ -65,7 +70,10 @@ pub enum Client {
 
 /// An answer that is not one to what was asked.
 fn odd(reply: &Reply) -> Violation {
-    Violation::new(crate::violation::Rule::Answered, format!("an odd answer: {reply:?}"))
+    Violation::new(
+        crate::violation::Rule::Answered,
+        format!("an odd answer: {reply:?}"),
+    )
 }
 
 impl Client {

@@ -31,7 +31,9 @@ impl World {
                 _ => FaultPlan::mixed(self.dice().roll()),
             };
             let copy = self.disk().mem().crash(plan);
-            let Some((name, at)) = self.place(&copy) else { return Ok(()) };
+            let Some((name, at)) = self.place(&copy) else {
+                return Ok(());
+            };
             let bit = u8::try_from(self.dice().below(8)).unwrap_or(0);
             let verdict = self.flip(&copy, (&name, at, bit))?;
             self.tally.flips += 1;
@@ -42,7 +44,11 @@ impl World {
 
     /// A byte of a log chunk that holds something, mostly.
     fn place(&mut self, disk: &MemDisk) -> Option<(String, u64)> {
-        let files: Vec<_> = disk.files().into_iter().filter(|(n, _)| n.ends_with(".log")).collect();
+        let files: Vec<_> = disk
+            .files()
+            .into_iter()
+            .filter(|(n, _)| n.ends_with(".log"))
+            .collect();
         let count = u64::try_from(files.len()).ok().filter(|count| *count > 0)?;
         let at = usize::try_from(self.dice().below(count)).unwrap_or(0);
         let (name, bytes) = files.into_iter().nth(at)?;
@@ -54,7 +60,11 @@ impl World {
         Some((name, at as u64))
     }
 
-    fn flip(&mut self, disk: &MemDisk, (name, at, bit): (&str, u64, u8)) -> Result<Verdict, Violation> {
+    fn flip(
+        &mut self,
+        disk: &MemDisk,
+        (name, at, bit): (&str, u64, u8),
+    ) -> Result<Verdict, Violation> {
         let before = disk.crash(FaultPlan::keep_all());
         if !disk.flip(name, at, bit) {
             return Ok(Verdict::Harmless);
@@ -80,7 +90,10 @@ impl World {
         };
         let undamaged = self.look_at(&before);
         let Ok((whole, _)) = undamaged else {
-            return Err(Violation::new(Rule::Damage, format!("{place}: no start without it")));
+            return Err(Violation::new(
+                Rule::Damage,
+                format!("{place}: no start without it"),
+            ));
         };
         let lost = lost(&whole, &view);
         match (lost, reported) {
@@ -97,7 +110,10 @@ impl World {
     fn look_at(&mut self, disk: &MemDisk) -> Result<(View, bool), Option<Violation>> {
         let planted = self.options().planted;
         let sizes = self.sizes().clone();
-        let mut clock = Clock { elapsed: 0, wall: 1_700_000_000_000 };
+        let mut clock = Clock {
+            elapsed: 0,
+            wall: 1_700_000_000_000,
+        };
         let disk = SimDisk::new(disk.clone(), planted);
         let started = Process::start(&disk, &sizes, &mut clock, planted);
         let mut process = started.map_err(|_refused| None)?;
@@ -138,7 +154,10 @@ fn lost(whole: &View, view: &View) -> Option<String> {
             return Some(format!("the ends of partition {id} are others"));
         }
         let gone = all.found.iter().find(|found| {
-            let damaged = there.damaged.iter().any(|(f, l)| *f <= found.last && *l >= found.base);
+            let damaged = there
+                .damaged
+                .iter()
+                .any(|(f, l)| *f <= found.last && *l >= found.base);
             !damaged && !there.found.contains(found)
         });
         if let Some(gone) = gone {

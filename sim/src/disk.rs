@@ -48,8 +48,14 @@ impl SimDisk {
     /// A disk over `mem`.
     #[must_use]
     pub fn new(mem: MemDisk, planted: Option<Planted>) -> Self {
-        let state = State { planted, ..State::default() };
-        Self { mem, state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            planted,
+            ..State::default()
+        };
+        Self {
+            mem,
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,7 +143,11 @@ impl SimDisk {
             state.opened.push((name.to_owned(), Arc::clone(&file)));
         }
         drop(state);
-        Arc::new(SimFile { disk: self.clone(), name: name.to_owned(), file })
+        Arc::new(SimFile {
+            disk: self.clone(),
+            name: name.to_owned(),
+            file,
+        })
     }
 
     /// Syncs `file`, or what the planted bug makes of that.
@@ -181,7 +191,13 @@ impl Disk for SimDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         let skipped = self.state().planted == Some(Planted::NamesNotSynced);
-        self.change(|| if skipped { Ok(()) } else { self.mem.sync_names() })
+        self.change(|| {
+            if skipped {
+                Ok(())
+            } else {
+                self.mem.sync_names()
+            }
+        })
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -137,7 +137,10 @@ impl Ledger {
     pub fn send(&mut self, batch: &Batch, partition: PartitionId, client: usize, request: u64) {
         let name = self.next_batch();
         let model = self.partitions.entry(partition).or_default();
-        let level = self.topics.get(&model.topic).map_or(Durability::Memory, TopicModel::level);
+        let level = self
+            .topics
+            .get(&model.topic)
+            .map_or(Durability::Memory, TopicModel::level);
         self.batches.push(Sent {
             partition,
             bytes: batch.bytes.clone(),
@@ -155,7 +158,11 @@ impl Ledger {
     /// A batch is sent once more: not all that it was first sent with may be there with it.
     pub fn send_again(&mut self, batch: BatchName) {
         let request = self.batches.get(batch.0).map_or(0, |sent| sent.request);
-        for sent in self.batches.iter_mut().filter(|sent| request != 0 && sent.request == request) {
+        for sent in self
+            .batches
+            .iter_mut()
+            .filter(|sent| request != 0 && sent.request == request)
+        {
             sent.request = 0;
         }
     }
@@ -190,20 +197,28 @@ impl Ledger {
     /// Whether a read of the partition from `offset` would find something that must be there.
     #[must_use]
     pub fn has_from(&self, partition: PartitionId, offset: i64) -> bool {
-        self.partitions.get(&partition).is_some_and(|model| model.has_from(offset))
+        self.partitions
+            .get(&partition)
+            .is_some_and(|model| model.has_from(offset))
     }
 
     /// The level that a partition's topic surely has.
     #[must_use]
     pub fn level(&self, partition: PartitionId) -> Durability {
-        let topic = self.partitions.get(&partition).and_then(|m| self.topics.get(&m.topic));
+        let topic = self
+            .partitions
+            .get(&partition)
+            .and_then(|m| self.topics.get(&m.topic));
         topic.map_or(Durability::Memory, TopicModel::level)
     }
 
     /// Whether the partition's topic may be gone, because somebody asked for that.
     #[must_use]
     pub fn may_be_gone(&self, partition: PartitionId) -> bool {
-        let topic = self.partitions.get(&partition).and_then(|m| self.topics.get(&m.topic));
+        let topic = self
+            .partitions
+            .get(&partition)
+            .and_then(|m| self.topics.get(&m.topic));
         topic.is_none_or(|topic| topic.state != TopicState::There)
     }
 
@@ -214,11 +229,17 @@ impl Ledger {
     /// If another batch was seen there, or the same one elsewhere.
     pub fn witness(&mut self, batch: BatchName, base: i64) -> Kept {
         let Some(sent) = self.batches.get_mut(batch.0) else {
-            return Err(Violation::new(Rule::AsProduced, format!("{batch:?} was never sent")));
+            return Err(Violation::new(
+                Rule::AsProduced,
+                format!("{batch:?} was never sent"),
+            ));
         };
         let id = sent.partition;
         let model = self.partitions.entry(id).or_default();
-        let now = self.topics.get(&model.topic).map_or(Durability::Memory, TopicModel::level);
+        let now = self
+            .topics
+            .get(&model.topic)
+            .map_or(Durability::Memory, TopicModel::level);
         let (level, last) = (sent.level.min(now), base + sent.records - 1);
         if sent.idempotent
             && let Some(before) = sent.seen_at.filter(|before| *before != base)
@@ -228,7 +249,16 @@ impl Ledger {
             return Err(Violation::new(Rule::NoDuplicate, what));
         }
         sent.seen_at = Some(base);
-        model.place(id, base, Placed { batch, last, must: true, level })
+        model.place(
+            id,
+            base,
+            Placed {
+                batch,
+                last,
+                must: true,
+                level,
+            },
+        )
     }
 
     /// An append was acknowledged.
@@ -260,11 +290,17 @@ impl Ledger {
         let discards = self.may_discard(id);
         let model = self.partitions.entry(id).or_default();
         if start < known.start {
-            let what = format!("partition {id} starts at {start}, and before at {}", known.start);
+            let what = format!(
+                "partition {id} starts at {start}, and before at {}",
+                known.start
+            );
             return Err(Violation::new(Rule::NeverBack, what));
         }
         if start > model.start_asked && !discards {
-            let what = format!("partition {id} starts at {start}, asked was {}", model.start_asked);
+            let what = format!(
+                "partition {id} starts at {start}, asked was {}",
+                model.start_asked
+            );
             return Err(Violation::new(Rule::OnlyTrimmed, what));
         }
         model.start_seen = model.start_seen.max(start);
@@ -276,7 +312,10 @@ impl Ledger {
         let model = self.partitions.get(&id);
         model.is_none_or(|model| {
             model.discarded
-                || self.topics.get(&model.topic).is_none_or(|t| t.level() == Durability::Memory)
+                || self
+                    .topics
+                    .get(&model.topic)
+                    .is_none_or(|t| t.level() == Durability::Memory)
         })
     }
 
@@ -304,7 +343,12 @@ impl Ledger {
             return Err(bad(format!("{name:?} is not as it was sent")));
         }
         let (base, last) = (header.base_offset.0, header.last_offset().0);
-        Ok(Found { name, base, last, epoch: header.leader_epoch.0 })
+        Ok(Found {
+            name,
+            base,
+            last,
+            epoch: header.leader_epoch.0,
+        })
     }
 
     /// A read was answered.
@@ -372,7 +416,10 @@ impl Ledger {
         if self.producer_ids.insert(id) {
             return Ok(());
         }
-        Err(Violation::new(Rule::ProducerIdOnce, format!("producer id {id} was given twice")))
+        Err(Violation::new(
+            Rule::ProducerIdOnce,
+            format!("producer id {id} was given twice"),
+        ))
     }
 
     /// A start has this leader epoch.

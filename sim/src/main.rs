@@ -15,11 +15,18 @@ struct Asked {
 }
 
 fn parse(arguments: &[String]) -> Result<Asked, String> {
-    let mut asked = Asked { seeds: 0..100, steps: 1_200, trace: false, planted: Vec::new() };
+    let mut asked = Asked {
+        seeds: 0..100,
+        steps: 1_200,
+        trace: false,
+        planted: Vec::new(),
+    };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut number = || -> Result<u64, String> {
-            let text = rest.next().ok_or_else(|| format!("{argument} wants a number"))?;
+            let text = rest
+                .next()
+                .ok_or_else(|| format!("{argument} wants a number"))?;
             text.parse().map_err(|_bad| format!("{text} is no number"))
         };
         match argument.as_str() {
@@ -46,7 +53,11 @@ fn parse(arguments: &[String]) -> Result<Asked, String> {
 fn hunt(asked: &Asked) {
     for planted in &asked.planted {
         let found = asked.seeds.clone().find_map(|seed| {
-            let options = Options { planted: Some(*planted), steps: asked.steps, ..Options::of_seed(seed) };
+            let options = Options {
+                planted: Some(*planted),
+                steps: asked.steps,
+                ..Options::of_seed(seed)
+            };
             run(options).kept.err().map(|violation| (seed, violation))
         });
         match found {
@@ -73,7 +84,11 @@ fn main() -> ExitCode {
     let mut failed = 0_u64;
     let mut done = 0_u64;
     for seed in asked.seeds.clone() {
-        let options = Options { steps: asked.steps, trace: asked.trace, ..Options::of_seed(seed) };
+        let options = Options {
+            steps: asked.steps,
+            trace: asked.trace,
+            ..Options::of_seed(seed)
+        };
         let outcome = run(options);
         done += 1;
         if asked.trace {
@@ -89,5 +104,9 @@ fn main() -> ExitCode {
         }
     }
     println!("{} passed, {failed} failed", done - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

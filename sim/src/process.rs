@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, Replayer, ReplyTo, Turn};
-use mulgil_broker::pool;
+use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn};
+use mulgil_broker::pool::{self, OpenChunks};
 use mulgil_broker::request::{Reply, Request, Ticket};
+use mulgil_broker::start::{self, Found};
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
 use mulgil_log::fault::{Fault, FaultKind};
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::recovery::{self, Recovered};
 use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::catalog::Catalog;
 
@@ -75,7 +76,10 @@ impl Clock {
     /// Both times.
     #[must_use]
     pub const fn now(self) -> Now {
-        Now { elapsed: Elapsed(self.elapsed), wall: WallTime(self.wall) }
+        Now {
+            elapsed: Elapsed(self.elapsed),
+            wall: WallTime(self.wall),
+        }
     }
 }
 
@@ -95,6 +99,7 @@ type Inbox = Arc<Mutex<VecDeque<Completion>>>;
 pub struct Process {
     lane: Lane,
     store: Arc<StepStore>,
+    chunks: OpenChunks,
     disk: SimDisk,
     planted: Option<Planted>,
     inbox: Inbox,
@@ -121,12 +126,15 @@ impl Process {
         planted: Option<Planted>,
     ) -> Result<Self, Fault> {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let mut replayer = Replayer::new(sizes.lane.clone());
         disk.set_recovering(true);
-        let mut twisted = Twisted::new(&mut replayer, planted);
-        let recovered = recovery::recover(&shared, &mut twisted, RecoverFrom::default());
+        let found = start::read_back_by(&shared, &sizes.lane, |replayer, from| {
+            recovery::recover(&shared, &mut Twisted::new(replayer, planted), from)
+        });
         disk.set_recovering(false);
-        let mut recovered = recovered?;
+        let Found {
+            replayer,
+            mut recovered,
+        } = found?;
         if recovered.cluster == 0 {
             recovered.cluster = 7;
         }
@@ -151,6 +159,7 @@ impl Process {
         let catalog = lane.catalog();
         let mut process = Self {
             lane,
+            chunks: OpenChunks::new(Arc::clone(&store) as Arc<dyn ChunkStore>),
             store,
             disk: disk.clone(),
             planted,
@@ -167,7 +176,8 @@ impl Process {
 
     /// Nobody is let in before the new leadership is synced: it must never be begun twice.
     fn first_sync(&mut self, clock: Clock) -> Result<(), Fault> {
-        let _nothing_to_answer = self.finish_turn(Turn::default(), clock.now());
+        let now = clock.now();
+        let _nothing_to_answer = self.visit(now, |lane, turn| lane.begin(now, turn));
         while self.step_store(1) {
             while let Some(came) = self.deliver(clock.now()) {
                 if let Some(what) = came.ended {
@@ -203,30 +213,39 @@ impl Process {
         }
         self.cold.extend(turn.cold);
         if self.planted != Some(Planted::WakeUpLost) {
-            self.retries.extend(turn.retries.into_iter().map(|(_, id)| id));
+            self.retries
+                .extend(turn.retries.into_iter().map(|(_, id)| id));
         }
         let mut replies = turn.replies;
         if self.planted == Some(Planted::WatermarkAtWrite) {
             twist::hold_appends(&mut replies, &mut self.late);
         }
-        Came { replies, ended: None }
+        Came {
+            replies,
+            ended: None,
+        }
     }
 
     /// Asks for a client.
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
         let request = twist::request(request, self.planted);
-        self.visit(now, |lane, turn| lane.enter(from, [(ticket, request)], now, turn))
+        self.visit(now, |lane, turn| {
+            lane.enter(from, [(ticket, request)], now, turn)
+        })
     }
 
     /// Asks and is answered at once, cold reads included; none if the answer has to wait.
     pub fn ask_now(&mut self, request: Request, now: Now) -> Option<Reply> {
-        let origin = Origin { runtime: u16::MAX, connection: 0 };
+        let origin = Origin {
+            runtime: u16::MAX,
+            connection: 0,
+        };
         let mut came = self.enter(origin, Ticket(0), request, now);
         if let Some((_, reply)) = came.replies.pop() {
             return Some(reply);
         }
         let work = self.cold.pop_if(|work| work.to.origin == origin)?;
-        let mut reply = pool::carry_out(work, &*self.store);
+        let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);
         Some(reply)
     }
@@ -240,7 +259,12 @@ impl Process {
     #[must_use]
     pub fn waiting(&self) -> (usize, usize, usize, usize) {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.store.queued(), inbox.len(), self.cold.len(), self.retries.len())
+        (
+            self.store.queued(),
+            inbox.len(),
+            self.cold.len(),
+            self.retries.len(),
+        )
     }
 
     /// Tells the lane the oldest completion, if there is one.
@@ -252,13 +276,18 @@ impl Process {
                 && let Completion::Written { frames } = &completion
                 && let Some((at, bytes)) = frames.last()
             {
-                inbox.push_front(Completion::Synced { through: at.plus(bytes.len()) });
+                inbox.push_front(Completion::Synced {
+                    through: at.plus(bytes.len()),
+                });
             }
             completion
         };
         if let Completion::Failed(fault) = completion {
             let ended = (!self.disk.is_out()).then(|| fault.to_string());
-            return Some(Came { ended, ..Came::default() });
+            return Some(Came {
+                ended,
+                ..Came::default()
+            });
         }
         let synced = matches!(completion, Completion::Synced { .. });
         let mut came = self.visit(now, |lane, turn| lane.completed(completion, now, turn));
@@ -276,9 +305,12 @@ impl Process {
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
         let work = self.cold.remove(at);
         let to = work.to;
-        let mut reply = pool::carry_out(work, &*self.store);
+        let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);
-        Some(Came { replies: vec![(to, reply)], ..Came::default() })
+        Some(Came {
+            replies: vec![(to, reply)],
+            ..Came::default()
+        })
     }
 
     /// Comes back for one read that has enough or has waited long enough.

@@ -26,15 +26,24 @@ pub fn run(options: Options) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(Violation::new(Rule::NoPanic, text.unwrap_or_default()))
     });
-    Outcome { kept, tally: world.tally, trace: world.into_trace() }
+    Outcome {
+        kept,
+        tally: world.tally,
+        trace: world.into_trace(),
+    }
 }
 
 /// Runs a failed seed again for its story: the last lines, and what was broken.
 #[must_use]
 pub fn story(options: Options, lines: usize) -> String {
-    let outcome = run(Options { trace: true, ..options });
+    let outcome = run(Options {
+        trace: true,
+        ..options
+    });
     let from = outcome.trace.len().saturating_sub(lines);
     let tail = outcome.trace.get(from..).unwrap_or_default().join("\n");
-    let verdict = outcome.kept.map_or_else(|v| v.to_string(), |()| "all kept".to_owned());
+    let verdict = outcome
+        .kept
+        .map_or_else(|v| v.to_string(), |()| "all kept".to_owned());
     format!("{tail}\nseed {}: {verdict}", options.seed)
 }

@@ -11,7 +11,10 @@ impl Trace {
     /// A trace that keeps its lines if `keep`.
     #[must_use]
     pub fn new(keep: bool) -> Self {
-        Self { lines: keep.then(Vec::new), step: 0 }
+        Self {
+            lines: keep.then(Vec::new),
+            step: 0,
+        }
     }
 
     /// The next step begins.

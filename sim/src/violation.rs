@@ -56,7 +56,10 @@ impl Violation {
     /// A violation of `rule`.
     #[must_use]
     pub fn new(rule: Rule, what: impl Into<String>) -> Self {
-        Self { rule, what: what.into() }
+        Self {
+            rule,
+            what: what.into(),
+        }
     }
 }
 

@@ -40,7 +40,12 @@ impl Options {
     /// The usual run of a seed.
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
-        Self { seed, steps: 1_200, planted: None, trace: false }
+        Self {
+            seed,
+            steps: 1_200,
+            planted: None,
+            trace: false,
+        }
     }
 }
 
@@ -97,11 +102,20 @@ impl World {
             clients.push(Client::Reader(Reader::new(clients.len())));
         }
         let mut trace = Trace::new(options.trace);
-        trace.line(|| format!("seed {}: {} clients, {sizes:?}", options.seed, clients.len()));
+        trace.line(|| {
+            format!(
+                "seed {}: {} clients, {sizes:?}",
+                options.seed,
+                clients.len()
+            )
+        });
         let connections = (0..clients.len()).map(|at| (at as u64 + 1, at)).collect();
         Self {
             trace,
-            clock: Clock { elapsed: 0, wall: 1_700_000_000_000 },
+            clock: Clock {
+                elapsed: 0,
+                wall: 1_700_000_000_000,
+            },
             disk: SimDisk::new(MemDisk::new(dice.roll()), options.planted),
             process: None,
             ledger: Ledger::default(),
@@ -176,7 +190,8 @@ impl World {
             420..=579 => {
                 let groups = if self.dice.below(3) == 0 { 4 } else { 1 };
                 if self.process()?.step_store(groups) {
-                    self.trace.line(|| format!("the store writes up to {groups} groups"));
+                    self.trace
+                        .line(|| format!("the store writes up to {groups} groups"));
                 }
                 Ok(())
             }
@@ -205,7 +220,9 @@ impl World {
         let count = self.clients.len() as u64;
         let at = usize::try_from(self.dice.below(count)).unwrap_or(0);
         let connection = self.connections.iter().find(|(_, client)| **client == at);
-        let Some((connection, _)) = connection.map(|(c, at)| (*c, *at)) else { return Ok(()) };
+        let Some((connection, _)) = connection.map(|(c, at)| (*c, *at)) else {
+            return Ok(());
+        };
         let catalog = self.process()?.catalog.clone();
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
@@ -216,9 +233,16 @@ impl World {
             catalog: &catalog,
             now,
         };
-        let Some(client) = self.clients.get_mut(at) else { return Ok(()) };
-        let Some(request) = client.act(ticket, &mut scene) else { return Ok(()) };
-        let from = Origin { runtime: 0, connection };
+        let Some(client) = self.clients.get_mut(at) else {
+            return Ok(());
+        };
+        let Some(request) = client.act(ticket, &mut scene) else {
+            return Ok(());
+        };
+        let from = Origin {
+            runtime: 0,
+            connection,
+        };
         let came = self.process()?.enter(from, ticket, request, now);
         self.take(came)
     }
@@ -244,7 +268,9 @@ impl World {
     }
 
     fn answer(&mut self, to: ReplyTo, reply: Reply) -> Kept {
-        let Some(at) = self.connections.get(&to.origin.connection).copied() else { return Ok(()) };
+        let Some(at) = self.connections.get(&to.origin.connection).copied() else {
+            return Ok(());
+        };
         let catalog = self.process()?.catalog.clone();
         let mut scene = Scene {
             dice: &mut self.dice,
@@ -263,7 +289,8 @@ impl World {
         let now = self.clock.now();
         match self.process()?.deliver(now) {
             Some(came) => {
-                self.trace.line(|| "the lane hears from the store".to_owned());
+                self.trace
+                    .line(|| "the lane hears from the store".to_owned());
                 self.take(came)
             }
             None => Ok(()),
@@ -271,7 +298,9 @@ impl World {
     }
 
     fn read_cold(&mut self) -> Kept {
-        let Some(process) = self.process.as_mut() else { return Ok(()) };
+        let Some(process) = self.process.as_mut() else {
+            return Ok(());
+        };
         match process.read_cold(&mut self.dice) {
             Some(came) => {
                 self.trace.line(|| "a cold read is done".to_owned());

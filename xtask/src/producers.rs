@@ -1,8 +1,8 @@
 //! A kcat that produces while the broker is killed under it, and what it was told about each record.
 //!
 //! With `-vvv` kcat writes a line for every acknowledged record, with its offset. It produces to one
-//! partition, so the acknowledgements come in the order of the records, and the n-th line belongs to
-//! the n-th record.
+//! partition, so for an idempotent producer the acknowledgements come in the order of the records, and
+//! the n-th line belongs to the n-th record.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -28,7 +28,7 @@ const REST: Duration = Duration::from_millis(1);
 pub(crate) enum Promise {
     /// Idempotent: every record once, in order.
     ExactlyOnce,
-    /// acks=all with one request in flight: in order, but a record may come twice.
+    /// acks=all without idempotence: over a failure a record may come twice, and late.
     AtLeastOnce,
 }
 

@@ -58,8 +58,13 @@ fn need(what: &[prerequisites::Prerequisite]) -> Result<()> {
     }
 }
 
-/// Runs `install` unless it ran before with the same `inputs`; files and folders are read whole.
-fn once(name: &str, inputs: &[&Path], install: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runs `install` unless `product` is there and was made from the same `inputs`, which are read whole.
+fn once(
+    name: &str,
+    product: &Path,
+    inputs: &[&Path],
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let stamps = repo::tools().join("stamps");
     std::fs::create_dir_all(&stamps)?;
     let stamp = stamps.join(name);
@@ -70,7 +75,7 @@ fn once(name: &str, inputs: &[&Path], install: impl FnOnce() -> Result<()>) -> R
     // A clone that was moved has other paths in its virtual environment.
     repo::root().hash(&mut hasher);
     let wanted = hasher.finish().to_string();
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+    if product.exists() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     println!("installing {name}");
@@ -189,7 +194,7 @@ pub(crate) fn python() -> Result<PathBuf> {
     need(&[PYTHON])?;
     let home = repo::tools().join("venv");
     let requirements = repo::root().join("interop/python/requirements.txt");
-    once("python", &[&requirements], || {
+    once("python", &home.join("bin/python"), &[&requirements], || {
         run::must(
             "python venv",
             Command::new("python3")
@@ -215,12 +220,17 @@ pub(crate) fn python() -> Result<PathBuf> {
 pub(crate) fn node() -> Result<()> {
     need(&[NODE])?;
     let home = repo::root().join("interop/node");
-    once("node", &[&home.join("package-lock.json")], || {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&home);
-        run::must("npm ci", &mut npm, LIMIT).map(drop)
-    })
+    once(
+        "node",
+        &home.join("node_modules"),
+        &[&home.join("package-lock.json")],
+        || {
+            let mut npm = Command::new("npm");
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(&home);
+            run::must("npm ci", &mut npm, LIMIT).map(drop)
+        },
+    )
 }
 
 /// Builds the Go suite, and gives its path.
@@ -229,7 +239,7 @@ pub(crate) fn go() -> Result<PathBuf> {
     let source = repo::root().join("interop/go");
     let home = repo::tools().join("go");
     let program = home.join("suite");
-    once("go", &[&source], || {
+    once("go", &program, &[&source], || {
         let mut go = Command::new("go");
         go.args(["build", "-trimpath", "-o"])
             .arg(&program)
@@ -247,16 +257,24 @@ pub(crate) fn go() -> Result<PathBuf> {
 pub(crate) fn java() -> Result<()> {
     need(&[JAVA, MAVEN])?;
     let home = repo::root().join("interop/java");
-    once("java", &[&home.join("pom.xml"), &home.join("src")], || {
-        maven(&home)
-    })
+    once(
+        "java",
+        &home.join("target/lib"),
+        &[&home.join("pom.xml"), &home.join("src")],
+        || maven(&home),
+    )
 }
 
 /// Gathers Apache Kafka's jars.
 pub(crate) fn kafka_broker() -> Result<()> {
     need(&[JAVA, MAVEN])?;
     let home = repo::root().join("interop/kafka-broker");
-    once("kafka-broker", &[&home.join("pom.xml")], || maven(&home))
+    once(
+        "kafka-broker",
+        &home.join("target/lib"),
+        &[&home.join("pom.xml")],
+        || maven(&home),
+    )
 }
 
 fn maven(home: &Path) -> Result<()> {

@@ -15,17 +15,29 @@ pub struct Clock {
 impl Clock {
     /// A clock whose running time begins at `base_ms`, the highest found in the log.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everybody else is given"
+    )]
     pub fn new(base_ms: u64) -> Self {
-        Self { started: Instant::now(), base_ms }
+        Self {
+            started: Instant::now(),
+            base_ms,
+        }
     }
 
     /// Both times.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is given")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everybody else is given"
+    )]
     pub fn now(&self) -> Now {
         let elapsed = self.started.elapsed().as_millis();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         Now {
             elapsed: Elapsed(self.base_ms + u64::try_from(elapsed).unwrap_or(u64::MAX / 2)),
             wall: WallTime(u64::try_from(wall).unwrap_or(u64::MAX / 2)),

@@ -45,7 +45,10 @@ pub struct DoorLimits {
 impl Default for DoorLimits {
     fn default() -> Self {
         // Idle limit as Kafka's `connections.max.idle.ms`.
-        Self { connections_max: 20_000, idle_max: Duration::from_secs(600) }
+        Self {
+            connections_max: 20_000,
+            idle_max: Duration::from_secs(600),
+        }
     }
 }
 
@@ -64,12 +67,15 @@ pub struct DoorFigures {
     pub bytes_sent: AtomicUsize,
 }
 
+/// Where the connections of a runtime get their answers, by connection.
+type Inboxes = Rc<RefCell<BTreeMap<u64, mpsc::UnboundedSender<(Ticket, Reply)>>>>;
+
 /// One runtime's side of the doors: the connections that live on it.
 #[derive(Clone)]
 pub struct Hall {
     broker: Arc<Broker>,
     runtime: u16,
-    inboxes: Rc<RefCell<BTreeMap<u64, mpsc::UnboundedSender<(Ticket, Reply)>>>>,
+    inboxes: Inboxes,
     scratch: Rc<RefCell<BytesMut>>,
     limits: Arc<DoorLimits>,
     figures: Arc<DoorFigures>,
@@ -78,7 +84,9 @@ pub struct Hall {
 
 impl std::fmt::Debug for Hall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hall").field("runtime", &self.runtime).finish_non_exhaustive()
+        f.debug_struct("Hall")
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +101,15 @@ impl Hall {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (inboxes, scratch) = (Rc::default(), Rc::default());
-        Self { broker, runtime, inboxes, scratch, limits, figures, stop }
+        Self {
+            broker,
+            runtime,
+            inboxes,
+            scratch,
+            limits,
+            figures,
+            stop,
+        }
     }
 
     /// The broker behind it.
@@ -104,7 +120,9 @@ impl Hall {
 
     /// Hands what the broker posts for this runtime to its connections. Runs for as long as it.
     pub async fn deliver_forever(self) {
-        let Some(mailbox) = self.broker.mailbox(self.runtime).cloned() else { return };
+        let Some(mailbox) = self.broker.mailbox(self.runtime).cloned() else {
+            return;
+        };
         let mut retries = Vec::new();
         loop {
             for posted in mailbox.take().await {
@@ -134,7 +152,10 @@ impl Hall {
             return;
         }
         self.figures.opened.fetch_add(1, Ordering::Relaxed);
-        let origin = Origin { runtime: self.runtime, connection: self.broker.new_connection() };
+        let origin = Origin {
+            runtime: self.runtime,
+            connection: self.broker.new_connection(),
+        };
         let (sender, inbox) = mpsc::unbounded_channel();
         self.inboxes.borrow_mut().insert(origin.connection, sender);
         let mut session = Session {
@@ -324,9 +345,15 @@ impl Session<'_> {
             *scratch = BytesMut::with_capacity(READ_BYTES);
         }
         match self.stream.try_read_buf(&mut *scratch) {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the peer")),
+            Ok(0) => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "closed by the peer",
+            )),
             Ok(read) => {
-                self.hall.figures.bytes_received.fetch_add(read, Ordering::Relaxed);
+                self.hall
+                    .figures
+                    .bytes_received
+                    .fetch_add(read, Ordering::Relaxed);
                 Ok(Some(scratch.split().freeze()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -337,8 +364,12 @@ impl Session<'_> {
     /// Writes as much as the socket takes.
     fn write(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
-            let pieces: Vec<_> =
-                self.unsent.iter().take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+            let pieces: Vec<_> = self
+                .unsent
+                .iter()
+                .take(PIECES_MAX)
+                .map(|piece| IoSlice::new(piece))
+                .collect();
             match self.stream.try_write_vectored(&pieces) {
                 Ok(written) => self.sent(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -349,7 +380,10 @@ impl Session<'_> {
     }
 
     fn sent(&mut self, mut written: usize) {
-        self.hall.figures.bytes_sent.fetch_add(written, Ordering::Relaxed);
+        self.hall
+            .figures
+            .bytes_sent
+            .fetch_add(written, Ordering::Relaxed);
         self.unsent_bytes -= written;
         while let Some(first) = self.unsent.front_mut() {
             if written < first.len() {

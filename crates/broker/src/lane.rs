@@ -9,10 +9,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use mulgil_core::group::GroupSettings;
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_core::partition::Partition;
+use mulgil_log::chunkset::ChunkSet;
 use mulgil_log::index::Index;
-use mulgil_log::position::Position;
+use mulgil_log::position::{ChunkId, Position};
+use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::Metadata;
@@ -22,20 +25,24 @@ use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
 
 mod append;
+mod checkpoint;
 mod commit;
 mod due;
 mod groups;
+mod keep;
 mod offsets;
 mod producers;
 mod read;
 mod replay;
 mod topics;
 
+pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
+pub use keep::{Retired, TailSlice};
 pub use offsets::{FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
-pub use replay::{Replayer, payload_batch};
+pub use replay::{Replayer, max_timestamp, payload_batch};
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +94,8 @@ pub struct LaneOptions {
     pub mark_after_ms: u64,
     /// What was written without a sync is synced after so long, milliseconds.
     pub sync_after_ms: u64,
+    /// Limits and waits of consumer groups.
+    pub groups: GroupSettings,
 }
 
 impl Default for LaneOptions {
@@ -101,6 +110,7 @@ impl Default for LaneOptions {
             read_bytes_max: 55 << 20,
             mark_after_ms: 10,
             sync_after_ms: 1_000,
+            groups: GroupSettings::default(),
         }
     }
 }
@@ -121,6 +131,8 @@ struct Hosted {
     ceiling_due: Position,
     /// Reads that wait for more.
     readers: Vec<u64>,
+    /// Changes below are in the checkpoint that the machine came from.
+    good_for: Position,
 }
 
 /// A high watermark that will rise.
@@ -163,6 +175,14 @@ pub struct Lane {
     rises_by_write: VecDeque<Rise>,
     start_rises: VecDeque<StartRise>,
     reads: read::Reads,
+    unsealed: keep::Unsealed,
+    chunks: ChunkSet,
+    /// Chunks that do not count any more, and what their removal waits for.
+    deletions: Vec<(keep::Deletion, ChunkId)>,
+    checkpoints: checkpoint::Checkpoints,
+    /// While the log is replayed behind a checkpoint.
+    loaded: checkpoint::Loaded,
+    damaged: Vec<DamagedRange>,
     full: bool,
     stopping: bool,
 }
@@ -177,8 +197,11 @@ impl Lane {
         turn: &mut Turn,
     ) {
         for (ticket, request) in asks {
-            let to = ReplyTo { origin: from, ticket };
-            self.log.close_if_full(now);
+            self.log.cut(now);
+            let to = ReplyTo {
+                origin: from,
+                ticket,
+            };
             self.ask(to, request, now, turn);
         }
     }
@@ -191,9 +214,9 @@ impl Lane {
             Request::FindEpochEnds(find) => self.find_epoch_ends(&find),
             Request::CreateTopics(create) => self.create_topics(create, now),
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
-            Request::AlterTopic(alter) => self.alter_topic(alter, now),
+            Request::AlterTopic(alter) => self.alter_topic(alter),
             Request::Trim(trim) => self.trim(&trim, now),
-            Request::NewProducer(new) => self.new_producer(new, now),
+            Request::NewProducer(new) => self.new_producer(new),
             Request::Group(group) => return self.group(to, group, now, turn),
         };
         self.answer(to, due, reply, turn);
@@ -216,16 +239,25 @@ impl Lane {
     /// When the next tick is due, if anything waits for one.
     #[must_use]
     pub fn deadline(&self) -> Option<Elapsed> {
-        let candidates = [self.reads.deadline(), self.log.deadline(), self.groups.deadline()];
+        let candidates = [
+            self.reads.deadline(),
+            self.log.deadline(),
+            self.groups.deadline(),
+        ];
         candidates.into_iter().flatten().min()
     }
 
+    /// Begins to live, after all was replayed.
+    pub fn begin(&mut self, now: Now, turn: &mut Turn) {
+        self.wake_groups(now, turn);
+    }
+
     /// Forgets a connection that is gone: nobody will read its answers.
-    pub fn forget(&mut self, origin: Origin, now: Now, turn: &mut Turn) {
+    pub fn forget(&mut self, origin: Origin) {
         for (id, partitions) in self.reads.forget(origin) {
             self.unpark(id, &partitions);
         }
-        self.forget_in_groups(origin, now, turn);
+        self.forget_in_groups(origin);
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.
@@ -287,8 +319,10 @@ impl Lane {
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
             readers: Vec::new(),
+            good_for: Position::ZERO,
         };
         self.partitions.insert(partition, hosted);
+        self.settle_loaded(partition);
     }
 }
 

@@ -4,11 +4,13 @@ pub mod clock;
 pub mod connection;
 pub mod door;
 pub mod group;
+pub mod keeper;
 pub mod lane;
 mod mailbox;
 pub mod pool;
 pub mod request;
 pub mod shell;
+pub mod start;
 mod tail;
 
 /// What the interface is made of, so that a door needs no dependency of its own on these.

@@ -17,6 +17,7 @@ use mulgil_meta::catalog::Catalog;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
+use crate::keeper::KeeperOptions;
 use crate::lane::{Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
 use crate::mailbox::{Mailbox, Posted, lock};
 use crate::pool::ReadPool;
@@ -45,6 +46,16 @@ pub struct Broker {
     settled: Notify,
     stopping: AtomicBool,
     on_fatal: OnFatal,
+    alarms: Alarms,
+}
+
+/// What an operator should know at once.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// Appends are refused because the disk is full.
+    pub disk_full: AtomicBool,
+    /// Retention waits because the wall clock was set.
+    pub clock_stepped: AtomicBool,
 }
 
 impl std::fmt::Debug for Broker {
@@ -66,21 +77,48 @@ impl CompletionPort {
     }
 }
 
+/// What a broker is made of.
+pub struct Parts {
+    /// The lane, after all was replayed.
+    pub lane: Lane,
+    /// The store, whose completions go to the broker's port.
+    pub store: Arc<dyn ChunkStore>,
+    /// The clock, which goes on from the highest running time in the log.
+    pub clock: Clock,
+    /// How many runtimes have connections.
+    pub runtimes: usize,
+    /// How the store is kept in order.
+    pub keeper: KeeperOptions,
+    /// What to do when nobody knows what is on disk.
+    pub on_fatal: OnFatal,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
 impl Broker {
-    /// Puts a lane and its store to work for `runtimes` runtimes.
+    /// Puts a lane and its store to work.
+    ///
+    /// # Panics
+    ///
+    /// If the port serves a broker already, or the process may not start threads.
     #[must_use]
-    pub fn start(
-        lane: Lane,
-        store: Arc<dyn ChunkStore>,
-        clock: Clock,
-        port: &CompletionPort,
-        runtimes: usize,
-        on_fatal: OnFatal,
-    ) -> Arc<Self> {
+    pub fn start(parts: Parts, port: &CompletionPort) -> Arc<Self> {
+        let Parts {
+            lane,
+            store,
+            clock,
+            runtimes,
+            keeper,
+            on_fatal,
+        } = parts;
         let catalog = RwLock::new(lane.catalog());
         let broker = Arc::new_cyclic(|weak| Self {
             lane: Mutex::new(lane),
-            pool: ReadPool::start(Arc::clone(&store), weak.clone()),
+            pool: ReadPool::start(Arc::clone(&store), weak),
             store,
             clock,
             mailboxes: (0..runtimes).map(|_| Arc::default()).collect(),
@@ -93,11 +131,41 @@ impl Broker {
             settled: Notify::new(),
             stopping: AtomicBool::new(false),
             on_fatal,
+            alarms: Alarms::default(),
         });
-        port.0.set(Arc::downgrade(&broker)).expect("a port serves one broker");
+        port.0
+            .set(Arc::downgrade(&broker))
+            .expect("a port serves one broker");
         // The first frame says that a new leadership has begun.
-        broker.visit(|_, _, _| ());
+        let ((), turn) = broker.visit(|lane, now, turn| lane.begin(now, turn));
+        broker.post(turn);
+        let weak = Arc::downgrade(&broker);
+        std::thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || crate::keeper::run(&weak, keeper))
+            .expect("the process may start a thread");
         broker
+    }
+
+    /// Visits the lane for something that answers nobody.
+    pub(crate) fn visit_quietly<T>(&self, visit: impl FnOnce(&mut Lane, Now) -> T) -> T {
+        let (result, turn) = self.visit(|lane, now, _| visit(lane, now));
+        self.post(turn);
+        result
+    }
+
+    pub(crate) fn store(&self) -> &dyn ChunkStore {
+        &*self.store
+    }
+
+    pub(crate) fn forget_chunks(&self, chunks: &[mulgil_log::position::ChunkId]) {
+        self.pool.forget(chunks);
+    }
+
+    /// What an operator should know at once.
+    #[must_use]
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Visits the lane, hands what it wrote to the store, and carries out what follows.
@@ -117,7 +185,10 @@ impl Broker {
             self.rearm.notify_one();
         }
         if let Some(catalog) = turn.catalog.take() {
-            *self.catalog.write().unwrap_or_else(std::sync::PoisonError::into_inner) = catalog;
+            *self
+                .catalog
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = catalog;
         }
         for work in turn.cold.drain(..) {
             self.pool.submit(work);
@@ -125,7 +196,7 @@ impl Broker {
         (result, turn)
     }
 
-    fn lane(&self) -> MutexGuard<'_, Lane> {
+    pub(crate) fn lane(&self) -> MutexGuard<'_, Lane> {
         lock(&self.lane)
     }
 
@@ -136,7 +207,11 @@ impl Broker {
             self.post_reply(to, reply, &mut rung);
         }
         for (to, id) in turn.retries {
-            let runtime = if to.origin.runtime == NO_RUNTIME { 0 } else { to.origin.runtime };
+            let runtime = if to.origin.runtime == NO_RUNTIME {
+                0
+            } else {
+                to.origin.runtime
+            };
             self.put(runtime, Posted::Retry(id), &mut rung);
         }
         for (mailbox, _) in self.mailboxes.iter().zip(rung).filter(|(_, rung)| *rung) {
@@ -213,7 +288,10 @@ impl Broker {
 
     /// Answers a request that the read pool has finished.
     pub(crate) fn answer(&self, to: ReplyTo, reply: Reply) {
-        self.post(Turn { replies: vec![(to, reply)], ..Turn::default() });
+        self.post(Turn {
+            replies: vec![(to, reply)],
+            ..Turn::default()
+        });
     }
 
     /// Asks without a connection, for the admin API and tools in the process.
@@ -223,10 +301,19 @@ impl Broker {
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).insert(ticket, sender);
-        let from = Origin { runtime: NO_RUNTIME, connection: 0 };
+        let from = Origin {
+            runtime: NO_RUNTIME,
+            connection: 0,
+        };
         let mut asks = vec![(Ticket(ticket), request)];
         for (ticket, reply) in self.enter(from, &mut asks) {
-            self.answer(ReplyTo { origin: from, ticket }, reply);
+            self.answer(
+                ReplyTo {
+                    origin: from,
+                    ticket,
+                },
+                reply,
+            );
         }
         receiver.await.ok()
     }
@@ -234,7 +321,12 @@ impl Broker {
     /// The picture of metadata that is durable.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .catalog
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// Both times.
@@ -265,7 +357,7 @@ impl Broker {
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, origin: Origin) {
-        let ((), turn) = self.visit(|lane, now, turn| lane.forget(origin, now, turn));
+        let ((), turn) = self.visit(|lane, _, _| lane.forget(origin));
         self.post(turn);
     }
 
@@ -301,9 +393,9 @@ impl Broker {
     /// Refuses new work, writes down where everything ends, and waits until all of it is synced.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        let ((), turn) = self.visit(|lane, now, _| {
+        let ((), turn) = self.visit(|lane, _, _| {
             lane.stop();
-            lane.write_true_ends(now);
+            lane.write_true_ends();
         });
         self.post(turn);
         loop {

@@ -19,7 +19,11 @@ pub(crate) struct Tail {
 impl Tail {
     /// An empty tail that keeps at most `bytes_max` bytes.
     pub(crate) const fn new(bytes_max: usize) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, bytes_max }
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// Adds the frame that begins at `at`.
@@ -27,7 +31,9 @@ impl Tail {
         self.bytes += frame.len();
         self.frames.push_back((at, frame));
         while self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.frames.pop_front() else { break };
+            let Some((_, oldest)) = self.frames.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.len();
         }
     }

@@ -20,6 +20,7 @@ use std::ops::RangeBounds;
 
 use crate::entry::entry_bytes;
 use crate::position::{ChunkId, Position};
+use crate::recovery::DamagedRange;
 
 mod lookup;
 mod partition;
@@ -70,17 +71,6 @@ pub struct Extent {
     pub bytes: u64,
     /// The largest timestamp.
     pub max_timestamp: i64,
-}
-
-/// Offsets that were damaged on disk: who reads them gets an error, and nobody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DamagedRange {
-    /// Which partition.
-    pub partition: u64,
-    /// First offset.
-    pub base: i64,
-    /// Last offset.
-    pub last: i64,
 }
 
 /// Where the batches of all partitions lie.

@@ -8,13 +8,28 @@
 //!
 //! All file operations go through `disk`, so that a disk that lies can be put in its place.
 
+pub mod access;
+mod append;
+pub mod checkpoint;
 pub mod chunk;
+pub mod chunkset;
 pub mod disk;
 pub mod entry;
 pub mod fault;
+mod fields;
+pub mod footer;
+#[cfg(test)]
+mod format_tests;
 pub mod frame;
 pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+pub mod regroup;
+#[cfg(test)]
+mod scripted;
+pub mod seal;
 pub mod store;
+#[cfg(test)]
+mod testing;
+mod walk;

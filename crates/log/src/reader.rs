@@ -1,15 +1,40 @@
-//! Cold reads, off the lane: from places to checked batches.
+//! Cold reads: from an extent or tail entries to batches, off the lane.
+//!
+//! ```text
+//! extent --slot--> directory record --search--> blocks --few large reads--> entries, each checked
+//! ```
+//!
+//! Nothing is handed out whose header, place, partition, offsets and payload were not checked. What
+//! lies before damage is handed out; who then reads on at the damage gets [`ReadError::Damaged`],
+//! which names the lost offsets, and can go on behind them.
+//!
+//! Blocks that lie close together are read at once: in a sorted chunk all of them do, so that one
+//! read fetches a whole answer. In a log chunk entries of other partitions lie between; small gaps
+//! are read along, and the batches are copied out if more than half of what was read is not wanted,
+//! so that an answer never holds much more memory than its size.
 
 use bytes::Bytes;
+use thiserror::Error;
 
-use crate::chunk::ChunkFile;
-use crate::entry::{ENTRY_HEADER_BYTES, Entry};
+use crate::access::{ReadAt, corrupt, read_exactly};
+use crate::entry::EntryHeader;
 use crate::fault::{Fault, FaultKind};
+use crate::footer::{Block, Blocks, Footer};
 use crate::index::{ColdRead, TailEntry};
-use crate::position::{ChunkId, Position};
+use crate::position::Position;
+use crate::recovery::DamagedRange;
+use crate::walk::{BlockPlace, Met, Walk};
 
-/// A batch that was read and checked.
-#[derive(Clone, Debug)]
+#[cfg(test)]
+mod tests;
+
+/// Gaps up to this many bytes are read along: another read costs more.
+const GAP_BYTES: u64 = 16 << 10;
+/// Bytes that are read ahead before it is looked at what they are.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// A batch, as it was found and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundBatch {
     /// Its first offset.
     pub base: i64,
@@ -17,35 +42,349 @@ pub struct FoundBatch {
     pub last: i64,
     /// Where its entry lies.
     pub at: Position,
-    /// The entry's payload.
+    /// What its entry says of itself.
+    pub header: EntryHeader,
+    /// The payload of its entry.
     pub payload: Bytes,
 }
 
-/// Reads the batches at these places of one chunk.
-///
-/// # Errors
-///
-/// The system's, or damage.
-pub fn read_tail(file: &ChunkFile, entries: &[TailEntry]) -> Result<Vec<FoundBatch>, Fault> {
-    let mut found = Vec::new();
-    for entry in entries {
-        let mut bytes = vec![0; ENTRY_HEADER_BYTES + entry.length as usize];
-        let read = file.read_at(&mut bytes, u64::from(entry.at.offset()))?;
-        bytes.truncate(read);
-        Entry::read(&bytes, entry.at.offset()).map_err(|error| {
-            Fault::new(FaultKind::Corrupt, format!("{error} at {}", entry.at))
-        })?;
-        let payload = Bytes::from(bytes).slice(ENTRY_HEADER_BYTES..);
-        found.push(FoundBatch { base: entry.base, last: entry.last, at: entry.at, payload });
-    }
-    Ok(found)
+/// Why a read gave nothing.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The very first offsets wanted are damaged.
+    #[error(
+        "offsets {} to {} of partition {} are damaged at {}",
+        .0.base, .0.last, .0.partition, .0.at
+    )]
+    Damaged(DamagedRange),
+    /// The chunk can't be read.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
-/// Reads from a chunk with a footer.
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Fault(fault) => fault,
+            ReadError::Damaged(_) => Self::new(FaultKind::Corrupt, error.to_string()),
+        }
+    }
+}
+
+/// Reads batches from a chunk with a footer.
+///
+/// Gives as many as fit into the budget, but one in any case. None: there is nothing up to the end
+/// of the request, and the reader goes on there.
 ///
 /// # Errors
 ///
-/// The system's, or damage.
-pub fn read_cold(_: &ChunkFile, chunk: ChunkId, _: &ColdRead) -> Result<Vec<FoundBatch>, Fault> {
-    Err(Fault::new(FaultKind::Unavailable, format!("chunk {chunk} has no footer")))
+/// Damaged if the first batch is; a fault if the footer is damaged, or what the system says.
+pub fn read_cold(
+    file: &dyn ReadAt,
+    footer: &Footer,
+    request: &ColdRead,
+) -> Result<Vec<FoundBatch>, ReadError> {
+    let mut blocks = blocks_of(file, footer, request)?;
+    let mut gather = Gather::new(file, request);
+    let mut number = blocks.holding(request.from)?;
+    while number < blocks.count() && !gather.is_full() {
+        let window = gather.window();
+        let mut planned = Vec::new();
+        let mut bytes = 0;
+        while let Some(block) = blocks.get(number)? {
+            if block.base >= request.end || (bytes > 0 && bytes >= window) {
+                break;
+            }
+            bytes += u64::from(block.bytes);
+            planned.push((block, blocks.limit(number)?));
+            number += 1;
+        }
+        if planned.is_empty() {
+            break;
+        }
+        gather.read(&planned)?;
+    }
+    Ok(gather.found)
+}
+
+/// Reads tail entries of one partition, as many as lie in this chunk.
+///
+/// # Errors
+///
+/// Damaged if the first batch is; otherwise what the system says.
+pub fn read_tail(
+    file: &dyn ReadAt,
+    partition: u64,
+    entries: &[TailEntry],
+) -> Result<Vec<FoundBatch>, ReadError> {
+    let Some((first, last)) = entries.first().zip(entries.last()) else {
+        return Ok(Vec::new());
+    };
+    let request = ColdRead {
+        partition,
+        chunk: file.chunk(),
+        slot: 0,
+        from: first.base,
+        end: last.last.saturating_add(1),
+        budget_bytes: usize::MAX,
+    };
+    let mut gather = Gather::new(file, &request);
+    let here = entries
+        .iter()
+        .take_while(|entry| entry.at.chunk() == request.chunk);
+    let mut planned = Vec::new();
+    let mut bytes = 0;
+    for entry in here {
+        let block = Block {
+            base: entry.base,
+            max_timestamp: entry.max_timestamp,
+            at: entry.at.offset(),
+            bytes: u32::try_from(entry.bytes()).unwrap_or(u32::MAX),
+        };
+        bytes += entry.bytes();
+        planned.push((block, entry.last.saturating_add(1)));
+        if bytes >= WINDOW_BYTES {
+            gather.read(&planned)?;
+            planned.clear();
+            bytes = 0;
+        }
+    }
+    gather.read(&planned)?;
+    Ok(gather.found)
+}
+
+/// Reads the batches among which the first with a timestamp of `timestamp` or more is.
+///
+/// They are those of the first block that has one; which of them it is, only their contents say. If
+/// it is none of them, it lay below the start of the request: ask again from behind the last of them.
+/// None: there is nothing up to the end of the request.
+///
+/// # Errors
+///
+/// As [`read_cold`].
+pub fn find_by_time(
+    file: &dyn ReadAt,
+    footer: &Footer,
+    request: &ColdRead,
+    timestamp: i64,
+) -> Result<Vec<FoundBatch>, ReadError> {
+    let mut blocks = blocks_of(file, footer, request)?;
+    let mut number = blocks.holding(request.from)?;
+    while let Some(block) = blocks.get(number)? {
+        if block.base >= request.end {
+            break;
+        }
+        if block.max_timestamp >= timestamp {
+            let found = read_block(file, request, (block, blocks.limit(number)?))?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        number += 1;
+    }
+    Ok(Vec::new())
+}
+
+/// Reads the batches among which the first with the largest timestamp is.
+///
+/// # Errors
+///
+/// As [`read_cold`].
+pub fn find_by_max_time(
+    file: &dyn ReadAt,
+    footer: &Footer,
+    request: &ColdRead,
+) -> Result<Vec<FoundBatch>, ReadError> {
+    let mut blocks = blocks_of(file, footer, request)?;
+    let mut number = blocks.holding(request.from)?;
+    let mut best: Option<(Block, i64)> = None;
+    while let Some(block) = blocks.get(number)? {
+        if block.base >= request.end {
+            break;
+        }
+        let limit = blocks.limit(number)?;
+        let wanted = limit > request.from;
+        if wanted && best.is_none_or(|(best, _)| block.max_timestamp > best.max_timestamp) {
+            best = Some((block, limit));
+        }
+        number += 1;
+    }
+    best.map_or(Ok(Vec::new()), |block| read_block(file, request, block))
+}
+
+fn read_block(
+    file: &dyn ReadAt,
+    request: &ColdRead,
+    block: (Block, i64),
+) -> Result<Vec<FoundBatch>, ReadError> {
+    let whole = ColdRead {
+        budget_bytes: usize::MAX,
+        ..*request
+    };
+    let mut gather = Gather::new(file, &whole);
+    gather.read(&[block])?;
+    Ok(gather.found)
+}
+
+fn blocks_of<'a>(
+    file: &'a dyn ReadAt,
+    footer: &Footer,
+    request: &ColdRead,
+) -> Result<Blocks<'a>, Fault> {
+    let record = footer.slot(file, request.slot)?;
+    if footer.chunk == request.chunk && record.partition == request.partition {
+        return Ok(footer.blocks(file, &record));
+    }
+    let what = format!(
+        "slot {} holds partition {}, not {}",
+        request.slot, record.partition, request.partition
+    );
+    Err(corrupt(footer.chunk, what))
+}
+
+/// An answer that is being put together.
+struct Gather<'a> {
+    file: &'a dyn ReadAt,
+    request: ColdRead,
+    found: Vec<FoundBatch>,
+    bytes: usize,
+    /// The budget is used up, or damage was met.
+    full: bool,
+}
+
+impl<'a> Gather<'a> {
+    const fn new(file: &'a dyn ReadAt, request: &ColdRead) -> Self {
+        Self {
+            file,
+            request: *request,
+            found: Vec::new(),
+            bytes: 0,
+            full: false,
+        }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// How many bytes to read next.
+    fn window(&self) -> u64 {
+        let left = self.request.budget_bytes.saturating_sub(self.bytes) as u64;
+        left.min(WINDOW_BYTES)
+    }
+
+    /// Reads blocks, each with the first offset that is not in it, until the answer is full.
+    fn read(&mut self, mut blocks: &[(Block, i64)]) -> Result<(), ReadError> {
+        while let Some((first, _)) = blocks.first() {
+            if self.full {
+                break;
+            }
+            let (count, end) = span_of(first, blocks);
+            let (span, rest) = blocks.split_at(count);
+            self.read_span(span, u64::from(first.at), end)?;
+            blocks = rest;
+        }
+        Ok(())
+    }
+
+    fn read_span(&mut self, span: &[(Block, i64)], from: u64, end: u64) -> Result<(), ReadError> {
+        let length = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let bytes = read_exactly(self.file, from, length)?;
+        let wanted: u64 = span.iter().map(|(block, _)| u64::from(block.bytes)).sum();
+        let copy = wanted * 2 < length as u64;
+        for (block, limit) in span {
+            let start = usize::try_from(u64::from(block.at) - from).unwrap_or(usize::MAX);
+            let place = BlockPlace {
+                chunk: self.file.chunk(),
+                partition: self.request.partition,
+                at: block.at,
+                base: block.base,
+                limit: *limit,
+            };
+            let block = bytes.slice(start..start + block.bytes as usize);
+            self.take_block(place, &block, copy)?;
+            if self.full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_block(
+        &mut self,
+        place: BlockPlace,
+        bytes: &Bytes,
+        copy: bool,
+    ) -> Result<(), ReadError> {
+        for met in Walk::new(place, bytes) {
+            let met = match met {
+                Met::Unknown { number, at } => {
+                    let what = format!("entry kind {number} at {at} is unknown to this version");
+                    return Err(corrupt(place.chunk, what).into());
+                }
+                Met::Lost(range) if range.last < self.request.from => continue,
+                Met::Lost(range) => return self.meet_damage(range),
+                Met::Entry { last, .. } if last < self.request.from => continue,
+                Met::Entry {
+                    header,
+                    at,
+                    base,
+                    last,
+                    payload,
+                } => FoundBatch {
+                    base,
+                    last,
+                    at,
+                    header,
+                    payload: bytes.slice(payload),
+                },
+            };
+            if !self.take(met, copy) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the answer before damage, or says so if there is nothing before it.
+    fn meet_damage(&mut self, range: DamagedRange) -> Result<(), ReadError> {
+        self.full = true;
+        if self.found.is_empty() && range.base < self.request.end {
+            return Err(ReadError::Damaged(range));
+        }
+        Ok(())
+    }
+
+    /// Adds a batch, if it is wanted and fits.
+    fn take(&mut self, mut batch: FoundBatch, copy: bool) -> bool {
+        let total = self.bytes.saturating_add(batch.payload.len());
+        let over = total > self.request.budget_bytes && !self.found.is_empty();
+        if batch.base >= self.request.end || over {
+            self.full = true;
+            return false;
+        }
+        if copy {
+            batch.payload = Bytes::copy_from_slice(&batch.payload);
+        }
+        self.bytes = total;
+        self.full = total >= self.request.budget_bytes;
+        self.found.push(batch);
+        !self.full
+    }
+}
+
+/// How many blocks are read at once from the first on, and where the last of them ends.
+fn span_of(first: &Block, blocks: &[(Block, i64)]) -> (usize, u64) {
+    let mut end = first.end();
+    let mut count = 1;
+    for (block, _) in blocks.iter().skip(1) {
+        let at = u64::from(block.at);
+        let near = at >= end && at - end <= GAP_BYTES;
+        if !near || block.end() - u64::from(first.at) > 2 * WINDOW_BYTES {
+            break;
+        }
+        end = block.end();
+        count += 1;
+    }
+    (count, end)
 }

@@ -46,6 +46,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The topic that it deletes, if it deletes one.
+    #[must_use]
+    pub const fn deletes(&self) -> Option<TopicId> {
+        if let Self::TopicDeleted { id } = self {
+            Some(*id)
+        } else {
+            None
+        }
+    }
+}
+
 /// Why metadata was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -221,10 +233,16 @@ impl Metadata {
         let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
         let least = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
         if asked < least || asked > PARTITIONS_MAX {
-            return Err(Refusal::FewerPartitions { asked, least, most: PARTITIONS_MAX });
+            return Err(Refusal::FewerPartitions {
+                asked,
+                least,
+                most: PARTITIONS_MAX,
+            });
         }
         let first = self.next_partition;
-        let partitions = (first..first + u64::from(asked - least)).map(PartitionId).collect();
+        let partitions = (first..first + u64::from(asked - least))
+            .map(PartitionId)
+            .collect();
         Ok((asked > least).then_some(Change::PartitionsAdded { id, partitions }))
     }
 

@@ -11,11 +11,13 @@ use std::thread::JoinHandle;
 use anyhow::{Context, anyhow};
 use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
-use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
-use mulgil_broker::shell::{Broker, CompletionPort};
+use mulgil_broker::keeper::KeeperOptions;
+use mulgil_broker::lane::{LaneOptions, LogHead};
+use mulgil_broker::shell::{Broker, CompletionPort, Parts};
+use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::recovery::Recovered;
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -39,6 +41,8 @@ pub struct NodeOptions {
     pub auto_create_topics: bool,
     /// The lane's sizes.
     pub lane: LaneOptions,
+    /// How the store is kept in order.
+    pub keeper: KeeperOptions,
     /// Limits of connections.
     pub limits: DoorLimits,
 }
@@ -79,14 +83,23 @@ impl Node {
 /// The data directory is in use or damaged, or an address cannot be listened on.
 pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
     let listener = options.kafka.map(bind).transpose()?;
-    let kafka = listener.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+    let kafka = listener
+        .as_ref()
+        .map(std::net::TcpListener::local_addr)
+        .transpose()?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&options.data_dir)?);
     let (broker, recovered) = start_broker(options, disk)?;
     let figures = Arc::<DoorFigures>::default();
     let (stop, stopped) = watch::channel(false);
-    let advertised =
-        kafka.map(|addr| options.advertised.clone().unwrap_or_else(|| advertised(addr)));
-    let shared = advertised.clone().map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
+    let advertised = kafka.map(|addr| {
+        options
+            .advertised
+            .clone()
+            .unwrap_or_else(|| advertised(addr))
+    });
+    let shared = advertised
+        .clone()
+        .map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
     let mut threads = Vec::new();
     let mut halls = Vec::new();
     for number in 0..runtimes(options) {
@@ -100,22 +113,37 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
             shared: shared.clone(),
             stopped: stopped.clone(),
         };
-        threads.push(spawn(&format!("io-{number}"), move || serve(seat, connections))?);
+        threads.push(spawn(&format!("io-{number}"), move || {
+            serve(seat, connections)
+        })?);
     }
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
-    threads.push(spawn("keeper", move || keep(keeper.0, keeper.1, keeper.2, keeper.3))?);
-    Ok(Node { broker, kafka, kafka_advertised: advertised, figures, recovered, stop, threads })
+    threads.push(spawn("keeper", move || {
+        keep(keeper.0, keeper.1, keeper.2, keeper.3)
+    })?);
+    Ok(Node {
+        broker,
+        kafka,
+        kafka_advertised: advertised,
+        figures,
+        recovered,
+        stop,
+        threads,
+    })
 }
 
 fn start_broker(
     options: &NodeOptions,
     disk: Arc<dyn Disk>,
 ) -> anyhow::Result<(Arc<Broker>, Recovered)> {
-    let mut replayer = Replayer::new(LaneOptions {
+    let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
         ..options.lane.clone()
-    });
-    let mut recovered = recovery::recover(&disk, &mut replayer, RecoverFrom::default())?;
+    };
+    let Found {
+        replayer,
+        mut recovered,
+    } = start::read_back(&disk, &lane_options)?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
@@ -137,7 +165,15 @@ fn start_broker(
         tracing::error!(%fault, source = ?fault.source, "the log cannot be written; the process ends");
         std::process::exit(1);
     });
-    let broker = Broker::start(lane, Arc::new(store), clock, &port, runtimes(options), on_fatal);
+    let parts = Parts {
+        lane,
+        store: Arc::new(store),
+        clock,
+        runtimes: runtimes(options),
+        keeper: options.keeper,
+        on_fatal,
+    };
+    let broker = Broker::start(parts, &port);
     Ok((broker, recovered))
 }
 
@@ -149,15 +185,20 @@ fn runtimes(options: &NodeOptions) -> usize {
 }
 
 fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(addr)
-        .with_context(|| format!("the Kafka listener cannot use {addr}: choose another with --kafka"))?;
+    let listener = std::net::TcpListener::bind(addr).with_context(|| {
+        format!("the Kafka listener cannot use {addr}: choose another with --kafka")
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// What clients on this machine can reach a listener by.
 fn advertised(addr: SocketAddr) -> (String, u16) {
-    let host = if addr.ip().is_unspecified() { "localhost".to_owned() } else { addr.ip().to_string() };
+    let host = if addr.ip().is_unspecified() {
+        "localhost".to_owned()
+    } else {
+        addr.ip().to_string()
+    };
     (host, addr.port())
 }
 
@@ -201,7 +242,9 @@ fn random_id() -> u128 {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(run).map_err(|error| anyhow!("thread {name} cannot be started: {error}"))
+    thread
+        .spawn(run)
+        .map_err(|error| anyhow!("thread {name} cannot be started: {error}"))
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -225,7 +268,14 @@ struct Seat {
 
 /// One runtime: its connections, and what the broker posts for them.
 fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
-    let Seat { broker, number, limits, figures, shared, mut stopped } = seat;
+    let Seat {
+        broker,
+        number,
+        limits,
+        figures,
+        shared,
+        mut stopped,
+    } = seat;
     let hall = Hall::new(broker, number, limits, figures, stopped.clone());
     let local = LocalSet::new();
     local.block_on(&runtime(), async move {
@@ -236,8 +286,12 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
                 accepted = connections.recv() => accepted,
                 _ = stopped.wait_for(|stop| *stop) => None,
             };
-            let (Some((stream, peer)), Some(shared)) = (accepted, shared.clone()) else { break };
-            let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
+            let (Some((stream, peer)), Some(shared)) = (accepted, shared.clone()) else {
+                break;
+            };
+            let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+                continue;
+            };
             let connection = KafkaConnection::new(shared, hall.broker().now());
             served.spawn_local(hall.clone().serve(stream, peer, connection));
             while served.try_join_next().is_some() {}

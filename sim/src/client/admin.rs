@@ -65,10 +65,21 @@ impl Admin {
         let partitions = 1 + scene.below(2);
         let holds = Asked { level, partitions };
         scene.ledger.topic_asked(id, name.clone(), holds);
-        let settings = TopicSettings { durability: level, ..TopicSettings::default() };
+        let settings = TopicSettings {
+            durability: level,
+            ..TopicSettings::default()
+        };
         let partitions = u32::try_from(partitions).ok();
-        let topic = CreateTopic { name, partitions, settings, id };
-        let create = CreateTopics { topics: vec![topic], validate_only: false };
+        let topic = CreateTopic {
+            name,
+            partitions,
+            settings,
+            id,
+        };
+        let create = CreateTopics {
+            topics: vec![topic],
+            validate_only: false,
+        };
         (Open::Create(id), Request::CreateTopics(create))
     }
 
@@ -80,7 +91,10 @@ impl Admin {
     fn delete(&self, scene: &mut Scene<'_>) -> Option<(Open, Request)> {
         let id = Self::any_topic(scene)?;
         scene.ledger.topic_mut(id)?.state = TopicState::GoingAway;
-        Some((Open::Delete(id), Request::DeleteTopics(vec![TopicRef::Id(id)])))
+        Some((
+            Open::Delete(id),
+            Request::DeleteTopics(vec![TopicRef::Id(id)]),
+        ))
     }
 
     fn alter(scene: &mut Scene<'_>) -> Option<(Open, Request)> {
@@ -88,9 +102,15 @@ impl Admin {
         let level = roll_level(scene);
         let more = scene.below(2);
         let model = scene.ledger.topic_mut(id)?;
-        let asked = Asked { level, partitions: model.holds.partitions + more };
+        let asked = Asked {
+            level,
+            partitions: model.holds.partitions + more,
+        };
         model.asked = Some(asked);
-        let settings = TopicSettings { durability: level, ..TopicSettings::default() };
+        let settings = TopicSettings {
+            durability: level,
+            ..TopicSettings::default()
+        };
         let alter = AlterTopic {
             topic: TopicRef::Id(id),
             settings: Some(settings),
@@ -107,7 +127,10 @@ impl Admin {
             .then(|| known.start + i64::try_from(scene.below(span.min(20) + 1)).unwrap_or(0));
         let model = scene.ledger.partition_mut(partition);
         model.start_asked = model.start_asked.max(to.unwrap_or(i64::MAX));
-        let trim = Trim { partition, to: to.map(Offset) };
+        let trim = Trim {
+            partition,
+            to: to.map(Offset),
+        };
         Some((Open::Trim(known), Request::Trim(vec![trim])))
     }
 
@@ -124,12 +147,7 @@ impl Admin {
         Some((Open::Ends(known), Request::FindOffsets(find)))
     }
 
-    pub(super) fn answered(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scene: &mut Scene<'_>,
-    ) -> Kept {
+    pub(super) fn answered(&mut self, ticket: Ticket, reply: Reply, scene: &mut Scene<'_>) -> Kept {
         scene.trace.line(|| format!("admin is told {reply:?}"));
         let Some((_, open)) = self.open.take().filter(|(asked, _)| *asked == ticket) else {
             return Err(odd(&reply));
@@ -137,7 +155,11 @@ impl Admin {
         match (open, reply) {
             (Open::Create(id), Reply::CreateTopics(outcomes)) => {
                 let made = outcomes.iter().all(Result::is_ok);
-                let state = if made { TopicState::There } else { TopicState::Gone };
+                let state = if made {
+                    TopicState::There
+                } else {
+                    TopicState::Gone
+                };
                 if let Some(model) = scene.ledger.topic_mut(id) {
                     model.state = state;
                 }
@@ -145,7 +167,11 @@ impl Admin {
             }
             (Open::Delete(id), Reply::DeleteTopics(outcomes)) => {
                 let gone = outcomes.iter().all(Result::is_ok);
-                let state = if gone { TopicState::Gone } else { TopicState::There };
+                let state = if gone {
+                    TopicState::Gone
+                } else {
+                    TopicState::There
+                };
                 if let Some(model) = scene.ledger.topic_mut(id) {
                     model.state = state;
                 }
@@ -195,7 +221,10 @@ impl Admin {
         scene: &mut Scene<'_>,
     ) -> Kept {
         let offset = |at: usize| {
-            outcomes.get(at).and_then(|o| o.as_ref().ok()).and_then(|found| found.offset)
+            outcomes
+                .get(at)
+                .and_then(|o| o.as_ref().ok())
+                .and_then(|found| found.offset)
         };
         if let Some(start) = offset(0) {
             scene.ledger.started(known, start.0)?;

@@ -61,7 +61,11 @@ impl Producer {
     /// Client number `number`.
     #[must_use]
     pub fn new(number: usize, idempotent: bool) -> Self {
-        Self { number, idempotent, ..Self::default() }
+        Self {
+            number,
+            idempotent,
+            ..Self::default()
+        }
     }
 
     pub(super) fn act(&mut self, ticket: Ticket, scene: &mut Scene<'_>) -> Option<Request> {
@@ -79,21 +83,32 @@ impl Producer {
         let mut partitions = Vec::new();
         let mut asked = Vec::new();
         for _ in 0..=scene.below(3) {
-            let Some(partition) = self.choose(scene) else { continue };
+            let Some(partition) = self.choose(scene) else {
+                continue;
+            };
             let known = scene.ledger.known(partition);
             let Some((name, batch)) = self.next_batch(partition, ticket, request, scene) else {
                 continue;
             };
             asked.push((name, known));
-            partitions.push(AppendPartition { partition, batch, facts: Bytes::new() });
+            partitions.push(AppendPartition {
+                partition,
+                batch,
+                facts: Bytes::new(),
+            });
         }
         if partitions.is_empty() {
             return None;
         }
         let number = self.number;
         scene.trace.line(|| {
-            let names = asked.iter().map(|(n, k)| format!("b{}->p{}", n.0, k.partition));
-            format!("producer {number} sends {}", names.collect::<Vec<_>>().join(" "))
+            let names = asked
+                .iter()
+                .map(|(n, k)| format!("b{}->p{}", n.0, k.partition));
+            format!(
+                "producer {number} sends {}",
+                names.collect::<Vec<_>>().join(" ")
+            )
         });
         self.open.insert(ticket, asked);
         Some(Request::Append(Append { partitions }))
@@ -101,9 +116,15 @@ impl Producer {
 
     /// A partition with something that came back, or any.
     fn choose(&self, scene: &mut Scene<'_>) -> Option<PartitionId> {
-        let back = self.queues.iter().filter(|(_, q)| matches!(q.next(), Some(Some(_))));
+        let back = self
+            .queues
+            .iter()
+            .filter(|(_, q)| matches!(q.next(), Some(Some(_))));
         let back: Vec<PartitionId> = back.map(|(id, _)| *id).collect();
-        scene.one_of(&back).copied().or_else(|| scene.any_partition())
+        scene
+            .one_of(&back)
+            .copied()
+            .or_else(|| scene.any_partition())
     }
 
     fn next_batch(
@@ -122,37 +143,52 @@ impl Producer {
             return Some((unacked.name, unacked.batch.clone()));
         }
         let name = scene.ledger.next_batch();
-        let codec = if scene.below(6) == 0 { Codec::Lz4 } else { Codec::None };
+        let codec = if scene.below(6) == 0 {
+            Codec::Lz4
+        } else {
+            Codec::None
+        };
         let mut builder = BatchBuilder::new(codec, name.timestamp());
         if let Some((id, epoch)) = self.id {
             builder = builder.producer(id, epoch, queue.next_sequence);
         }
         let records = 1 + scene.below(3);
         for record in 0..records {
-            let bytes = if scene.below(30) == 0 { 3000 } else { scene.below(120) };
-            let value: Vec<u8> =
-                (0..bytes).map(|at| u8::try_from((at + name.0) % 251).unwrap_or(0)).collect();
+            let bytes = if scene.below(30) == 0 {
+                3000
+            } else {
+                scene.below(120)
+            };
+            let value: Vec<u8> = (0..bytes)
+                .map(|at| u8::try_from((at + name.0) % 251).unwrap_or(0))
+                .collect();
             let timestamp = name.timestamp() + i64::try_from(record).unwrap_or(0);
-            builder.push(timestamp, Some(format!("b{}", name.0).as_bytes()), Some(&value), &[]);
+            builder.push(
+                timestamp,
+                Some(format!("b{}", name.0).as_bytes()),
+                Some(&value),
+                &[],
+            );
         }
         let batch = builder.finish();
         queue.next_sequence += i32::try_from(records).unwrap_or(0);
         scene.ledger.send(&batch, partition, number, request);
-        queue.batches.push_back(Unacked { name, batch: batch.clone(), ticket: Some(ticket) });
+        queue.batches.push_back(Unacked {
+            name,
+            batch: batch.clone(),
+            ticket: Some(ticket),
+        });
         Some((name, batch))
     }
 
-    pub(super) fn answered(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scene: &mut Scene<'_>,
-    ) -> Kept {
+    pub(super) fn answered(&mut self, ticket: Ticket, reply: Reply, scene: &mut Scene<'_>) -> Kept {
         match reply {
             Reply::NewProducer(given) if self.id_asked == Some(ticket) => {
                 self.id_asked = None;
                 if let Ok((id, epoch)) = given {
-                    scene.trace.line(|| format!("producer {} is {}", self.number, id.0));
+                    scene
+                        .trace
+                        .line(|| format!("producer {} is {}", self.number, id.0));
                     scene.ledger.producer_id(id.0)?;
                     self.id = Some((id, epoch));
                 }
@@ -190,14 +226,19 @@ impl Producer {
             Ok(appended) => {
                 scene.trace.line(|| {
                     let again = if appended.duplicate { " again" } else { "" };
-                    format!("producer {number}: b{} is at p{id}:{}{again}", name.0, appended.base)
+                    format!(
+                        "producer {number}: b{} is at p{id}:{}{again}",
+                        name.0, appended.base
+                    )
                 });
                 at.map(|at| queue.batches.remove(at));
                 return scene.ledger.appended(name, known, appended);
             }
             Err(refusal) => refusal,
         };
-        scene.trace.line(|| format!("producer {number}: b{} is refused: {refusal}", name.0));
+        scene
+            .trace
+            .line(|| format!("producer {number}: b{} is refused: {refusal}", name.0));
         let Some(at) = at else { return Ok(()) };
         match refusal {
             AppendRefusal::UnknownPartition(_) => {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mulgil_broker::request::{Isolation, Read, ReadOut, ReadPartition, ReadRefusal, Reply, Request, Ticket};
+use mulgil_broker::request::{
+    Isolation, Read, ReadOut, ReadPartition, ReadRefusal, Reply, Request, Ticket,
+};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 
 use super::{Scene, odd};
@@ -35,7 +37,10 @@ impl Reader {
     /// Client number `number`.
     #[must_use]
     pub fn new(number: usize) -> Self {
-        Self { number, ..Self::default() }
+        Self {
+            number,
+            ..Self::default()
+        }
     }
 
     pub(super) fn act(&mut self, ticket: Ticket, scene: &mut Scene<'_>) -> Option<Request> {
@@ -46,11 +51,17 @@ impl Reader {
         let mut partitions = Vec::new();
         for _ in 0..=scene.below(3) {
             let partition = scene.any_partition()?;
-            if parts.iter().any(|(known, _): &(Known, i64)| known.partition == partition) {
+            if parts
+                .iter()
+                .any(|(known, _): &(Known, i64)| known.partition == partition)
+            {
                 continue;
             }
             let known = scene.ledger.known(partition);
-            let begin = Cursor { next: known.start, epoch: None };
+            let begin = Cursor {
+                next: known.start,
+                epoch: None,
+            };
             let cursor = self.cursors.entry(partition).or_insert(begin);
             if scene.below(16) == 0 {
                 *cursor = begin;
@@ -62,20 +73,38 @@ impl Reader {
                 offset: Offset(cursor.next),
                 bytes_max: if scene.below(2) == 0 { 200 } else { 1 << 20 },
                 leader_epoch: (scene.below(2) == 0).then_some(epoch),
-                last_epoch: cursor.epoch.filter(|_| scene.dice.parts(128)).map(LeaderEpoch),
+                last_epoch: cursor
+                    .epoch
+                    .filter(|_| scene.dice.parts(128))
+                    .map(LeaderEpoch),
             });
         }
         let bytes_min = if scene.below(4) == 0 { 2000 } else { 1 };
         let wait_ms = if scene.below(3) == 0 { 0 } else { 400 };
         let number = self.number;
         scene.trace.line(|| {
-            let from = parts.iter().map(|(k, from)| format!("p{}:{from}", k.partition));
-            format!("reader {number} reads {}", from.collect::<Vec<_>>().join(" "))
+            let from = parts
+                .iter()
+                .map(|(k, from)| format!("p{}:{from}", k.partition));
+            format!(
+                "reader {number} reads {}",
+                from.collect::<Vec<_>>().join(" ")
+            )
         });
-        self.open = Some(Open { ticket, parts, bytes_min });
+        self.open = Some(Open {
+            ticket,
+            parts,
+            bytes_min,
+        });
         let bytes_max = 1 << 20;
         let isolation = Isolation::Uncommitted;
-        Some(Request::Read(Read { partitions, bytes_min, wait_ms, bytes_max, isolation }))
+        Some(Request::Read(Read {
+            partitions,
+            bytes_min,
+            wait_ms,
+            bytes_max,
+            isolation,
+        }))
     }
 
     pub(super) fn answered(
@@ -84,7 +113,9 @@ impl Reader {
         reply: &Reply,
         scene: &mut Scene<'_>,
     ) -> Kept {
-        let Reply::Read(outcomes) = reply else { return Err(odd(reply)) };
+        let Reply::Read(outcomes) = reply else {
+            return Err(odd(reply));
+        };
         let Some(open) = self.open.take().filter(|open| open.ticket == ticket) else {
             return Err(odd(reply));
         };
@@ -128,7 +159,10 @@ impl Reader {
         scene.ledger.read(known, offset, out, alone)?;
         if let Some(last) = out.batches.last() {
             let found = scene.ledger.recognise(id, last)?;
-            let cursor = Cursor { next: found.last + 1, epoch: Some(found.epoch) };
+            let cursor = Cursor {
+                next: found.last + 1,
+                epoch: Some(found.epoch),
+            };
             self.cursors.insert(id, cursor);
         }
         Ok(())
@@ -136,7 +170,9 @@ impl Reader {
 
     fn refused(&mut self, known: Known, refusal: &ReadRefusal, scene: &mut Scene<'_>) -> Kept {
         let (number, id) = (self.number, known.partition);
-        scene.trace.line(|| format!("reader {number}: p{id} is refused: {refusal}"));
+        scene
+            .trace
+            .line(|| format!("reader {number}: p{id} is refused: {refusal}"));
         let bad = |rule| {
             let what = format!("a read of partition {id} is refused: {refusal}");
             Err(Violation::new(rule, what))
@@ -144,13 +180,21 @@ impl Reader {
         match refusal {
             ReadRefusal::UnknownPartition(_) => {
                 self.cursors.remove(&id);
-                if scene.ledger.may_be_gone(id) { Ok(()) } else { bad(Rule::Topics) }
+                if scene.ledger.may_be_gone(id) {
+                    Ok(())
+                } else {
+                    bad(Rule::Topics)
+                }
             }
             ReadRefusal::OutOfRange { offset, start, end } => {
                 scene.ledger.watermark(known, end.0)?;
                 scene.ledger.started(known, start.0)?;
                 self.cursors.remove(&id);
-                if offset > end { bad(Rule::NeverBack) } else { Ok(()) }
+                if offset > end {
+                    bad(Rule::NeverBack)
+                } else {
+                    Ok(())
+                }
             }
             ReadRefusal::FencedEpoch { .. } | ReadRefusal::UnknownEpoch { .. } => {
                 bad(Rule::EpochRises)
@@ -165,9 +209,14 @@ impl Reader {
     }
 
     pub(super) fn waits(&self, ledger: &Ledger) -> (usize, bool) {
-        let Some(open) = &self.open else { return (0, false) };
+        let Some(open) = &self.open else {
+            return (0, false);
+        };
         let ready = open.bytes_min <= 1
-            && open.parts.iter().any(|(known, from)| ledger.has_from(known.partition, *from));
+            && open
+                .parts
+                .iter()
+                .any(|(known, from)| ledger.has_from(known.partition, *from));
         (1, ready)
     }
 }

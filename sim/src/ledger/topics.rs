@@ -46,12 +46,17 @@ impl TopicModel {
     /// The level that surely holds.
     #[must_use]
     pub fn level(&self) -> Durability {
-        self.asked.map_or(self.holds.level, |asked| asked.level.min(self.holds.level))
+        self.asked
+            .map_or(self.holds.level, |asked| asked.level.min(self.holds.level))
     }
 
     fn fits(&self, topic: &Topic, levels: bool) -> Kept {
         let found = Asked {
-            level: if levels { topic.settings.durability } else { self.holds.level },
+            level: if levels {
+                topic.settings.durability
+            } else {
+                self.holds.level
+            },
             partitions: topic.partitions.len(),
         };
         let name = &self.name;
@@ -67,9 +72,17 @@ impl TopicModel {
             [asked.level, holds.level].contains(&found.level)
                 && [asked.partitions, holds.partitions].contains(&found.partitions)
         });
-        let rule = if parts && levels { Rule::OneFrame } else { Rule::Topics };
+        let rule = if parts && levels {
+            Rule::OneFrame
+        } else {
+            Rule::Topics
+        };
         let what = format!("topic {name} is {found:?}; it was {holds:?}, asked was {asked:?}");
-        if parts && !levels { Ok(()) } else { Err(Violation::new(rule, what)) }
+        if parts && !levels {
+            Ok(())
+        } else {
+            Err(Violation::new(rule, what))
+        }
     }
 }
 
@@ -77,7 +90,15 @@ impl Ledger {
     /// A topic is asked for.
     pub fn topic_asked(&mut self, id: TopicId, name: TopicName, holds: Asked) {
         let state = TopicState::Asked;
-        self.topics.insert(id, TopicModel { name, state, holds, asked: None });
+        self.topics.insert(
+            id,
+            TopicModel {
+                name,
+                state,
+                holds,
+                asked: None,
+            },
+        );
     }
 
     /// The model of a topic.
@@ -132,7 +153,11 @@ impl Ledger {
     pub(super) fn settle_topics(&mut self, catalog: &Catalog, levels: bool) {
         for (id, model) in &mut self.topics {
             let there = catalog.by_id.get(id);
-            model.state = if there.is_some() { TopicState::There } else { TopicState::Gone };
+            model.state = if there.is_some() {
+                TopicState::There
+            } else {
+                TopicState::Gone
+            };
             if let (Some(topic), Some(asked)) = (there, model.asked.take())
                 && topic.partitions.len() == asked.partitions
                 && (!levels || topic.settings.durability == asked.level)
@@ -146,16 +171,20 @@ impl Ledger {
     pub(super) fn check_topics(&self, catalog: &Catalog, levels: bool) -> Kept {
         for (id, topic) in &catalog.by_id {
             let model = self.topics.get(id).ok_or_else(|| {
-                Violation::new(Rule::Topics, format!("topic {} was never asked for", topic.name))
+                Violation::new(
+                    Rule::Topics,
+                    format!("topic {} was never asked for", topic.name),
+                )
             })?;
             model.fits(topic, levels)?;
         }
         let there = |model: &&TopicModel| model.state == TopicState::There;
         let mut there = self.topics.iter().filter(|(_, model)| there(model));
         match there.find(|(id, _)| !catalog.by_id.contains_key(id)) {
-            Some((_, model)) => {
-                Err(Violation::new(Rule::Topics, format!("topic {} is not there", model.name)))
-            }
+            Some((_, model)) => Err(Violation::new(
+                Rule::Topics,
+                format!("topic {} is not there", model.name),
+            )),
             None => Ok(()),
         }
     }

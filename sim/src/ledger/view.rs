@@ -88,15 +88,23 @@ impl Ledger {
     }
 
     fn check_partition(&self, id: PartitionId, view: &PartitionView, outage: Outage) -> Kept {
-        let Some(model) = self.partitions.get(&id) else { return Ok(()) };
+        let Some(model) = self.partitions.get(&id) else {
+            return Ok(());
+        };
         let topic = self.topics.get(&model.topic);
         let level = topic.map_or(Durability::Memory, TopicModel::level);
         let discarded = level == Durability::Memory;
         let bad = |rule, what: String| {
-            Err(Violation::new(rule, format!("partition {id} after {outage:?}: {what}")))
+            Err(Violation::new(
+                rule,
+                format!("partition {id} after {outage:?}: {what}"),
+            ))
         };
         if view.start < model.start_seen {
-            return bad(Rule::NeverBack, format!("start {} < {}", view.start, model.start_seen));
+            return bad(
+                Rule::NeverBack,
+                format!("start {} < {}", view.start, model.start_seen),
+            );
         }
         if view.high_watermark < model.high_watermark_seen {
             let (is, was) = (view.high_watermark, model.high_watermark_seen);
@@ -108,11 +116,17 @@ impl Ledger {
         }
         for (base, placed) in &model.placed {
             let must = placed.must && !discarded && !outage.loses(placed.level);
-            let reported = view.damaged.iter().any(|(f, l)| *f <= placed.last && *l >= *base);
+            let reported = view
+                .damaged
+                .iter()
+                .any(|(f, l)| *f <= placed.last && *l >= *base);
             if !must || placed.last < view.start || reported {
                 continue;
             }
-            let there = view.found.iter().any(|f| f.base == *base && f.name == placed.batch);
+            let there = view
+                .found
+                .iter()
+                .any(|f| f.base == *base && f.name == placed.batch);
             if !there {
                 let what = format!(
                     "{:?} at {base}..={} of level {:?} is lost; there are {}..{}",
@@ -138,7 +152,9 @@ impl Ledger {
                 return Err(Violation::new(Rule::Order, what));
             }
             before = Some(*found);
-            let Some(sent) = self.batch(found.name) else { continue };
+            let Some(sent) = self.batch(found.name) else {
+                continue;
+            };
             if let Some(last) = newest.insert(sent.client, found.name) {
                 let holes = !sent.idempotent || lossy || level != Durability::Fsync;
                 self.check_follows(id, sent.client, (last, found.name), holes)?;
@@ -181,7 +197,12 @@ impl Ledger {
         }
         let mut requests: BTreeMap<u64, Vec<(BatchName, bool)>> = BTreeMap::new();
         let mut unclear = Vec::new();
-        for (at, sent) in self.batches.iter().enumerate().filter(|(_, s)| s.request != 0) {
+        for (at, sent) in self
+            .batches
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.request != 0)
+        {
             let name = BatchName(at);
             let partition = view.partitions.get(&sent.partition);
             let clear = partition.is_some_and(|p| p.start <= sent.after && p.damaged.is_empty());
@@ -191,7 +212,10 @@ impl Ledger {
                 continue;
             }
             let there = partition.is_some_and(|p| p.found.iter().any(|f| f.name == name));
-            requests.entry(sent.request).or_default().push((name, there));
+            requests
+                .entry(sent.request)
+                .or_default()
+                .push((name, there));
         }
         for (request, batches) in requests {
             let all = batches.iter().all(|(_, there)| *there);

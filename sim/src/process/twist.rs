@@ -36,7 +36,13 @@ pub(super) struct Twisted<'a> {
 
 impl<'a> Twisted<'a> {
     pub(super) const fn new(inner: &'a mut Replayer, planted: Option<Planted>) -> Self {
-        Self { inner, planted, held: Vec::new(), lsn: Lsn(0), places: BTreeMap::new() }
+        Self {
+            inner,
+            planted,
+            held: Vec::new(),
+            lsn: Lsn(0),
+            places: BTreeMap::new(),
+        }
     }
 
     fn hold(&mut self, seen: Seen) -> Result<(), Fault> {
@@ -46,7 +52,8 @@ impl<'a> Twisted<'a> {
         if seen.frame.lsn != self.lsn {
             self.lsn = seen.frame.lsn;
             for seen in std::mem::take(&mut self.held) {
-                self.inner.entry(seen.at, &seen.header, &seen.payload, &seen.frame)?;
+                self.inner
+                    .entry(seen.at, &seen.header, &seen.payload, &seen.frame)?;
             }
         }
         self.held.push(seen);
@@ -65,7 +72,12 @@ impl Replay for Twisted<'_> {
         let kind = entry.kind;
         match self.planted {
             Some(Planted::FrameTooManyCut) => {
-                let seen = Seen { at, header: *entry, payload: payload.to_vec(), frame: *frame };
+                let seen = Seen {
+                    at,
+                    header: *entry,
+                    payload: payload.to_vec(),
+                    frame: *frame,
+                };
                 return self.hold(seen);
             }
             Some(Planted::DuplicatesForgotten) if kind == EntryKind::Batch => {
@@ -97,7 +109,10 @@ impl Replay for Twisted<'_> {
 
 fn is_deletion(kind: EntryKind, payload: &[u8]) -> bool {
     let change = (kind == EntryKind::Metadata).then(|| mulgil_meta::state::Change::decode(payload));
-    matches!(change, Some(Ok(mulgil_meta::state::Change::TopicDeleted { .. })))
+    matches!(
+        change,
+        Some(Ok(mulgil_meta::state::Change::TopicDeleted { .. }))
+    )
 }
 
 /// Topics that sync are created as ones that only write, if that is the planted bug.
@@ -137,8 +152,9 @@ pub(super) fn hold_appends(
     replies: &mut Vec<(ReplyTo, Reply)>,
     late: &mut BTreeMap<ReplyTo, Reply>,
 ) {
-    let (held, others) =
-        std::mem::take(replies).into_iter().partition(|(_, r)| matches!(r, Reply::Append(_)));
+    let (held, others) = std::mem::take(replies)
+        .into_iter()
+        .partition(|(_, r)| matches!(r, Reply::Append(_)));
     *replies = others;
     let held: Vec<_> = held;
     late.extend(held);
@@ -150,7 +166,11 @@ pub(super) fn reply(reply: &mut Reply, planted: Option<Planted>) {
         return;
     }
     let Reply::Read(outcomes) = reply else { return };
-    for batch in outcomes.iter_mut().flatten().flat_map(|out| &mut out.batches) {
+    for batch in outcomes
+        .iter_mut()
+        .flatten()
+        .flat_map(|out| &mut out.batches)
+    {
         let mut bytes = batch.to_vec();
         if let Some(last) = bytes.last_mut() {
             *last ^= 1;

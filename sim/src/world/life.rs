@@ -64,7 +64,8 @@ impl World {
             _ => Trouble::Broken,
         };
         let after = self.dice.below(12);
-        self.trace.line(|| format!("{trouble:?} is planned for operation {after} of the start"));
+        self.trace
+            .line(|| format!("{trouble:?} is planned for operation {after} of the start"));
         self.disk.plan(after, trouble);
     }
 
@@ -72,7 +73,9 @@ impl World {
     fn started(&mut self, outage: Outage) -> Kept {
         let levels = audit::levels_are_real(self.options.planted);
         let now = self.clock.now();
-        let Some(process) = &mut self.process else { return Ok(()) };
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
         let recovered = &process.recovered;
         self.trace.line(|| {
             format!(
@@ -118,16 +121,22 @@ impl World {
         let count = self.clients.len() as u64;
         let at = usize::try_from(self.dice.below(count)).unwrap_or(0);
         let connection = self.connections.iter().find(|(_, client)| **client == at);
-        let Some(connection) = connection.map(|(c, _)| *c) else { return Ok(()) };
-        self.trace.line(|| format!("client {at} loses its connection"));
+        let Some(connection) = connection.map(|(c, _)| *c) else {
+            return Ok(());
+        };
+        self.trace
+            .line(|| format!("client {at} loses its connection"));
         self.connections.remove(&connection);
         if let Some(client) = self.clients.get_mut(at) {
             client.disconnected();
         }
         self.connect(at);
         let now = self.clock.now();
-        let origin = Origin { runtime: 0, connection };
-        let came = self.process()?.visit(now, |lane, turn| lane.forget(origin, now, turn));
+        let origin = Origin {
+            runtime: 0,
+            connection,
+        };
+        let came = self.process()?.visit(now, |lane, _| lane.forget(origin));
         self.take(came)
     }
 
@@ -135,8 +144,14 @@ impl World {
     fn cut_power(&mut self) {
         let seed = self.dice.roll();
         let plan = match self.dice.below(6) {
-            0 => FaultPlan { seed, ..FaultPlan::drop_all() },
-            1 => FaultPlan { seed, ..FaultPlan::keep_all() },
+            0 => FaultPlan {
+                seed,
+                ..FaultPlan::drop_all()
+            },
+            1 => FaultPlan {
+                seed,
+                ..FaultPlan::keep_all()
+            },
             _ => FaultPlan::mixed(seed),
         };
         self.tally.cuts += 1;
@@ -154,7 +169,10 @@ impl World {
     /// The process ended because a write or sync failed: nobody knows what is on disk.
     pub(super) fn ended_by_itself(&mut self) -> Kept {
         if !self.disk.has_failed() {
-            return Err(Violation::new(Rule::Starts, "the process ended, and nothing had failed"));
+            return Err(Violation::new(
+                Rule::Starts,
+                "the process ended, and nothing had failed",
+            ));
         }
         self.disk.mem().set_capacity(None);
         self.end(Outage::Power);
@@ -177,7 +195,7 @@ impl World {
         self.disk.calm();
         let came = self.process()?.visit(now, |lane, _| {
             lane.stop();
-            lane.write_true_ends(now);
+            lane.write_true_ends();
         });
         self.take(came)?;
         for _ in 0..1000 {
@@ -185,7 +203,9 @@ impl World {
                 return Ok(());
             }
             let mut done = false;
-            let came = self.process()?.visit(now, |lane, _| done = lane.finish_stop());
+            let came = self
+                .process()?
+                .visit(now, |lane, _| done = lane.finish_stop());
             self.take(came)?;
             if done {
                 self.end(Outage::Clean);
@@ -198,13 +218,17 @@ impl World {
             self.process()?.step_store(1);
             self.deliver()?;
         }
-        Err(Violation::new(Rule::Answered, "a clean stop does not come to its end"))
+        Err(Violation::new(
+            Rule::Answered,
+            "a clean stop does not come to its end",
+        ))
     }
 
     /// Looks at what a power cut at this moment would leave, without one.
     pub(super) fn look(&mut self) -> Kept {
         self.tally.looks += 1;
-        self.trace.line(|| "what would a power cut leave?".to_owned());
+        self.trace
+            .line(|| "what would a power cut leave?".to_owned());
         let (_, mut process) = self.shadow(FaultPlan::drop_all())?;
         let levels = audit::levels_are_real(self.options.planted);
         let now = self.clock.now();
@@ -226,7 +250,9 @@ impl World {
         self.trace.line(|| "at rest, the law of restart".to_owned());
         self.quiesce()?;
         let (_, after) = self.shadow(FaultPlan::keep_all())?;
-        let Some(before) = &self.process else { return Ok(()) };
+        let Some(before) = &self.process else {
+            return Ok(());
+        };
         audit::law_of_restart(before, &after)
     }
 

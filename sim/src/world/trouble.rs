@@ -16,7 +16,8 @@ impl World {
             5 => self.stop(),
             6 => {
                 let after = self.dice.below(20);
-                self.trace.line(|| format!("operation {after} from here on will fail"));
+                self.trace
+                    .line(|| format!("operation {after} from here on will fail"));
                 self.disk.plan(after, Trouble::Broken);
                 Ok(())
             }
@@ -25,7 +26,8 @@ impl World {
             10 | 11 => self.reconnect(),
             12 => {
                 let forward = self.dice.below(2) == 0;
-                self.trace.line(|| "the wall clock steps by a year".to_owned());
+                self.trace
+                    .line(|| "the wall clock steps by a year".to_owned());
                 self.clock.wall = if forward {
                     self.clock.wall + YEAR_MS
                 } else {
@@ -44,9 +46,14 @@ impl World {
     fn plan_power(&mut self) -> Kept {
         let after = self.dice.below(15);
         let late = self.dice.below(2) == 0;
-        let trouble = if late { Trouble::PowerAfter } else { Trouble::PowerBefore };
+        let trouble = if late {
+            Trouble::PowerAfter
+        } else {
+            Trouble::PowerBefore
+        };
         self.doomed = self.dice.below(30);
-        self.trace.line(|| format!("{trouble:?} is planned for operation {after} from here on"));
+        self.trace
+            .line(|| format!("{trouble:?} is planned for operation {after} from here on"));
         self.disk.plan(after, trouble);
         Ok(())
     }
@@ -55,7 +62,8 @@ impl World {
     fn fill_disk(&mut self) -> Kept {
         let used: usize = self.disk.mem().files().values().map(Vec::len).sum();
         let more = self.dice.below(40_000);
-        self.trace.line(|| format!("the disk has room for {more} bytes more"));
+        self.trace
+            .line(|| format!("the disk has room for {more} bytes more"));
         self.disk.mem().set_capacity(Some(used as u64 + more));
         self.disk.set_limited();
         Ok(())
@@ -66,7 +74,8 @@ impl World {
         self.full = !self.full;
         self.ledger.refused();
         let (full, now) = (self.full, self.clock.now());
-        self.trace.line(|| format!("the lane is told that the disk is full: {full}"));
+        self.trace
+            .line(|| format!("the lane is told that the disk is full: {full}"));
         let came = self.process()?.visit(now, |lane, _| lane.set_full(full));
         self.take(came)
     }

@@ -27,6 +27,7 @@ impl Lane {
         let mut due = Due::NOW;
         let mut outcomes = Vec::with_capacity(append.partitions.len());
         for part in append.partitions {
+            self.log.cut(now);
             let outcome = self.append_one(part.partition, &part.batch, &part.facts, now);
             outcomes.push(outcome.map(|(appended, waits)| {
                 due = due.and(waits);
@@ -49,10 +50,17 @@ impl Lane {
         if self.full {
             return Err(AppendRefusal::DiskFull);
         }
-        let hosted = self.partitions.get_mut(&id).ok_or(AppendRefusal::UnknownPartition(id))?;
+        let hosted = self
+            .partitions
+            .get_mut(&id)
+            .ok_or(AppendRefusal::UnknownPartition(id))?;
         let now = self.log.frame_time(now);
         let command = command_for(batch);
-        let mut decision = Decision { changes: Vec::new(), effects: Vec::new(), again: false };
+        let mut decision = Decision {
+            changes: Vec::new(),
+            effects: Vec::new(),
+            again: false,
+        };
         hosted.machine.decide(command, now, &mut decision)?;
         let log_start = hosted.log_start;
         let Some((_, change)) = decision.changes.pop() else {
@@ -60,23 +68,58 @@ impl Lane {
                 Some((_, Effect::Duplicate { base })) => *base,
                 Some(_) | None => unreachable!("an append is taken or a duplicate"),
             };
-            return Ok((Appended { base, log_start, duplicate: true }, hosted.newest));
+            return Ok((
+                Appended {
+                    base,
+                    log_start,
+                    duplicate: true,
+                },
+                hosted.newest,
+            ));
         };
-        let Change::Appended { base, records, epoch, .. } = change else {
+        let Change::Appended {
+            base,
+            records,
+            epoch,
+            ..
+        } = change
+        else {
             unreachable!("an append only appends")
         };
-        let synced = hosted.durability == Durability::Fsync;
-        let stamp = Stamp { partition: id, base, records, epoch };
-        let at = self.log.push_batch(stamp, batch, facts, synced, now);
+        let stamp = Stamp {
+            partition: id,
+            base,
+            records,
+            epoch,
+        };
         hosted.machine.apply(&change);
-        let end = base.plus(i64::from(records));
+        let due = self.store_batch(stamp, batch, facts);
+        Ok((
+            Appended {
+                base,
+                log_start,
+                duplicate: false,
+            },
+            due,
+        ))
+    }
+
+    /// Writes a batch that has its offsets, and says what its acknowledgement waits for.
+    fn store_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes) -> Due {
+        let id = stamp.partition;
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return Due::NOW;
+        };
+        let synced = hosted.durability == Durability::Fsync;
+        let at = self.log.push_batch(stamp, batch, facts, synced);
+        let end = stamp.base.plus(i64::from(stamp.records));
         let mut due = Due::at(at, hosted.durability);
-        if hosted.durability != Durability::Fsync {
-            due = due.and(self.log.reserve(id, hosted, end, now));
+        if !synced {
+            due = due.and(self.log.reserve(id, hosted, end));
         }
         hosted.newest = due;
         let entry = TailEntry {
-            base: base.0,
+            base: stamp.base.0,
             last: end.0 - 1,
             at,
             length: payload_bytes(batch, facts),
@@ -84,12 +127,19 @@ impl Lane {
         };
         self.index.append(id.0, entry);
         let bytes = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
-        let rise = Rise { at, ceiling: hosted.ceiling_due, partition: id, to: end, bytes };
-        match hosted.durability {
-            Durability::Fsync => self.rises_by_sync.push_back(rise),
-            Durability::Os | Durability::Memory => self.rises_by_write.push_back(rise),
+        let rise = Rise {
+            at,
+            ceiling: hosted.ceiling_due,
+            partition: id,
+            to: end,
+            bytes,
+        };
+        if synced {
+            self.rises_by_sync.push_back(rise);
+        } else {
+            self.rises_by_write.push_back(rise);
         }
-        Ok((Appended { base, log_start, duplicate: false }, due))
+        due
     }
 
     pub(super) fn trim(&mut self, trims: &[Trim], now: Now) -> (Due, Reply) {
@@ -105,17 +155,26 @@ impl Lane {
 
     fn trim_one(&mut self, trim: Trim, now: Now) -> Result<(Offset, Due), TrimRefusal> {
         let id = trim.partition;
-        let hosted = self.partitions.get_mut(&id).ok_or(TrimRefusal::UnknownPartition(id))?;
+        let hosted = self
+            .partitions
+            .get_mut(&id)
+            .ok_or(TrimRefusal::UnknownPartition(id))?;
         let (start, end) = (hosted.machine.start, hosted.high_watermark);
         let to = trim.to.unwrap_or(end);
         if to > end {
             return Err(Refusal::OutOfRange { to, start, end }.into());
         }
-        let mut decision = Decision { changes: Vec::new(), effects: Vec::new(), again: false };
-        hosted.machine.decide(Command::Trim { to }, now, &mut decision)?;
+        let mut decision = Decision {
+            changes: Vec::new(),
+            effects: Vec::new(),
+            again: false,
+        };
+        hosted
+            .machine
+            .decide(Command::Trim { to }, now, &mut decision)?;
         for (_, change) in &decision.changes {
             hosted.machine.apply(change);
-            let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+            let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));
             self.start_rises.push_back(StartRise { at, partition: id, to });
         }
@@ -129,7 +188,11 @@ pub(super) fn command_for(batch: &Batch) -> Command {
     let records = u32::try_from(i64::from(header.last_offset_delta) + 1)
         .expect("a checked batch has records");
     let sequence = sequence_of(batch);
-    Command::Append { records, max_timestamp: header.max_timestamp, sequence }
+    Command::Append {
+        records,
+        max_timestamp: header.max_timestamp,
+        sequence,
+    }
 }
 
 /// Who wrote a batch, if its producer is idempotent.
@@ -145,7 +208,15 @@ pub(super) fn sequence_of(batch: &Batch) -> Option<Sequence> {
 
 /// An entry header of version 1, whose length is worked out when it is pushed.
 pub(super) const fn entry(kind: EntryKind, object: u64, base: i64) -> EntryHeader {
-    EntryHeader { kind, version: 1, flags: 0, length: 0, object, base, count: 0 }
+    EntryHeader {
+        kind,
+        version: 1,
+        flags: 0,
+        length: 0,
+        object,
+        base,
+        count: 0,
+    }
 }
 
 fn payload_bytes(batch: &Batch, facts: &Bytes) -> u32 {
@@ -164,18 +235,14 @@ struct Stamp {
 
 impl super::commit::Commit {
     /// Copies a batch into the open frame, with its offset and epoch stamped.
-    fn push_batch(
-        &mut self,
-        stamp: Stamp,
-        batch: &Batch,
-        facts: &Bytes,
-        synced: bool,
-        now: Now,
-    ) -> Position {
+    fn push_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes, synced: bool) -> Position {
         let mut prefix = [0; BATCH_PREFIX_BYTES];
         let facts_bytes = u32::try_from(facts.len()).expect("facts are far below 4 GiB");
         prefix[..4].copy_from_slice(&facts_bytes.to_le_bytes());
-        let mut head: [u8; 16] = *batch.bytes.first_chunk().expect("a checked batch is longer");
+        let mut head: [u8; 16] = *batch
+            .bytes
+            .first_chunk()
+            .expect("a checked batch is longer");
         head[..8].copy_from_slice(&stamp.base.0.to_be_bytes());
         head[12..16].copy_from_slice(&stamp.epoch.0.to_be_bytes());
         let rest = batch.bytes.get(16..).expect("a checked batch is longer");
@@ -189,18 +256,22 @@ impl super::commit::Commit {
             count: stamp.records,
         };
         let parts: &[&[u8]] = &[&prefix, facts, &head, rest];
-        if synced { self.push(header, parts, now) } else { self.push_unsynced(header, parts, now) }
+        if synced {
+            self.push(header, parts)
+        } else {
+            self.push_unsynced(header, parts)
+        }
     }
 
     /// Makes sure that offsets up to `end` are reserved; says what an answer must wait for.
     ///
     /// Only for partitions that do not sync each append: what they give out may be lost with the
     /// page cache, and must not be given again.
-    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset, now: Now) -> Due {
+    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset) -> Due {
         let ceiling = hosted.machine.ceiling;
         if ceiling.0 - end.0 < CEILING_STEP / 2 {
             let to = end.plus(CEILING_STEP);
-            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[], now);
+            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[]);
             hosted.machine.apply(&Change::CeilingRaised { to });
             if end > ceiling {
                 hosted.ceiling_due = at;

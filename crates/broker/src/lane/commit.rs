@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use mulgil_core::machine::{Elapsed, Now};
-use mulgil_log::chunk::ChunkHeader;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::frame::OpenFrame;
 use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
+use super::keep::Retired;
 use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
@@ -45,10 +46,8 @@ struct Outstanding {
 pub(super) struct Commit {
     head: LogHead,
     open: OpenFrame,
-    /// When the first entry came into the open frame: the time that it carries.
+    /// When the open frame was begun: the time that it carries.
     opened: Option<Now>,
-    /// Whether the chunk that the open frame lies in has to be begun.
-    begins_chunk: bool,
     /// Headers of chunks that closed frames begin, by the frame's position.
     chunk_headers: VecDeque<(Position, ChunkHeader)>,
     closed: VecDeque<StampedFrame>,
@@ -68,18 +67,16 @@ pub(super) struct Commit {
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
     stop: Stop,
-    /// A chunk was finished: its footer may be written. Oldest first.
-    pub(super) retired: VecDeque<ChunkId>,
+    /// A chunk got its last frame.
+    retired: Vec<Retired>,
 }
 
 impl Commit {
-    pub(super) fn new(head: LogHead, options: &LaneOptions) -> Self {
-        let at = Position::new(head.chunk, CHUNK_START);
-        Self {
-            open: OpenFrame::new(at, Vec::new()),
+    pub(super) fn new(head: LogHead, options: &LaneOptions, now: Now) -> Self {
+        let mut commit = Self {
+            open: OpenFrame::new(Position::new(head.chunk, CHUNK_START), Vec::new()),
             opened: None,
             head,
-            begins_chunk: true,
             chunk_headers: VecDeque::new(),
             closed: VecDeque::new(),
             closed_bytes: 0,
@@ -93,52 +90,49 @@ impl Commit {
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
-            retired: VecDeque::new(),
-        }
+            retired: Vec::new(),
+        };
+        commit.begin_chunk(commit.head.lsn, now);
+        commit
     }
 
     /// Adds an entry that is to be synced to the open frame, and says where it will lie.
-    pub(super) fn push(&mut self, header: EntryHeader, parts: &[&[u8]], now: Now) -> Position {
+    pub(super) fn push(&mut self, header: EntryHeader, parts: &[&[u8]]) -> Position {
         self.sync_wanted = true;
-        self.push_unsynced(header, parts, now)
+        self.push_unsynced(header, parts)
     }
 
     /// Adds an entry for whose sync nobody waits.
-    pub(super) fn push_unsynced(
-        &mut self,
-        header: EntryHeader,
-        parts: &[&[u8]],
-        now: Now,
-    ) -> Position {
-        self.opened.get_or_insert(now);
+    pub(super) fn push_unsynced(&mut self, header: EntryHeader, parts: &[&[u8]]) -> Position {
         self.mark_due = None;
         self.only_mark = false;
         self.open.push(header, parts)
     }
 
-    /// The time that the frame will carry to which the next entry goes.
+    /// The time that the frame carries to which the next entry goes.
     ///
     /// A change that keeps a time keeps this one: replay has no other.
     pub(super) fn frame_time(&self, now: Now) -> Now {
         self.opened.unwrap_or(now)
     }
 
-    /// Closes the open frame if it is large enough. To be called between two commands: what one
-    /// command writes lies in one frame.
-    pub(super) fn close_if_full(&mut self, now: Now) {
+    /// Closes the open frame if it is large enough. Only between commands: what one command changes
+    /// is never cut in two.
+    pub(super) fn cut(&mut self, now: Now) {
         if self.open.bytes() >= self.frame_bytes_max {
             self.close(now);
         }
+        self.opened.get_or_insert(now);
+    }
+
+    /// Where the open frame begins.
+    pub(super) fn frame_start(&self) -> Position {
+        self.open.position()
     }
 
     /// The newest complete checkpoint, for headers of chunks from now on.
     pub(super) const fn set_checkpoint(&mut self, checkpoint: ChunkId) {
         self.head.checkpoint = checkpoint;
-    }
-
-    /// The chunk that is being written.
-    pub(super) fn chunk(&self) -> ChunkId {
-        self.open.position().chunk()
     }
 
     /// Where the next entry will lie, if the frame is not closed before.
@@ -157,17 +151,13 @@ impl Commit {
 
     fn close(&mut self, now: Now) {
         let at = self.open.position();
-        if self.begins_chunk {
-            self.chunk_headers.push_back((at, self.chunk_header(at.chunk(), now)));
-            self.begins_chunk = false;
-        }
         let end = self.open.end();
         let next = if end.offset() >= self.chunk_bytes_max {
-            self.begins_chunk = true;
             self.head.previous_end = end;
-            self.retired.push_back(at.chunk());
+            let chunk = at.chunk();
+            self.retired.push(Retired { chunk, end });
             self.head.chunk = self.head.chunk.next();
-            Position::new(self.head.chunk, CHUNK_START)
+            self.begin_chunk(self.head.lsn.next(), now)
         } else {
             end
         };
@@ -175,17 +165,35 @@ impl Commit {
         self.closed_bytes += frame.bytes();
         let time = self.opened.take().unwrap_or(now);
         let (elapsed_ms, wall_ms) = (time.elapsed.0, time.wall.0);
-        self.closed.push_back(StampedFrame { frame, lsn: self.head.lsn, elapsed_ms, wall_ms });
+        self.closed.push_back(StampedFrame {
+            frame,
+            lsn: self.head.lsn,
+            elapsed_ms,
+            wall_ms,
+        });
         self.head.lsn = self.head.lsn.next();
     }
 
-    fn chunk_header(&self, id: ChunkId, now: Now) -> ChunkHeader {
+    /// Begins the chunk that `head` names, with its first frame; says where that lies.
+    ///
+    /// The header is made here, so that the checkpoint it names was complete before any frame of it.
+    fn begin_chunk(&mut self, first_lsn: Lsn, now: Now) -> Position {
+        let mut header = self.other_header(self.head.chunk, ChunkKind::Log, now);
+        header.previous_end = self.head.previous_end;
+        header.first_lsn = first_lsn;
+        let at = Position::new(self.head.chunk, CHUNK_START);
+        self.chunk_headers.push_back((at, header));
+        at
+    }
+
+    /// The header of a chunk that is no part of the log.
+    pub(super) fn other_header(&self, chunk: ChunkId, kind: ChunkKind, now: Now) -> ChunkHeader {
         ChunkHeader {
-            kind: mulgil_log::chunk::ChunkKind::Log,
-            chunk: id,
+            kind,
+            chunk,
             synced: Position::ZERO,
             incarnation: self.head.incarnation,
-            previous_end: self.head.previous_end,
+            previous_end: Position::ZERO,
             first_lsn: self.head.lsn,
             elapsed_ms: now.elapsed.0,
             wall_ms: now.wall.0,
@@ -196,6 +204,9 @@ impl Commit {
 
     /// The next group for the store, if the store is free and there is anything to write.
     fn take_group(&mut self, now: Now, options: &LaneOptions) -> Option<Group> {
+        if self.open.entries() == 0 {
+            self.opened = None;
+        }
         if self.outstanding.is_some() {
             return None;
         }
@@ -226,14 +237,29 @@ impl Commit {
             frames.extend(self.closed.pop_front());
         }
         self.closed_bytes -= bytes;
-        let level = if self.sync_wanted { SyncLevel::Synced } else { SyncLevel::Written };
+        let level = if self.sync_wanted {
+            SyncLevel::Synced
+        } else {
+            SyncLevel::Written
+        };
         let only_mark = std::mem::take(&mut self.only_mark);
-        let end = frames.last().map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
-        self.outstanding = Some(Outstanding { level, end, only_mark });
+        let end = frames
+            .last()
+            .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
+        self.outstanding = Some(Outstanding {
+            level,
+            end,
+            only_mark,
+        });
         if self.closed.is_empty() && self.open.entries() == 0 {
             self.sync_wanted = false;
         }
-        Some(Group { new_chunk, frames, level, mark: only_mark })
+        Some(Group {
+            new_chunk,
+            frames,
+            level,
+            mark: only_mark,
+        })
     }
 
     /// What has to happen by time: a sync of what was only written, a mark after a quiet moment.
@@ -259,13 +285,17 @@ impl Commit {
     }
 
     pub(super) fn deadline(&self) -> Option<Elapsed> {
-        let sync = self.unsynced_since.map(|since| Elapsed(since.0 + self.sync_after_ms));
+        let sync = self
+            .unsynced_since
+            .map(|since| Elapsed(since.0 + self.sync_after_ms));
         [sync, self.mark_due].into_iter().flatten().min()
     }
 
     /// The store has written all before `through`.
     fn written(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else { return };
+        let Some(group) = self.outstanding else {
+            return;
+        };
         if matches!(group.level, SyncLevel::Written) && through >= group.end {
             self.outstanding = None;
             self.unsynced_since.get_or_insert(now);
@@ -297,7 +327,11 @@ impl Commit {
 impl Lane {
     /// The next group for the store. Call after every visit that may have written something.
     pub fn take_group(&mut self, now: Now) -> Option<Group> {
-        self.log.take_group(now, &self.options)
+        let group = self.log.take_group(now, &self.options);
+        for retired in self.log.retired.drain(..) {
+            self.unsealed.push(retired);
+        }
+        group
     }
 
     /// Takes what the store says of a group.
@@ -324,7 +358,8 @@ impl Lane {
         }
         self.rise(turn);
         let replies = &mut turn.replies;
-        self.held.release(self.progress, |(to, reply)| replies.push((to, reply)));
+        self.held
+            .release(self.progress, |(to, reply)| replies.push((to, reply)));
     }
 
     /// Whether everything is written and synced, and no answer waits.

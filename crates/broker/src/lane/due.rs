@@ -19,20 +19,32 @@ pub(crate) struct Due {
 
 impl Due {
     /// Waits for nothing.
-    pub(crate) const NOW: Self = Self { synced: Position::ZERO, written: Position::ZERO };
+    pub(crate) const NOW: Self = Self {
+        synced: Position::ZERO,
+        written: Position::ZERO,
+    };
 
     /// Waits for the entry at `at`, at the level that a topic asks.
     pub(crate) const fn at(at: Position, durability: Durability) -> Self {
         match durability {
-            Durability::Fsync => Self { synced: at, written: Position::ZERO },
-            Durability::Os => Self { synced: Position::ZERO, written: at },
+            Durability::Fsync => Self {
+                synced: at,
+                written: Position::ZERO,
+            },
+            Durability::Os => Self {
+                synced: Position::ZERO,
+                written: at,
+            },
             Durability::Memory => Self::NOW,
         }
     }
 
     /// Waits until the entry at `at` is synced.
     pub(crate) const fn synced(at: Position) -> Self {
-        Self { synced: at, written: Position::ZERO }
+        Self {
+            synced: at,
+            written: Position::ZERO,
+        }
     }
 
     /// Waits for both.
@@ -71,7 +83,11 @@ pub(crate) struct Held<T> {
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { by_sync: BTreeMap::new(), by_write: BTreeMap::new(), next: 0 }
+        Self {
+            by_sync: BTreeMap::new(),
+            by_write: BTreeMap::new(),
+            next: 0,
+        }
     }
 }
 
@@ -126,12 +142,21 @@ mod tests {
     fn an_answer_leaves_when_both_have_come_and_not_before() {
         let at = |offset| Position::new(ChunkId(1), offset);
         let mut held = Held::default();
-        let mut progress = Progress { synced: at(10), written: at(10) };
+        let mut progress = Progress {
+            synced: at(10),
+            written: at(10),
+        };
         assert_eq!(held.hold(Due::NOW, progress, 'a'), Some('a'));
         assert_eq!(held.hold(Due::synced(at(10)), progress, 'b'), None);
-        let both = Due { synced: at(20), written: at(40) };
+        let both = Due {
+            synced: at(20),
+            written: at(40),
+        };
         assert_eq!(held.hold(both, progress, 'c'), None);
-        assert_eq!(held.hold(Due::at(at(15), Durability::Os), progress, 'd'), None);
+        assert_eq!(
+            held.hold(Due::at(at(15), Durability::Os), progress, 'd'),
+            None
+        );
         let mut out = Vec::new();
         progress.written = at(30);
         held.release(progress, |w| out.push(w));

@@ -1,33 +1,487 @@
-//! Consumer groups in the lane.
+//! Consumer groups in the lane: names, deadlines, and whose answer is whose.
+//!
+//! In the log a group is a number. An entry of its own ties the number to the name, before the first
+//! change of the group.
 
-use mulgil_core::machine::{Elapsed, Now};
-use mulgil_log::entry::EntryHeader;
-use mulgil_log::fault::Fault;
-use mulgil_log::frame::FrameHeader;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Lane, Origin, ReplyTo, Turn};
-use crate::group::GroupRequest;
+use mulgil_core::group::{
+    Change, Command, Durable, Effect, Group, GroupSettings, OffsetKey, Waiter, wire,
+};
+use mulgil_core::machine::{After, Decision, Elapsed, Keep, Machine, Now};
+use mulgil_log::entry::{EntryHeader, EntryKind};
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::position::Position;
+use mulgil_record::ids::{GroupId, TopicId};
+
+use super::{Due, Lane, Origin, ReplyTo, Turn};
+use crate::group::{GroupLine, GroupName, GroupPicture, GroupReply, GroupRequest};
+use crate::request::Reply;
+
+/// Flag of a group entry whose payload is the group's name.
+const FLAG_NAME: u8 = 1;
+
+/// A group that lives here.
+#[derive(Debug)]
+struct HostedGroup {
+    name: GroupName,
+    machine: Group,
+    /// The newest change that an answer about it waits for.
+    newest: Position,
+    /// When it wants its next tick, as it stands in the list of deadlines.
+    armed: Option<Elapsed>,
+}
 
 /// All groups.
 #[derive(Debug, Default)]
-pub(super) struct Groups;
+pub(super) struct Groups {
+    settings: GroupSettings,
+    hosted: BTreeMap<GroupId, HostedGroup>,
+    names: BTreeMap<GroupName, GroupId>,
+    next: u64,
+    deadlines: BTreeSet<(Elapsed, GroupId)>,
+    waiters: BTreeMap<Waiter, ReplyTo>,
+    next_waiter: u64,
+}
 
 impl Groups {
-    pub(super) const fn deadline(&self) -> Option<Elapsed> {
-        None
+    pub(super) fn with_settings(settings: GroupSettings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Elapsed> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    fn wait(&mut self, to: ReplyTo) -> Waiter {
+        self.next_waiter += 1;
+        let waiter = Waiter(self.next_waiter);
+        self.waiters.insert(waiter, to);
+        waiter
+    }
+
+    /// Puts the group's next tick on the list.
+    fn arm(&mut self, id: GroupId, now: Now) {
+        let Some(hosted) = self.hosted.get_mut(&id) else {
+            return;
+        };
+        let (elapsed, wall) = hosted.machine.deadline();
+        // A date is looked at again when it should have come; if the clock was set back meanwhile,
+        // the tick finds nothing due and a new date is set.
+        let wall = wall.map(|w| Elapsed(now.elapsed.0 + w.0.saturating_sub(now.wall.0)));
+        let due = [elapsed, wall].into_iter().flatten().min();
+        if hosted.armed == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut hosted.armed, due) {
+            self.deadlines.remove(&(old, id));
+        }
+        self.deadlines.extend(due.map(|due| (due, id)));
+    }
+
+    fn drop_group(&mut self, id: GroupId) {
+        if let Some(hosted) = self.hosted.remove(&id) {
+            self.names.remove(&hosted.name);
+            if let Some(due) = hosted.armed {
+                self.deadlines.remove(&(due, id));
+            }
+        }
+    }
+
+    fn host(&mut self, id: GroupId, name: GroupName, machine: Group) {
+        self.next = self.next.max(id.0);
+        self.names.insert(Arc::clone(&name), id);
+        let hosted = HostedGroup {
+            name,
+            machine,
+            newest: Position::ZERO,
+            armed: None,
+        };
+        self.hosted.insert(id, hosted);
+    }
+
+    /// Groups from `from` on as pages of a checkpoint: u16 length of the name, the name, the state.
+    pub(super) fn pages(&self, from: GroupId) -> impl Iterator<Item = (GroupId, Vec<u8>)> {
+        self.hosted.range(from..).map(|(id, hosted)| {
+            let mut page = Vec::new();
+            let name = hosted.name.as_bytes();
+            let length = u16::try_from(name.len()).expect("a group's name is short");
+            page.extend_from_slice(&length.to_le_bytes());
+            page.extend_from_slice(name);
+            wire::encode_checkpoint(&hosted.machine, &mut page);
+            (*id, page)
+        })
+    }
+
+    /// Takes a group from a page of a checkpoint.
+    pub(super) fn load(&mut self, id: GroupId, page: &[u8]) -> Option<()> {
+        let (length, rest) = page.split_first_chunk()?;
+        let (name, state) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        let name = GroupName::from(std::str::from_utf8(name).ok()?);
+        let machine = wire::decode_checkpoint(self.settings, wire::VERSION, state).ok()?;
+        self.host(id, name, machine);
+        Some(())
     }
 }
 
 impl Lane {
-    pub(super) fn group(&mut self, _to: ReplyTo, _group: GroupRequest, _now: Now, _turn: &mut Turn) {}
-    pub(super) fn tick_groups(&mut self, _now: Now, _turn: &mut Turn) {}
-    pub(super) fn forget_in_groups(&mut self, _origin: Origin, _now: Now, _turn: &mut Turn) {}
+    pub(super) fn group(&mut self, to: ReplyTo, ask: GroupRequest, now: Now, turn: &mut Turn) {
+        match ask {
+            GroupRequest::Command { group, command } => {
+                self.group_command(to, &group, command, now, turn);
+            }
+            GroupRequest::Offsets { group, keys } => {
+                let (due, reply) = self.group_offsets(&group, keys);
+                self.answer(to, due, Reply::Group(reply), turn);
+            }
+            GroupRequest::Describe { group } => {
+                let hosted = self.hosted_group(&group);
+                let due = hosted.map_or(Due::NOW, |hosted| Due::synced(hosted.newest));
+                let picture = hosted.map(|hosted| Box::new(picture(&hosted.machine)));
+                self.answer(to, due, Reply::Group(GroupReply::Described(picture)), turn);
+            }
+            GroupRequest::List => {
+                let hosted = self.groups.hosted.values();
+                let due = hosted
+                    .clone()
+                    .map(|h| h.newest)
+                    .max()
+                    .unwrap_or(Position::ZERO);
+                let mut lines: Vec<_> = hosted.map(line).collect();
+                lines.sort_by(|a, b| a.group.cmp(&b.group));
+                self.answer(
+                    to,
+                    Due::synced(due),
+                    Reply::Group(GroupReply::Listed(lines)),
+                    turn,
+                );
+            }
+        }
+    }
+
+    fn hosted_group(&self, name: &GroupName) -> Option<&HostedGroup> {
+        self.groups
+            .names
+            .get(name)
+            .and_then(|id| self.groups.hosted.get(id))
+    }
+
+    fn group_offsets(&self, group: &GroupName, keys: Option<Vec<OffsetKey>>) -> (Due, GroupReply) {
+        let Some(hosted) = self.hosted_group(group) else {
+            return (Due::NOW, GroupReply::Offsets(Vec::new()));
+        };
+        let machine = &hosted.machine;
+        let found = match keys {
+            Some(keys) => {
+                let found = keys
+                    .into_iter()
+                    .filter_map(|k| Some((k, machine.committed(k)?.clone())));
+                found.collect()
+            }
+            None => machine.offsets().map(|(k, c)| (*k, c.clone())).collect(),
+        };
+        (Due::synced(hosted.newest), GroupReply::Offsets(found))
+    }
+
+    fn group_command(
+        &mut self,
+        to: ReplyTo,
+        group: &GroupName,
+        mut command: Command,
+        now: Now,
+        turn: &mut Turn,
+    ) {
+        if let Some(reply) = self.group_refusal(&command) {
+            return self.answer(to, Due::NOW, Reply::Group(reply), turn);
+        }
+        let mut waiter = None;
+        if let Command::Join(join) = &mut command {
+            join.waiter = self.groups.wait(to);
+            waiter = Some(join.waiter);
+        } else if let Command::Sync(sync) = &mut command {
+            sync.waiter = self.groups.wait(to);
+            waiter = Some(sync.waiter);
+        }
+        let id = self.group_id(group);
+        if let Err(why) = self.decide_group(id, Some(to), command, now, turn) {
+            if let Some(waiter) = waiter {
+                self.groups.waiters.remove(&waiter);
+            }
+            let newest = self
+                .groups
+                .hosted
+                .get(&id)
+                .map_or(Position::ZERO, |h| h.newest);
+            let reply = Reply::Group(GroupReply::Refused(why));
+            self.answer(to, Due::synced(newest), reply, turn);
+        }
+        self.drop_if_unborn(id);
+    }
+
+    fn group_refusal(&self, command: &Command) -> Option<GroupReply> {
+        if self.stopping {
+            return Some(GroupReply::Stopping);
+        }
+        // Commits of those that work the disk free are always taken, from the reserve; what would
+        // make a new group is not.
+        let creates = matches!(command, Command::Join(join) if join.member.is_none());
+        (self.full && creates).then_some(GroupReply::DiskFull)
+    }
+
+    /// The number of a group; a new one if nobody knows the name.
+    fn group_id(&mut self, name: &GroupName) -> GroupId {
+        if let Some(id) = self.groups.names.get(name) {
+            return *id;
+        }
+        let id = GroupId(self.groups.next + 1);
+        let machine = Group::new(self.groups.settings);
+        self.groups.host(id, Arc::clone(name), machine);
+        id
+    }
+
+    /// Forgets a group that the command did not create after all.
+    fn drop_if_unborn(&mut self, id: GroupId) {
+        let unborn = |hosted: &HostedGroup| {
+            hosted.newest == Position::ZERO
+                && hosted.machine.state() == mulgil_core::group::State::Dead
+        };
+        if self.groups.hosted.get(&id).is_some_and(unborn) {
+            self.groups.drop_group(id);
+        }
+    }
+
+    /// Decides a command, writes and applies what follows, and answers whoever is to be answered.
+    fn decide_group(
+        &mut self,
+        id: GroupId,
+        to: Option<ReplyTo>,
+        command: Command,
+        now: Now,
+        turn: &mut Turn,
+    ) -> Result<(), mulgil_core::group::GroupRefusal> {
+        let mut decision = Decision::default();
+        let Some(hosted) = self.groups.hosted.get(&id) else {
+            return Ok(());
+        };
+        let again = command.clone();
+        hosted.machine.decide(command, now, &mut decision)?;
+        self.apply_group(id, &mut decision);
+        let newest = self
+            .groups
+            .hosted
+            .get(&id)
+            .map_or(Position::ZERO, |h| h.newest);
+        for (after, effect) in decision.effects.drain(..) {
+            let due = match after {
+                After::OwnFrame | After::WhatItRead => Due::synced(newest),
+            };
+            self.group_effect(id, to, due, effect, turn);
+        }
+        self.groups.arm(id, now);
+        if decision.again {
+            return self.decide_group(id, to, again, now, turn);
+        }
+        Ok(())
+    }
+
+    fn apply_group(&mut self, id: GroupId, decision: &mut Decision<Change, Effect>) {
+        let Some(hosted) = self.groups.hosted.get_mut(&id) else {
+            return;
+        };
+        let mut payload = Vec::new();
+        for (keep, change) in decision.changes.drain(..) {
+            if let Change::Durable(durable) = &change {
+                if matches!(durable, Durable::Created { .. }) {
+                    let header = group_entry(EntryKind::Group, FLAG_NAME, id);
+                    self.log.push(header, &[hosted.name.as_bytes()]);
+                }
+                payload.clear();
+                wire::encode(durable, &mut payload);
+                let kind = kind_of(durable);
+                let at = self.log.push(group_entry(kind, 0, id), &[&payload]);
+                if keep == Keep::Waited {
+                    hosted.newest = at;
+                }
+            }
+            hosted.machine.apply(&change);
+        }
+    }
+
+    fn group_effect(
+        &mut self,
+        id: GroupId,
+        to: Option<ReplyTo>,
+        due: Due,
+        effect: Effect,
+        turn: &mut Turn,
+    ) {
+        let waiter = match &effect {
+            Effect::Joined(joined) => Some(joined.waiter),
+            Effect::Named { waiter, .. }
+            | Effect::Synced { waiter, .. }
+            | Effect::Refused { waiter, .. } => Some(*waiter),
+            Effect::Alive { .. }
+            | Effect::Left(_)
+            | Effect::Committed(_)
+            | Effect::OffsetsDeleted(_)
+            | Effect::Deleted => None,
+        };
+        if matches!(effect, Effect::Deleted) {
+            self.groups.drop_group(id);
+        }
+        // A waiter whose connection is gone gets no answer.
+        let to = match waiter {
+            Some(waiter) => self.groups.waiters.remove(&waiter),
+            None => to,
+        };
+        let Some(to) = to else { return };
+        let reply = if let Effect::Refused { why, .. } = effect {
+            GroupReply::Refused(why)
+        } else {
+            GroupReply::Done(effect)
+        };
+        self.answer(to, due, Reply::Group(reply), turn);
+    }
+
+    pub(super) fn tick_groups(&mut self, now: Now, turn: &mut Turn) {
+        while let Some((due, id)) = self.groups.deadlines.first().copied()
+            && due <= now.elapsed
+        {
+            self.groups.deadlines.pop_first();
+            if let Some(hosted) = self.groups.hosted.get_mut(&id) {
+                hosted.armed = None;
+            }
+            // A tick is never turned down.
+            let _never = self.decide_group(id, None, Command::Tick, now, turn);
+            if self
+                .groups
+                .hosted
+                .get(&id)
+                .is_some_and(|h| h.armed.is_some_and(|a| a <= now.elapsed))
+            {
+                // The machine has said what is due now; whatever it still wants comes a moment later.
+                self.groups.rearm_later(id, now);
+            }
+        }
+    }
+
+    pub(super) fn forget_in_groups(&mut self, origin: Origin) {
+        self.groups.waiters.retain(|_, to| to.origin != origin);
+    }
+
+    /// Gives up the offsets of a topic that is deleted, in all groups.
+    pub(super) fn forget_topic_in_groups(&mut self, topic: TopicId, now: Now, turn: &mut Turn) {
+        let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
+        for id in ids {
+            // Forgetting is never turned down.
+            let _never = self.decide_group(id, None, Command::ForgetTopic(topic), now, turn);
+        }
+    }
+
+    /// Applies an entry of a group that was read back.
     pub(super) fn replay_group(
         &mut self,
-        _header: &EntryHeader,
-        _payload: &[u8],
-        _frame: &FrameHeader,
+        at: Position,
+        header: &EntryHeader,
+        payload: &[u8],
     ) -> Result<(), Fault> {
+        let id = GroupId(header.object);
+        if self
+            .loaded
+            .groups
+            .get(&id)
+            .is_some_and(|good_for| at < *good_for)
+        {
+            return Ok(());
+        }
+        let unknown = || {
+            let what = format!(
+                "change of group {} at {at} is not known to this version",
+                id.0
+            );
+            Fault::new(FaultKind::Corrupt, what)
+        };
+        if header.flags & FLAG_NAME != 0 {
+            let name = std::str::from_utf8(payload).map_err(|_not_utf8| unknown())?;
+            let machine = Group::new(self.groups.settings);
+            self.groups.host(id, GroupName::from(name), machine);
+            return Ok(());
+        }
+        let change = wire::decode(header.version, payload).map_err(|_unknown| unknown())?;
+        let Some(hosted) = self.groups.hosted.get_mut(&id) else {
+            return Ok(());
+        };
+        let gone = matches!(change, Durable::Deleted);
+        hosted.machine.apply(&Change::Durable(change));
+        if gone {
+            self.groups.drop_group(id);
+        }
         Ok(())
+    }
+
+    /// Groups as the log has them begin to live: their members have a session to show themselves.
+    pub(super) fn wake_groups(&mut self, now: Now, turn: &mut Turn) {
+        let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
+        for id in ids {
+            // A tick is never turned down.
+            let _never = self.decide_group(id, None, Command::Tick, now, turn);
+        }
+    }
+}
+
+impl Groups {
+    fn rearm_later(&mut self, id: GroupId, now: Now) {
+        let Some(hosted) = self.hosted.get_mut(&id) else {
+            return;
+        };
+        let later = Elapsed(now.elapsed.0 + 1);
+        if let Some(old) = hosted.armed.replace(later) {
+            self.deadlines.remove(&(old, id));
+        }
+        self.deadlines.insert((later, id));
+    }
+}
+
+const fn group_entry(kind: EntryKind, flags: u8, id: GroupId) -> EntryHeader {
+    EntryHeader {
+        kind,
+        version: wire::VERSION,
+        flags,
+        length: 0,
+        object: id.0,
+        base: 0,
+        count: 0,
+    }
+}
+
+const fn kind_of(change: &Durable) -> EntryKind {
+    if change.is_about_offsets() {
+        EntryKind::GroupOffsets
+    } else {
+        EntryKind::Group
+    }
+}
+
+fn picture(machine: &Group) -> GroupPicture {
+    GroupPicture {
+        state: machine.state(),
+        protocol_type: machine.protocol_type().map(Arc::from),
+        protocol: machine.protocol().map(Arc::from),
+        members: machine
+            .members()
+            .map(|(m, share)| (m.clone(), share.clone()))
+            .collect(),
+    }
+}
+
+fn line(hosted: &HostedGroup) -> GroupLine {
+    GroupLine {
+        group: Arc::clone(&hosted.name),
+        state: hosted.machine.state(),
+        protocol_type: hosted.machine.protocol_type().map(Arc::from),
     }
 }

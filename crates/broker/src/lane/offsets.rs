@@ -41,12 +41,24 @@ impl Lane {
             };
             outcomes.push(outcome);
             let (partition, seek) = (wanted.partition, wanted.seek);
-            missing.extend(place.map(|place| (at, FindPart { partition, seek, place })));
+            missing.extend(place.map(|place| {
+                (
+                    at,
+                    FindPart {
+                        partition,
+                        seek,
+                        place,
+                    },
+                )
+            }));
         }
         if missing.is_empty() {
             return self.answer(to, Due::NOW, Reply::FindOffsets(outcomes), turn);
         }
-        turn.cold.push(ColdWork { to, task: ColdTask::Find { outcomes, missing } });
+        turn.cold.push(ColdWork {
+            to,
+            task: ColdTask::Find { outcomes, missing },
+        });
     }
 
     fn find_offset(
@@ -54,12 +66,23 @@ impl Lane {
         find: &FindOffset,
     ) -> Result<(FoundOffset, Option<FindPlace>), ReadRefusal> {
         let id = find.partition;
-        let hosted = self.partitions.get(&id).ok_or(ReadRefusal::UnknownPartition(id))?;
+        let hosted = self
+            .partitions
+            .get(&id)
+            .ok_or(ReadRefusal::UnknownPartition(id))?;
         self.check_epoch(find.leader_epoch)?;
         let end = hosted.high_watermark;
         let leader_epoch = self.leader_epoch;
-        let plain = |offset| FoundOffset { offset: Some(offset), timestamp: None, leader_epoch };
-        let none = FoundOffset { offset: None, timestamp: None, leader_epoch };
+        let plain = |offset| FoundOffset {
+            offset: Some(offset),
+            timestamp: None,
+            leader_epoch,
+        };
+        let none = FoundOffset {
+            offset: None,
+            timestamp: None,
+            leader_epoch,
+        };
         let lookup = match find.seek {
             Seek::Earliest => return Ok((plain(hosted.log_start), None)),
             Seek::Latest => return Ok((plain(end), None)),
@@ -69,7 +92,8 @@ impl Lane {
         let place = match lookup {
             TimeLookup::None => None,
             TimeLookup::Tail(entry) => Some(
-                self.batch_in_memory(&entry).map_or(FindPlace::Entry(entry), FindPlace::Memory),
+                self.batch_in_memory(&entry)
+                    .map_or(FindPlace::Entry(entry), FindPlace::Memory),
             ),
             TimeLookup::Cold(read) => Some(FindPlace::Sealed(read)),
         };
@@ -80,7 +104,10 @@ impl Lane {
         let mut due = Due::NOW;
         let outcomes = find.iter().map(|wanted| {
             let id = wanted.partition;
-            let hosted = self.partitions.get(&id).ok_or(ReadRefusal::UnknownPartition(id))?;
+            let hosted = self
+                .partitions
+                .get(&id)
+                .ok_or(ReadRefusal::UnknownPartition(id))?;
             self.check_epoch(wanted.leader_epoch)?;
             due = due.and(hosted.newest);
             let end = hosted.machine.end_of_epoch(wanted.epoch);

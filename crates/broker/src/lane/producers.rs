@@ -1,6 +1,5 @@
 //! Handing out producer ids: a block is reserved durably, then given out one by one.
 
-use mulgil_core::machine::Now;
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::position::Position;
 use mulgil_record::ids::{ProducerEpoch, ProducerId};
@@ -34,9 +33,12 @@ impl ProducerIds {
 }
 
 impl Lane {
-    pub(super) fn new_producer(&mut self, new: NewProducer, now: Now) -> (Due, Reply) {
+    pub(super) fn new_producer(&mut self, new: NewProducer) -> (Due, Reply) {
         if self.stopping {
-            return (Due::NOW, Reply::NewProducer(Err(NewProducerRefusal::Stopping)));
+            return (
+                Due::NOW,
+                Reply::NewProducer(Err(NewProducerRefusal::Stopping)),
+            );
         }
         // A producer that is only idempotent gets a fresh id whatever it had (KIP-360): its old
         // sequence numbers mean nothing under the new one.
@@ -52,11 +54,14 @@ impl Lane {
                 base,
                 count: u32::try_from(BLOCK).expect("a small block"),
             };
-            self.producers.due = self.log.push(header, &[], now);
+            self.producers.due = self.log.push(header, &[]);
             self.producers.reserved = base + BLOCK;
         }
         let id = ProducerId(self.producers.next);
         self.producers.next += 1;
-        (Due::synced(self.producers.due), Reply::NewProducer(Ok((id, ProducerEpoch(0)))))
+        (
+            Due::synced(self.producers.due),
+            Reply::NewProducer(Ok((id, ProducerEpoch(0)))),
+        )
     }
 }

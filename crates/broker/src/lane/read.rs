@@ -86,7 +86,10 @@ impl Reads {
         self.next += 1;
         let id = self.next;
         self.deadlines.insert((parked.deadline, id));
-        self.by_origin.entry(parked.to.origin).or_default().insert(id);
+        self.by_origin
+            .entry(parked.to.origin)
+            .or_default()
+            .insert(id);
         self.parked.insert(id, parked);
         id
     }
@@ -105,7 +108,12 @@ impl Reads {
 
     /// Sends reads whose time is over back to their runtimes.
     pub(super) fn expire(&mut self, now: Elapsed, turn: &mut Turn) {
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((_, id)) = self
+            .deadlines
+            .first()
+            .copied()
+            .filter(|(due, _)| *due <= now)
+        {
             self.deadlines.pop_first();
             if let Some(parked) = self.parked.get_mut(&id) {
                 parked.bytes = u64::MAX;
@@ -130,7 +138,9 @@ impl Reads {
     pub(super) fn forget(&mut self, origin: Origin) -> Vec<(u64, Vec<PartitionId>)> {
         let ids = self.by_origin.remove(&origin).unwrap_or_default();
         let taken = ids.into_iter().filter_map(|id| Some((id, self.take(id)?)));
-        taken.map(|(id, p)| (id, p.read.partitions.iter().map(|r| r.partition).collect())).collect()
+        taken
+            .map(|(id, p)| (id, p.read.partitions.iter().map(|r| r.partition).collect()))
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -156,7 +166,12 @@ impl Lane {
         }
         let deadline = Elapsed(now.elapsed.0 + u64::from(read.wait_ms));
         let partitions: Vec<_> = read.partitions.iter().map(|p| p.partition).collect();
-        let id = self.reads.park(Parked { to, read, deadline, bytes: gathered.bytes });
+        let id = self.reads.park(Parked {
+            to,
+            read,
+            deadline,
+            bytes: gathered.bytes,
+        });
         for partition in partitions {
             if let Some(hosted) = self.partitions.get_mut(&partition) {
                 hosted.readers.push(id);
@@ -166,7 +181,9 @@ impl Lane {
 
     /// Answers a read that was sent back to its runtime, with whatever there is.
     pub fn resume(&mut self, id: u64, now: Now, turn: &mut Turn) {
-        let Some(parked) = self.reads.take(id) else { return };
+        let Some(parked) = self.reads.take(id) else {
+            return;
+        };
         let partitions: Vec<_> = parked.read.partitions.iter().map(|p| p.partition).collect();
         self.unpark(id, &partitions);
         if parked.deadline <= now.elapsed {
@@ -175,7 +192,15 @@ impl Lane {
         }
         let left = parked.deadline.0 - now.elapsed.0;
         let wait_ms = u32::try_from(left).unwrap_or(u32::MAX);
-        self.read(parked.to, Read { wait_ms, ..parked.read }, now, turn);
+        self.read(
+            parked.to,
+            Read {
+                wait_ms,
+                ..parked.read
+            },
+            now,
+            turn,
+        );
     }
 
     pub(super) fn unpark(&mut self, id: u64, partitions: &[PartitionId]) {
@@ -187,12 +212,17 @@ impl Lane {
     }
 
     fn finish(&mut self, to: ReplyTo, gathered: Gathered, turn: &mut Turn) {
-        let Gathered { outcomes, missing, .. } = gathered;
+        let Gathered {
+            outcomes, missing, ..
+        } = gathered;
         if missing.is_empty() {
             // Everything read lies below a high watermark, so it waits for nothing.
             return self.answer(to, Due::NOW, Reply::Read(outcomes), turn);
         }
-        turn.cold.push(ColdWork { to, task: ColdTask::Read { outcomes, missing } });
+        turn.cold.push(ColdWork {
+            to,
+            task: ColdTask::Read { outcomes, missing },
+        });
     }
 
     fn gather(&self, read: &Read) -> Gathered {
@@ -227,7 +257,10 @@ impl Lane {
         first: bool,
     ) -> Result<(ReadOut, Option<ColdPart>, u64), ReadRefusal> {
         let id = part.partition;
-        let hosted = self.partitions.get(&id).ok_or(ReadRefusal::UnknownPartition(id))?;
+        let hosted = self
+            .partitions
+            .get(&id)
+            .ok_or(ReadRefusal::UnknownPartition(id))?;
         self.check_epoch(part.leader_epoch)?;
         let high_watermark = hosted.high_watermark;
         let log_start = hosted.log_start;
@@ -237,8 +270,13 @@ impl Lane {
             Isolation::Uncommitted => high_watermark,
             Isolation::Committed => last_stable,
         };
-        let mut out =
-            ReadOut { high_watermark, last_stable, log_start, batches: Vec::new(), diverging: None };
+        let mut out = ReadOut {
+            high_watermark,
+            last_stable,
+            log_start,
+            batches: Vec::new(),
+            diverging: None,
+        };
         if let Some(epoch) = part.last_epoch {
             out.diverging = diverging(hosted.machine.end_of_epoch(epoch), epoch, part.offset);
             if out.diverging.is_some() {
@@ -247,7 +285,11 @@ impl Lane {
         }
         let offset = part.offset;
         if offset < log_start || offset > high_watermark {
-            return Err(ReadRefusal::OutOfRange { offset, start: log_start, end: high_watermark });
+            return Err(ReadRefusal::OutOfRange {
+                offset,
+                start: log_start,
+                end: high_watermark,
+            });
         }
         let budget = u64::from(part.bytes_max).min(left);
         if budget == 0 && !first {
@@ -262,9 +304,17 @@ impl Lane {
             }
             Located::Cold(read) => {
                 let bytes = read.budget_bytes as u64;
-                (Some(ColdPart::Sealed { partition: id, read }), bytes)
+                (
+                    Some(ColdPart::Sealed {
+                        partition: id,
+                        read,
+                    }),
+                    bytes,
+                )
             }
-            Located::Tail(entries) => self.read_tail(id, entries, (budget, first), &mut out.batches),
+            Located::Tail(entries) => {
+                self.read_tail(id, entries, (budget, first), &mut out.batches)
+            }
         };
         Ok((out, cold, bytes))
     }
@@ -296,7 +346,10 @@ impl Lane {
             }
             bytes += size;
         }
-        let cold = (!places.is_empty()).then_some(ColdPart::Places { partition, entries: places });
+        let cold = (!places.is_empty()).then_some(ColdPart::Places {
+            partition,
+            entries: places,
+        });
         (cold, bytes as u64)
     }
 
@@ -319,10 +372,14 @@ impl Lane {
 
     /// A high watermark rises: reads that wait for it come nearer to what they want.
     pub(super) fn rise_one(&mut self, rise: Rise, turn: &mut Turn) {
-        let Some(hosted) = self.partitions.get_mut(&rise.partition) else { return };
+        let Some(hosted) = self.partitions.get_mut(&rise.partition) else {
+            return;
+        };
         hosted.high_watermark = hosted.high_watermark.max(rise.to);
         for id in &hosted.readers {
-            let Some(parked) = self.reads.parked.get_mut(id) else { continue };
+            let Some(parked) = self.reads.parked.get_mut(id) else {
+                continue;
+            };
             let wanted = u64::from(parked.read.bytes_min);
             let had = parked.bytes;
             parked.bytes = had.saturating_add(u64::from(rise.bytes));
@@ -335,7 +392,9 @@ impl Lane {
 
 /// The batch inside a batch entry's payload.
 pub(super) fn batch_of_payload(payload: &Bytes) -> Bytes {
-    let facts = payload.first_chunk().map_or(0, |b: &[u8; 4]| u32::from_le_bytes(*b)) as usize;
+    let facts = payload
+        .first_chunk()
+        .map_or(0, |b: &[u8; 4]| u32::from_le_bytes(*b)) as usize;
     let from = (BATCH_PREFIX_BYTES + facts).min(payload.len());
     payload.slice(from..)
 }

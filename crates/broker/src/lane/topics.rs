@@ -11,7 +11,8 @@ use mulgil_record::ids::TopicId;
 use super::append::entry;
 use super::{Due, Lane, Turn};
 use crate::request::{
-    AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic, DeleteRefusal, Reply, TopicRef,
+    AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic,
+    DeleteRefusal, Reply, TopicRef,
 };
 
 impl Lane {
@@ -20,7 +21,10 @@ impl Lane {
         for topic in create.topics {
             outcomes.push(self.create_topic(topic, create.validate_only, now));
         }
-        (Due::synced(self.metadata_due), Reply::CreateTopics(outcomes))
+        (
+            Due::synced(self.metadata_due),
+            Reply::CreateTopics(outcomes),
+        )
     }
 
     fn create_topic(
@@ -47,9 +51,13 @@ impl Lane {
         });
         let change = change.map_err(create_refusal)?;
         if !validate_only {
-            self.change_metadata(&change, now);
+            self.change_metadata(&change);
         }
-        Ok(CreatedTopic { id, partitions, settings })
+        Ok(CreatedTopic {
+            id,
+            partitions,
+            settings,
+        })
     }
 
     pub(super) fn delete_topics(
@@ -62,7 +70,10 @@ impl Lane {
         for topic in delete {
             outcomes.push(self.delete_topic(topic, now, turn));
         }
-        (Due::synced(self.metadata_due), Reply::DeleteTopics(outcomes))
+        (
+            Due::synced(self.metadata_due),
+            Reply::DeleteTopics(outcomes),
+        )
     }
 
     fn delete_topic(
@@ -75,41 +86,58 @@ impl Lane {
             return Err(DeleteRefusal::Stopping);
         }
         let topic = Arc::clone(self.find_topic(topic).ok_or(DeleteRefusal::Unknown)?);
-        let change = self.metadata.delete(topic.id).map_err(|_gone| DeleteRefusal::Unknown)?;
-        self.change_metadata(&change, now);
+        let change = self
+            .metadata
+            .delete(topic.id)
+            .map_err(|_gone| DeleteRefusal::Unknown)?;
+        self.change_metadata(&change);
         for partition in &topic.partitions {
-            let Some(hosted) = self.partitions.get_mut(partition) else { continue };
+            let Some(hosted) = self.partitions.get_mut(partition) else {
+                continue;
+            };
             let readers = std::mem::take(&mut hosted.readers);
             for id in readers {
                 self.reads.wake(id, turn);
             }
         }
         self.unhost(&topic);
+        self.forget_topic_in_groups(topic.id, now, turn);
         Ok((topic.id, topic.name.clone()))
     }
 
-    pub(super) fn alter_topic(&mut self, alter: AlterTopic, now: Now) -> (Due, Reply) {
-        let outcome = self.alter_one(alter, now);
+    pub(super) fn alter_topic(&mut self, alter: AlterTopic) -> (Due, Reply) {
+        let outcome = self.alter_one(alter);
         (Due::synced(self.metadata_due), Reply::AlterTopic(outcome))
     }
 
-    fn alter_one(&mut self, alter: AlterTopic, now: Now) -> Result<(), AlterRefusal> {
+    fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
         if self.stopping {
             return Err(AlterRefusal::Stopping);
         }
         if self.full {
             return Err(AlterRefusal::DiskFull);
         }
-        let id = self.find_topic(&alter.topic).ok_or(AlterRefusal::Unknown)?.id;
+        let id = self
+            .find_topic(&alter.topic)
+            .ok_or(AlterRefusal::Unknown)?
+            .id;
         let mut changes = Vec::new();
         if let Some(settings) = alter.settings {
-            changes.push(self.metadata.alter(id, settings).map_err(alter_refusal)?);
+            changes.push(
+                self.metadata
+                    .alter(id, settings)
+                    .map_err(|refusal| alter_refusal(&refusal))?,
+            );
         }
         if let Some(partitions) = alter.partitions {
-            changes.extend(self.metadata.add_partitions(id, partitions).map_err(alter_refusal)?);
+            changes.extend(
+                self.metadata
+                    .add_partitions(id, partitions)
+                    .map_err(|refusal| alter_refusal(&refusal))?,
+            );
         }
         for change in &changes {
-            self.change_metadata(change, now);
+            self.change_metadata(change);
         }
         Ok(())
     }
@@ -122,10 +150,10 @@ impl Lane {
     }
 
     /// Writes a change of metadata and makes it so.
-    pub(super) fn change_metadata(&mut self, change: &Change, now: Now) {
+    pub(super) fn change_metadata(&mut self, change: &Change) {
         let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
         let header = entry(EntryKind::Metadata, 0, revision);
-        self.metadata_due = self.log.push(header, &[&change.encode()], now);
+        self.metadata_due = self.log.push(header, &[&change.encode()]);
         self.apply_metadata(change);
     }
 
@@ -139,13 +167,17 @@ impl Lane {
                 }
             }
             Change::PartitionsAdded { id, partitions } => {
-                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else { return };
+                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else {
+                    return;
+                };
                 for partition in partitions {
                     self.host(&topic, *partition);
                 }
             }
             Change::TopicAltered { id, settings } => {
-                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else { return };
+                let Some(topic) = self.metadata.topic_by_id(*id).cloned() else {
+                    return;
+                };
                 for partition in &topic.partitions {
                     if let Some(hosted) = self.partitions.get_mut(partition) {
                         hosted.durability = settings.durability;
@@ -185,8 +217,8 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
     }
 }
 
-fn alter_refusal(refusal: Refusal) -> AlterRefusal {
-    match refusal {
+fn alter_refusal(refusal: &Refusal) -> AlterRefusal {
+    match *refusal {
         Refusal::FewerPartitions { asked, least, most } => {
             AlterRefusal::PartitionCount { asked, least, most }
         }

@@ -99,7 +99,7 @@ impl Live {
         (self.unsynced, self.sync_by) = (old.unsynced, old.sync_by);
     }
 
-    /// The members who wait for `waiter`s, and all their answers.
+    /// Whether all members wait for the next generation, and nobody else is expected.
     pub(super) fn all_joined(&self) -> bool {
         self.joining == self.seats.len() && self.pending.is_empty()
     }

@@ -212,7 +212,7 @@ fn put_settlement(settlement: &Settlement, out: &mut Vec<u8>) {
     put_maybe(settlement.protocol_type.as_deref(), out, text);
     put_maybe(settlement.protocol.as_deref(), out, text);
     put_maybe(settlement.leader.as_ref(), out, |l, out| {
-        put_text(&l.0, out)
+        put_text(&l.0, out);
     });
     put_count(settlement.members.len(), out);
     for settled in settlement.members.values() {

@@ -37,6 +37,10 @@ impl From<bytes::TryGetError> for WireError {
 }
 
 /// Writes the state of `partition` to `out`.
+///
+/// # Panics
+///
+/// Never: a producer's batches are at most five, and nothing else comes near 2^32.
 pub fn encode(partition: &Partition, out: &mut Vec<u8>) {
     out.put_u8(VERSION);
     out.put_i64_le(partition.start.0);

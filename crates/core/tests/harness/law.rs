@@ -67,6 +67,11 @@ where
         assert!(kept == self.replayed, "{kept:?} is not {:?}", self.replayed);
     }
 
+    /// Whether `other` is what the log leads to.
+    pub(crate) fn replays_to(&self, other: &M) -> bool {
+        self.replayed == *other
+    }
+
     /// Stops and starts.
     pub(crate) fn restart(&mut self) {
         self.live = self.replayed.clone();

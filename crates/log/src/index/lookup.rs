@@ -171,9 +171,7 @@ impl Index {
     #[must_use]
     pub fn start_for_time(&self, partition: u64, oldest: i64) -> Option<i64> {
         let index = self.partitions.get(&partition)?;
-        let old = index
-            .steps()
-            .take_while(|step| step.max_timestamp < oldest);
+        let old = index.steps().take_while(|step| step.max_timestamp < oldest);
         old.last().map(|step| step.next)
     }
 }
@@ -232,10 +230,7 @@ impl PartitionIndex {
     fn extents_in(&self, (from, end): (i64, i64)) -> impl DoubleEndedIterator<Item = &Extent> {
         let first = self.extents.partition_point(|extent| extent.last < from);
         let last = self.extents.partition_point(|extent| extent.first < end);
-        self.extents
-            .get(first..last)
-            .unwrap_or_default()
-            .iter()
+        self.extents.get(first..last).unwrap_or_default().iter()
     }
 
     fn tail_between(&self, (from, end): (i64, i64)) -> TailEntries<'_> {
@@ -258,7 +253,10 @@ impl PartitionIndex {
             bytes: self.live_share(extent),
             max_timestamp: extent.max_timestamp,
         });
-        let tail = self.tail.iter().take_while(move |entry| entry.base < beyond);
+        let tail = self
+            .tail
+            .iter()
+            .take_while(move |entry| entry.base < beyond);
         extents.chain(tail.map(|entry| Step {
             next: entry.last.saturating_add(1),
             bytes: entry.bytes(),

@@ -1,0 +1,253 @@
+//! What the lane says to those who keep the store in order: footers, retention, figures of chunks.
+//!
+//! The work itself happens off the lane. Every question and every answer here is about a bounded
+//! number of partitions, so that nobody waits long for the lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+use mulgil_core::machine::{Machine, Now};
+use mulgil_core::partition::Change;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
+use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
+use mulgil_log::entry::EntryKind;
+use mulgil_log::index::{Extent, TailEntry};
+use mulgil_log::position::{ChunkId, Position};
+use mulgil_log::recovery::DamagedRange;
+use mulgil_log::regroup::{ChunkUse, Regrouped};
+use mulgil_record::ids::{Offset, PartitionId};
+
+use super::{Lane, StartRise};
+use super::append::entry;
+
+/// A log chunk that gets no more frames, and where they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// Which.
+    pub chunk: ChunkId,
+    /// Where its last frame ends.
+    pub end: Position,
+}
+
+/// What the removal of a chunk waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deletion {
+    /// The entry here is synced.
+    Synced(Position),
+    /// A log chunk after this one is synced.
+    NextChunk(ChunkId),
+}
+
+/// The part of a chunk's tail entries that was asked for.
+#[derive(Debug, Default)]
+pub struct TailSlice {
+    /// Entries by partition.
+    pub entries: Vec<(u64, Vec<TailEntry>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<PartitionId>,
+}
+
+/// Log chunks that have no footer yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Unsealed(VecDeque<Retired>);
+
+impl Unsealed {
+    pub(super) fn push(&mut self, retired: Retired) {
+        self.0.push_back(retired);
+    }
+
+    pub(super) fn oldest(&self) -> Option<ChunkId> {
+        self.0.front().map(|retired| retired.chunk)
+    }
+}
+
+impl Lane {
+    /// The oldest log chunk that gets no more frames and has no footer, once all of it is synced.
+    #[must_use]
+    pub fn unsealed(&self) -> Option<Retired> {
+        let oldest = self.unsealed.0.front().copied()?;
+        // The writer cuts a chunk to its length before it begins the next, and syncs that first.
+        (self.progress.synced.chunk() > oldest.chunk).then_some(oldest)
+    }
+
+    /// What the footer of `chunk` has to list, for some partitions from `from` on.
+    #[must_use]
+    pub fn tail_slice(
+        &self,
+        chunk: ChunkId,
+        from: PartitionId,
+        partitions_max: usize,
+    ) -> TailSlice {
+        let mut slice = TailSlice::default();
+        let ids = self.partitions.range(from..).map(|(id, _)| *id);
+        let mut ids = ids.take(partitions_max + 1);
+        let Some(first) = ids.next() else {
+            return slice;
+        };
+        slice.next = ids.nth(partitions_max.saturating_sub(1));
+        let end = slice
+            .next
+            .map_or(Bound::Unbounded, |next| Bound::Excluded(next.0));
+        let tail = self.index.tail_of(chunk, (Bound::Included(first.0), end));
+        slice.entries = tail
+            .map(|(id, entries)| (id, entries.copied().collect()))
+            .collect();
+        slice
+    }
+
+    /// The damaged ranges of all partitions, for a footer: readers must go on being told.
+    #[must_use]
+    pub fn damaged_in(&self, chunk: ChunkId) -> Vec<DamagedRange> {
+        self.damaged
+            .iter()
+            .filter(|range| range.at.chunk() == chunk)
+            .copied()
+            .collect()
+    }
+
+    /// The footer of `chunk` is durable: its fine part leaves memory. Some partitions at a time.
+    pub fn sealed(&mut self, chunk: ChunkId, extents: Vec<(u64, Extent)>) {
+        let wanted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let extents = extents.into_iter().filter(wanted).collect();
+        self.index.seal(chunk, extents);
+    }
+
+    /// All partitions of `chunk` are sealed: from here on it is one of the set of chunks.
+    pub fn sealed_all(&mut self, chunk: ChunkId, bytes: u64) {
+        self.unsealed.0.retain(|retired| retired.chunk != chunk);
+        let kind = ChunkKind::Log;
+        let added = vec![ChunkInfo { chunk, kind, bytes }];
+        self.change_chunks(&ChunkSetChange {
+            added,
+            removed: Vec::new(),
+        });
+    }
+
+    /// Sealed chunks that no replay needs any more, and how much of each is still wanted.
+    #[must_use]
+    pub fn chunk_uses(&self) -> Vec<ChunkUse> {
+        let floor = self.checkpoints.floor();
+        let counts = |info: &&ChunkInfo| match info.kind {
+            ChunkKind::Log => info.chunk < floor,
+            ChunkKind::Sorted => true,
+            ChunkKind::Checkpoint => false,
+        };
+        let uses = self.chunks.iter().filter(counts).map(|info| ChunkUse {
+            chunk: info.chunk,
+            kind: info.kind,
+            bytes: info.bytes,
+            live: self.index.live_bytes(info.chunk),
+        });
+        uses.collect()
+    }
+
+    /// Where a pass over `chunks` must begin a new extent.
+    #[must_use]
+    pub fn boundaries(&self, chunks: &[ChunkId]) -> Vec<(u64, i64)> {
+        self.index.boundaries(chunks, ..)
+    }
+
+    /// The first offset of each partition, for a pass that asks what lives: what lives when it begins
+    /// is kept.
+    #[must_use]
+    pub fn starts(&self) -> BTreeMap<u64, i64> {
+        let starts = self.partitions.iter();
+        starts
+            .map(|(id, hosted)| (id.0, hosted.machine.start.0))
+            .collect()
+    }
+
+    /// The header of a chunk that a pass writes.
+    pub fn sorted_header(&mut self, now: Now) -> ChunkHeader {
+        let chunk = self.log.take_chunk_id();
+        self.log.other_header(chunk, ChunkKind::Sorted, now)
+    }
+
+    /// A pass is complete and its chunks are durable: they count from here on, and the others go once
+    /// that is on disk.
+    pub fn regrouped(&mut self, pass: Regrouped) {
+        let at = self.change_chunks(&pass.change());
+        let due = Deletion::Synced(at);
+        self.deletions
+            .extend(pass.removed.iter().map(|chunk| (due, *chunk)));
+        let hosted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let added = pass.added.into_iter().filter(hosted).collect();
+        self.index.replace(&pass.removed, added);
+        for range in pass.damaged {
+            if !self.damaged.contains(&range) {
+                self.index.damage(range);
+                self.damaged.push(range);
+            }
+        }
+    }
+
+    /// Chunks that may be removed: it is on disk that they do not count any more.
+    ///
+    /// A checkpoint goes when a chunk whose header names a newer one is synced, so that there is one at
+    /// every moment.
+    pub fn deletable(&mut self) -> Vec<ChunkId> {
+        let synced = self.progress.synced;
+        let (goes, stays) = self.deletions.drain(..).partition(|(due, _)| match due {
+            Deletion::Synced(at) => synced > *at,
+            Deletion::NextChunk(chunk) => synced.chunk() > *chunk,
+        });
+        self.deletions = stays;
+        let goes: Vec<(Deletion, ChunkId)> = goes;
+        goes.into_iter().map(|(_, chunk)| chunk).collect()
+    }
+
+    /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
+    ///
+    /// Retention is by whole batches, and never touches what is not yet durable.
+    pub fn retain(
+        &mut self,
+        from: PartitionId,
+        partitions_max: usize,
+        now: Now,
+    ) -> Option<PartitionId> {
+        let ids: Vec<_> = self
+            .partitions
+            .range(from..)
+            .map(|(id, _)| *id)
+            .take(partitions_max + 1)
+            .collect();
+        for id in ids.iter().take(partitions_max) {
+            self.retain_one(*id, now);
+        }
+        ids.get(partitions_max).copied()
+    }
+
+    fn retain_one(&mut self, id: PartitionId, now: Now) {
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        let Some(topic) = self.metadata.topic_by_id(hosted.topic) else {
+            return;
+        };
+        let settings = &topic.settings;
+        let by_time = settings.retention_ms.and_then(|keep| {
+            let oldest = i64::try_from(now.wall.0.saturating_sub(keep)).unwrap_or(i64::MAX);
+            self.index.start_for_time(id.0, oldest)
+        });
+        let by_bytes = settings
+            .retention_bytes
+            .and_then(|keep| self.index.start_for_bytes(id.0, keep));
+        let Some(to) = by_time.max(by_bytes) else {
+            return;
+        };
+        let to = Offset(to).min(hosted.high_watermark);
+        if to <= hosted.machine.start {
+            return;
+        }
+        // Nobody waits for it: what it gives up is read as long as nobody else asks for the room.
+        let at = self
+            .log
+            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
+        hosted.machine.apply(&Change::Trimmed { to });
+        self.start_rises.push_back(StartRise {
+            at,
+            partition: id,
+            to,
+        });
+    }
+}

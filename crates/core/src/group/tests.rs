@@ -1,0 +1,134 @@
+//! What scripts are too small to show: many members at once.
+
+use std::format;
+
+use super::*;
+use alloc::boxed::Box;
+
+use crate::machine::{After, Keep};
+
+fn step(group: &mut Group, command: Command, ms: u64) -> Decision<Change, Effect> {
+    let now = Now {
+        elapsed: Elapsed(ms),
+        wall: WallTime(ms),
+    };
+    let mut decision = Decision::default();
+    group.decide(command, now, &mut decision).expect("taken");
+    for (_, change) in &decision.changes {
+        group.apply(change);
+    }
+    decision
+}
+
+fn join(number: u64, member: Option<MemberId>) -> Command {
+    Command::Join(Box::new(Join {
+        waiter: Waiter(number),
+        member,
+        new_member: MemberId::from(&*format!("m{number}")),
+        instance: None,
+        client_id: "c".into(),
+        client_host: "h".into(),
+        protocol_type: "consumer".into(),
+        offered: Vec::from([Offered {
+            name: "range".into(),
+            metadata: Bytes::from_static(b"topics"),
+        }]),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        require_known_member: false,
+        can_skip_assignment: true,
+    }))
+}
+
+fn claim(number: u64, generation: Generation) -> Claim {
+    Claim {
+        member: MemberId::from(&*format!("m{number}")),
+        instance: None,
+        generation,
+    }
+}
+
+const MEMBERS: u64 = 5_000;
+
+fn gathered() -> Group {
+    let mut group = Group::new(GroupSettings::default());
+    for number in 0..MEMBERS {
+        step(&mut group, join(number, None), 0);
+    }
+    let decision = step(&mut group, Command::Tick, 3_000);
+    assert!(decision.effects.is_empty(), "the delay is prolonged");
+    let decision = step(&mut group, Command::Tick, 6_000);
+    assert_eq!(decision.effects.len(), 5_000);
+    group
+}
+
+#[test]
+fn thousands_of_members_join_sync_and_rebalance() {
+    let mut group = gathered();
+    for number in (0..MEMBERS).rev() {
+        let sync = Sync {
+            waiter: Waiter(number),
+            claim: claim(number, Generation(1)),
+            protocol_type: None,
+            protocol: None,
+            assignments: Vec::new(),
+        };
+        step(&mut group, Command::Sync(Box::new(sync)), 6_000);
+    }
+    assert_eq!(group.state(), State::Stable);
+    // The leader asks for a rebalance; the last one to come completes it.
+    for number in 0..MEMBERS {
+        let member = claim(number, Generation(1)).member;
+        let decision = step(&mut group, join(number, Some(member)), 7_000);
+        assert_eq!(decision.effects.is_empty(), number + 1 < MEMBERS);
+    }
+    assert_eq!(group.state(), State::CompletingRebalance);
+    assert_eq!(group.generation(), Generation(2));
+}
+
+#[test]
+fn thousands_of_sessions_end_a_part_at_a_time() {
+    let mut group = gathered();
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        if !step(&mut group, Command::Tick, 100_000).again {
+            break;
+        }
+    }
+    assert_eq!(turns, 5);
+    assert_eq!(group.member_count(), 0);
+}
+
+#[test]
+fn answers_wait_for_the_frame_only_if_it_holds_something() {
+    let mut group = Group::new(GroupSettings::default());
+    let decision = step(&mut group, join(0, None), 0);
+    assert!(
+        decision
+            .changes
+            .iter()
+            .any(|(keep, _)| *keep == Keep::Waited)
+    );
+    let decision = step(&mut group, Command::Tick, 3_000);
+    assert!(
+        decision
+            .effects
+            .iter()
+            .all(|(after, _)| *after == After::OwnFrame)
+    );
+    let heartbeat = Command::Heartbeat(claim(0, Generation(1)));
+    let decision = step(&mut group, heartbeat, 3_000);
+    assert!(
+        decision
+            .effects
+            .iter()
+            .all(|(after, _)| *after == After::WhatItRead)
+    );
+    assert!(
+        decision
+            .changes
+            .iter()
+            .all(|(keep, _)| *keep == Keep::Volatile)
+    );
+}
