@@ -215,7 +215,10 @@ fn difference(was: &Partition, is: &Partition) -> String {
         parts.push(format!("ends were {:?} and are {:?}", ends(was), ends(is)));
     }
     if was.epochs != is.epochs {
-        parts.push(format!("epochs were {:?} and are {:?}", was.epochs, is.epochs));
+        parts.push(format!(
+            "epochs were {:?} and are {:?}",
+            was.epochs, is.epochs
+        ));
     }
     for (id, producer) in &was.producers {
         if is.producers.get(id) != Some(producer) {
@@ -248,7 +251,10 @@ pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
             };
             let expected = restarted(live, topic.settings.durability, is.leader_epoch);
             if expected != *replayed {
-                return broken(format!("partition {id}: {}", difference(&expected, replayed)));
+                return broken(format!(
+                    "partition {id}: {}",
+                    difference(&expected, replayed)
+                ));
             }
         }
     }

@@ -188,7 +188,10 @@ impl Process {
         if self.lane.is_settled() {
             return Ok(());
         }
-        Err(Fault::new(FaultKind::Fatal, "the first frame is not synced"))
+        Err(Fault::new(
+            FaultKind::Fatal,
+            "the first frame is not synced",
+        ))
     }
 
     /// The lane, to look at.

@@ -79,7 +79,6 @@ impl Producer {
         if self.open.len() >= IN_FLIGHT {
             return None;
         }
-        let request = scene.ledger.next_request();
         let mut partitions = Vec::new();
         let mut asked = Vec::new();
         for _ in 0..=scene.below(3) {
@@ -87,7 +86,7 @@ impl Producer {
                 continue;
             };
             let known = scene.ledger.known(partition);
-            let Some((name, batch)) = self.next_batch(partition, ticket, request, scene) else {
+            let Some((name, batch)) = self.next_batch(partition, ticket, scene) else {
                 continue;
             };
             asked.push((name, known));
@@ -131,7 +130,6 @@ impl Producer {
         &mut self,
         partition: PartitionId,
         ticket: Ticket,
-        request: u64,
         scene: &mut Scene<'_>,
     ) -> Option<(BatchName, Batch)> {
         let number = self.number;
@@ -139,7 +137,6 @@ impl Producer {
         if let Some(at) = queue.next()? {
             let unacked = queue.batches.get_mut(at)?;
             unacked.ticket = Some(ticket);
-            scene.ledger.send_again(unacked.name);
             return Some((unacked.name, unacked.batch.clone()));
         }
         let name = scene.ledger.next_batch();
@@ -172,7 +169,7 @@ impl Producer {
         }
         let batch = builder.finish();
         queue.next_sequence += i32::try_from(records).unwrap_or(0);
-        scene.ledger.send(&batch, partition, number, request);
+        scene.ledger.send(&batch, partition, number);
         queue.batches.push_back(Unacked {
             name,
             batch: batch.clone(),
@@ -195,7 +192,11 @@ impl Producer {
                 Ok(())
             }
             Reply::Append(outcomes) => {
-                if self.open.get(&ticket).is_none_or(|asked| asked.len() != outcomes.len()) {
+                if self
+                    .open
+                    .get(&ticket)
+                    .is_none_or(|asked| asked.len() != outcomes.len())
+                {
                     return Err(odd(&Reply::Append(outcomes)));
                 }
                 self.early.insert(ticket, outcomes);
@@ -243,11 +244,7 @@ impl Producer {
         match refusal {
             AppendRefusal::UnknownPartition(_) => {
                 queue.batches.clear();
-                if scene.ledger.may_be_gone(id) {
-                    return Ok(());
-                }
-                let what = format!("partition {id} is unknown, and nobody deleted it");
-                return Err(Violation::new(Rule::Topics, what));
+                return scene.ledger.told_gone(id);
             }
             AppendRefusal::Partition(refusal) => {
                 let early = matches!(refusal, Refusal::OutOfOrder { .. }) && at > 0;
