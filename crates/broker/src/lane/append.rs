@@ -29,6 +29,9 @@ impl Lane {
         for part in append.partitions {
             self.log.cut(now);
             let outcome = self.append_one(part.partition, &part.batch, &part.facts, now);
+            if matches!(outcome, Err(AppendRefusal::UnknownPartition(_))) {
+                due = due.and(self.unknown_due());
+            }
             outcomes.push(outcome.map(|(appended, waits)| {
                 due = due.and(waits);
                 appended

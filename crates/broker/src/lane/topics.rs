@@ -5,11 +5,12 @@ use std::sync::Arc;
 use mulgil_core::machine::Now;
 use mulgil_log::entry::EntryKind;
 use mulgil_log::position::Position;
+use mulgil_meta::schema::Durability;
 use mulgil_meta::state::{Change, NewTopic, Refusal};
 use mulgil_record::ids::TopicId;
 
 use super::append::entry;
-use super::{Due, Lane, Turn};
+use super::{Due, Hosted, Lane, Turn};
 use crate::request::{
     AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic,
     DeleteRefusal, Reply, TopicRef,
@@ -136,10 +137,35 @@ impl Lane {
                     .map_err(|refusal| alter_refusal(&refusal))?,
             );
         }
+        self.keep_starts(id);
         for change in &changes {
             self.change_metadata(change);
         }
         Ok(())
+    }
+
+    /// Writes down where the partitions of a topic start whose records are in memory only.
+    ///
+    /// What they lost at the last start is still in the log. If the topic keeps its records from here
+    /// on, the next start must not bring it back.
+    fn keep_starts(&mut self, topic: TopicId) {
+        let of_topic = |hosted: &&Hosted| hosted.topic == topic;
+        let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
+        let starts: Vec<_> = self
+            .partitions
+            .iter()
+            .filter(|(_, hosted)| of_topic(hosted) && in_memory(hosted))
+            .map(|(id, hosted)| (*id, hosted.machine.start))
+            .collect();
+        for (id, start) in starts {
+            self.log
+                .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+        }
+    }
+
+    /// What an answer waits for that says there is no such partition: its deletion may be on its way.
+    pub(super) fn unknown_due(&self) -> Due {
+        Due::synced(self.metadata_due)
     }
 
     fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<mulgil_meta::schema::Topic>> {
