@@ -163,6 +163,10 @@ pub struct Lane {
     catalog: Arc<Catalog>,
     /// The newest change of metadata, while it is not synced.
     metadata_due: Position,
+    /// Metadata as far as it is synced: what the catalog shows.
+    shown: Metadata,
+    /// Changes that are not synced yet, and where their entries lie.
+    unshown: VecDeque<(Position, mulgil_meta::state::Change)>,
     leader_epoch: LeaderEpoch,
     partitions: BTreeMap<PartitionId, Hosted>,
     producers: producers::ProducerIds,

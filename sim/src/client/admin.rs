@@ -102,6 +102,10 @@ impl Admin {
         let level = roll_level(scene);
         let more = scene.below(2);
         let model = scene.ledger.topic_mut(id)?;
+        if model.asked.is_some() {
+            // An earlier one, whose answer was lost with its connection, may still be on its way.
+            return None;
+        }
         let asked = Asked {
             level,
             partitions: model.holds.partitions + more,

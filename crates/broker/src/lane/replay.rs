@@ -58,6 +58,8 @@ impl Replayer {
             metadata: Metadata::default(),
             catalog: Arc::new(Catalog::default()),
             metadata_due: Position::ZERO,
+            shown: Metadata::default(),
+            unshown: std::collections::VecDeque::new(),
             leader_epoch: LeaderEpoch(0),
             partitions: BTreeMap::new(),
             producers: super::producers::ProducerIds::default(),
@@ -116,6 +118,7 @@ impl Replayer {
             hosted.log_start = machine.start;
         }
         lane.catalog = Arc::new(lane.metadata.catalog(epoch));
+        lane.shown = lane.metadata.clone();
         lane
     }
 

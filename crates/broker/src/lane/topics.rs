@@ -180,6 +180,8 @@ impl Lane {
         let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
         let header = entry(EntryKind::Metadata, 0, revision);
         self.metadata_due = self.log.push(header, &[&change.encode()]);
+        self.unshown
+            .push_back((self.metadata_due, change.clone()));
         self.apply_metadata(change);
     }
 
@@ -222,12 +224,21 @@ impl Lane {
         }
     }
 
-    /// Shows metadata to everybody once its newest change is synced.
+    /// Shows everybody the changes of metadata that are synced, and none that is not.
+    ///
+    /// What is shown is a state of its own: newer changes may be on their way without end.
     pub(super) fn publish_catalog(&mut self, turn: &mut Turn) {
-        let due = self.metadata_due;
-        if due != Position::ZERO && self.progress.synced > due {
-            self.metadata_due = Position::ZERO;
-            self.catalog = Arc::new(self.metadata.catalog(self.leader_epoch));
+        let synced = self.progress.synced;
+        let mut any = false;
+        while let Some((_, change)) = self.unshown.pop_front_if(|(at, _)| *at < synced) {
+            self.shown.apply(&change);
+            any = true;
+        }
+        if any {
+            if self.unshown.is_empty() {
+                self.metadata_due = Position::ZERO;
+            }
+            self.catalog = Arc::new(self.shown.catalog(self.leader_epoch));
             turn.catalog = Some(Arc::clone(&self.catalog));
         }
     }
