@@ -29,7 +29,7 @@ mod topics;
 mod view;
 
 pub use partition::{PartitionModel, Placed};
-pub use topics::{Asked, TopicModel, TopicState};
+pub use topics::{Asked, TopicModel, TopicState, keeps_newest};
 pub use view::{Found, PartitionView, View};
 
 /// How a life of the broker ended.
@@ -191,7 +191,11 @@ impl Ledger {
     /// records were lost each producer may jump forward once, and a refusal can make it jump too far.
     #[must_use]
     pub fn may_have_jumped(&self, partition: PartitionId) -> bool {
-        self.refusals && self.partitions.get(&partition).is_some_and(|model| model.lossy)
+        self.refusals
+            && self
+                .partitions
+                .get(&partition)
+                .is_some_and(|model| model.lossy)
     }
 
     /// Somebody was told that the partition is not there: its topic is gone for good.
@@ -306,6 +310,7 @@ impl Ledger {
         let model = self.partitions.get(&id);
         model.is_none_or(|model| {
             model.discarded
+                || keeps_newest(model.topic)
                 || self
                     .topics
                     .get(&model.topic)

@@ -22,8 +22,10 @@ use mulgil_meta::catalog::Catalog;
 use crate::disk::SimDisk;
 use crate::planted::Planted;
 
+mod keeper;
 mod twist;
 
+pub use keeper::KeeperSizes;
 use twist::Twisted;
 
 /// Sizes of lane and store, small enough that everything happens often.
@@ -33,6 +35,8 @@ pub struct Sizes {
     pub lane: LaneOptions,
     /// The store's.
     pub store: StoreOptions,
+    /// The keeper's.
+    pub keeper: KeeperSizes,
 }
 
 impl Sizes {
@@ -59,7 +63,16 @@ impl Sizes {
             join_bytes: 8 << 20,
             unsynced_bytes: pick(&[2 << 10, 1 << 20]) as u64,
         };
-        Self { lane, store }
+        let keeper = KeeperSizes {
+            checkpoint_bytes: pick(&[4 << 10, 24 << 10, 1 << 20]) as u64,
+            regroup_bytes: pick(&[4 << 10, 40 << 10]) as u64,
+            sorted_bytes: pick(&[8 << 10, 1 << 20]) as u64,
+        };
+        Self {
+            lane,
+            store,
+            keeper,
+        }
     }
 }
 
@@ -100,6 +113,8 @@ pub struct Process {
     lane: Lane,
     store: Arc<StepStore>,
     chunks: OpenChunks,
+    sizes: KeeperSizes,
+    job: keeper::Job,
     disk: SimDisk,
     planted: Option<Planted>,
     inbox: Inbox,
@@ -161,6 +176,8 @@ impl Process {
             lane,
             chunks: OpenChunks::new(Arc::clone(&store) as Arc<dyn ChunkStore>),
             store,
+            sizes: sizes.keeper,
+            job: keeper::Job::None,
             disk: disk.clone(),
             planted,
             inbox,

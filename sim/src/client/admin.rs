@@ -8,7 +8,7 @@ use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState};
+use crate::ledger::{Asked, Known, TopicState, keeps_newest};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,16 @@ fn roll_level(scene: &mut Scene<'_>) -> Durability {
         0 => Durability::Memory,
         1..=3 => Durability::Os,
         _ => Durability::Fsync,
+    }
+}
+
+/// What holds for a topic; each third one keeps only its newest records.
+fn settings(durability: Durability, id: TopicId) -> TopicSettings {
+    TopicSettings {
+        durability,
+        retention_ms: None,
+        retention_bytes: keeps_newest(id).then_some(3_000),
+        ..TopicSettings::default()
     }
 }
 
@@ -65,10 +75,7 @@ impl Admin {
         let partitions = 1 + scene.below(2);
         let holds = Asked { level, partitions };
         scene.ledger.topic_asked(id, name.clone(), holds);
-        let settings = TopicSettings {
-            durability: level,
-            ..TopicSettings::default()
-        };
+        let settings = settings(level, id);
         let partitions = u32::try_from(partitions).ok();
         let topic = CreateTopic {
             name,
@@ -111,10 +118,7 @@ impl Admin {
             partitions: model.holds.partitions + more,
         };
         model.asked = Some(asked);
-        let settings = TopicSettings {
-            durability: level,
-            ..TopicSettings::default()
-        };
+        let settings = settings(level, id);
         let alter = AlterTopic {
             topic: TopicRef::Id(id),
             settings: Some(settings),

@@ -106,7 +106,7 @@ impl Ledger {
             let (is, was) = (view.high_watermark, model.high_watermark_seen);
             return bad(Rule::NeverBack, format!("high watermark {is} < {was}"));
         }
-        if view.start > model.start_asked && !discarded && !model.discarded {
+        if view.start > model.start_asked && !self.may_discard(id) {
             let (is, asked) = (view.start, model.start_asked);
             return bad(Rule::OnlyTrimmed, format!("start {is} > asked {asked}"));
         }
