@@ -244,6 +244,7 @@ impl Lane {
             .log
             .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
         hosted.machine.apply(&Change::Trimmed { to });
+        hosted.start_due = at;
         self.start_rises.push_back(StartRise {
             at,
             partition: id,
