@@ -20,9 +20,9 @@ fn main() -> anyhow::Result<()> {
         runtimes: 0,
         partitions_default: 1,
         auto_create_topics: true,
-        lane: Default::default(),
+        lane: mulgil_broker::lane::LaneOptions { chunk_bytes_max: std::env::var("CH").map_or(256<<20, |v| v.parse().unwrap()), ..Default::default() },
         limits: Default::default(),
-        keeper: Default::default(),
+        keeper: mulgil_broker::keeper::KeeperOptions { checkpoint_bytes: std::env::var("CP").map_or(128<<20, |v| v.parse().unwrap()), regroup_bytes: std::env::var("RG").map_or(2<<30, |v| v.parse().unwrap()), ..Default::default() },
     })?;
     std::fs::write(
         format!("{dir}/addresses.json"),
