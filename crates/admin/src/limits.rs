@@ -13,7 +13,8 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bodies that are held in memory at one time.
 pub const BODIES_MAX: usize = 16;
 
-/// Request line and headers together. Browsers and proxies stay below 16 KiB.
+/// Request line and headers together. Browsers and proxies stay below 16 KiB. The last read may go
+/// beyond it by as much again.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers of one request.
