@@ -8,4 +8,4 @@
 pub mod catalog;
 pub mod schema;
 pub mod state;
-mod wire;
+pub mod wire;

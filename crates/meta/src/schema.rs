@@ -21,7 +21,10 @@ impl TopicName {
     /// A name in the default virtual host.
     #[must_use]
     pub fn in_default(name: &str) -> Self {
-        Self { vhost: Arc::from(DEFAULT_VHOST), name: Arc::from(name) }
+        Self {
+            vhost: Arc::from(DEFAULT_VHOST),
+            name: Arc::from(name),
+        }
     }
 }
 

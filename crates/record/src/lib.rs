@@ -4,5 +4,12 @@
 //! (magic 2), and that is what lies on disk and goes over the wire. This crate reads, checks, builds
 //! and re-stamps batches. It knows no clock, no file and no socket.
 
+pub mod batch;
+pub mod compression;
 pub mod crc;
+pub mod facts;
 pub mod ids;
+mod partitioner;
+pub mod varint;
+
+pub use partitioner::{murmur2, partition_for_key};

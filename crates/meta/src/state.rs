@@ -1,0 +1,314 @@
+//! The machine that changes metadata. It is the sum of its changes, as every machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mulgil_record::ids::{LeaderEpoch, PartitionId, TopicId};
+
+use crate::catalog::Catalog;
+use crate::schema::{Topic, TopicName, TopicSettings};
+
+/// Most partitions that one topic may have: a request for more is taken for a slip.
+pub const PARTITIONS_MAX: u32 = 100_000;
+/// Longest name, bytes: what the longest of the protocols allows (AMQP: 255).
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// One change of metadata, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A topic was created.
+    TopicCreated(Topic),
+    /// A topic was deleted.
+    TopicDeleted {
+        /// Which.
+        id: TopicId,
+    },
+    /// A topic's settings were replaced.
+    TopicAltered {
+        /// Which.
+        id: TopicId,
+        /// What holds from now on.
+        settings: TopicSettings,
+    },
+    /// A topic has more partitions.
+    PartitionsAdded {
+        /// Which.
+        id: TopicId,
+        /// The new ones, behind those there are.
+        partitions: Vec<PartitionId>,
+    },
+    /// The ids below are taken: part of a checkpoint, since deleted topics' ids are never reused.
+    IdsTaken {
+        /// The next partition id to give.
+        next_partition: u64,
+        /// The revision reached.
+        revision: u64,
+    },
+}
+
+/// Why metadata was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name is taken.
+    #[error("topic \"{0}\" exists already")]
+    Exists(TopicName),
+    /// There is no such topic.
+    #[error("there is no such topic")]
+    Unknown,
+    /// No partitions, or too many.
+    #[error("{asked} partitions were asked for, 1 to {most} are possible")]
+    PartitionCount {
+        /// What was asked.
+        asked: u32,
+        /// The limit.
+        most: u32,
+    },
+    /// Empty or too long.
+    #[error("a name has 1 to {most} bytes, this one {bytes}")]
+    NameLength {
+        /// What came.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+}
+
+/// A topic that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    /// A random id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions.
+    pub partitions: u32,
+    /// What holds for it.
+    pub settings: TopicSettings,
+    /// When, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// All metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    revision: u64,
+    next_partition: u64,
+    topics: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        // Partition 0 stays free, so that an object id of 0 in the log never means a partition.
+        let (topics, by_id) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            revision: 0,
+            next_partition: 1,
+            topics,
+            by_id,
+        }
+    }
+}
+
+impl Metadata {
+    /// How many changes led here.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The topic with this name.
+    #[must_use]
+    pub fn topic(&self, name: &TopicName) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.values()
+    }
+
+    /// The picture that everybody may look at.
+    #[must_use]
+    pub fn catalog(&self, leader_epoch: LeaderEpoch) -> Catalog {
+        Catalog {
+            revision: self.revision,
+            leader_epoch,
+            topics: self.topics.clone(),
+            by_id: self.by_id.clone(),
+        }
+    }
+
+    /// Works out the creation of a topic.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, too long or empty, or the number of partitions is not possible.
+    pub fn create(&self, new: NewTopic) -> Result<Change, Refusal> {
+        let bytes = new.name.name.len();
+        if bytes == 0 || bytes > NAME_BYTES_MAX {
+            return Err(Refusal::NameLength {
+                bytes,
+                most: NAME_BYTES_MAX,
+            });
+        }
+        if new.partitions == 0 || new.partitions > PARTITIONS_MAX {
+            let (asked, most) = (new.partitions, PARTITIONS_MAX);
+            return Err(Refusal::PartitionCount { asked, most });
+        }
+        if self.topics.contains_key(&new.name) {
+            return Err(Refusal::Exists(new.name));
+        }
+        let first = self.next_partition;
+        let ids = first..first + u64::from(new.partitions);
+        Ok(Change::TopicCreated(Topic {
+            id: new.id,
+            name: new.name,
+            partitions: ids.map(PartitionId).collect(),
+            settings: new.settings,
+            created_ms: new.created_ms,
+        }))
+    }
+
+    /// Works out the deletion of a topic.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic.
+    pub fn delete(&self, id: TopicId) -> Result<Change, Refusal> {
+        if self.by_id.contains_key(&id) {
+            Ok(Change::TopicDeleted { id })
+        } else {
+            Err(Refusal::Unknown)
+        }
+    }
+
+    /// Works out new settings of a topic.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic.
+    pub fn alter(&self, id: TopicId, settings: TopicSettings) -> Result<Change, Refusal> {
+        if self.by_id.contains_key(&id) {
+            Ok(Change::TopicAltered { id, settings })
+        } else {
+            Err(Refusal::Unknown)
+        }
+    }
+
+    /// Moves the state by one change. Ids that no longer exist are passed over.
+    pub fn apply(&mut self, change: &Change) {
+        self.revision += 1;
+        match change {
+            Change::TopicCreated(topic) => {
+                let last = topic.partitions.iter().map(|p| p.0 + 1).max().unwrap_or(0);
+                self.next_partition = self.next_partition.max(last);
+                self.put(topic.clone());
+            }
+            Change::TopicDeleted { id } => {
+                if let Some(topic) = self.by_id.remove(id) {
+                    self.topics.remove(&topic.name);
+                }
+            }
+            Change::TopicAltered { id, settings } => {
+                if let Some(topic) = self.by_id.get(id) {
+                    let topic = Topic {
+                        settings: settings.clone(),
+                        ..Topic::clone(topic)
+                    };
+                    self.put(topic);
+                }
+            }
+            Change::PartitionsAdded { id, partitions } => {
+                let last = partitions.iter().map(|p| p.0 + 1).max().unwrap_or(0);
+                self.next_partition = self.next_partition.max(last);
+                if let Some(topic) = self.by_id.get(id) {
+                    let mut topic = Topic::clone(topic);
+                    topic.partitions.extend_from_slice(partitions);
+                    self.put(topic);
+                }
+            }
+            Change::IdsTaken {
+                next_partition,
+                revision,
+            } => {
+                self.next_partition = self.next_partition.max(*next_partition);
+                self.revision = *revision;
+            }
+        }
+    }
+
+    /// The changes that lead from nothing to this state: its checkpoint.
+    pub fn checkpoint(&self) -> impl Iterator<Item = Change> {
+        let ids = Change::IdsTaken {
+            next_partition: self.next_partition,
+            revision: self.revision,
+        };
+        let topics = self
+            .topics
+            .values()
+            .map(|t| Change::TopicCreated(Topic::clone(t)));
+        topics.chain(core::iter::once(ids))
+    }
+
+    fn put(&mut self, topic: Topic) {
+        let topic = Arc::new(topic);
+        self.topics.insert(topic.name.clone(), topic.clone());
+        self.by_id.insert(topic.id, topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(name: &str, id: u128, partitions: u32) -> NewTopic {
+        NewTopic {
+            id: TopicId(id),
+            name: TopicName::in_default(name),
+            partitions,
+            settings: TopicSettings::default(),
+            created_ms: 5,
+        }
+    }
+
+    #[test]
+    fn partition_ids_are_never_given_twice_even_over_a_checkpoint() {
+        let mut meta = Metadata::default();
+        meta.apply(&meta.create(new("a", 1, 3)).unwrap());
+        meta.apply(&meta.delete(TopicId(1)).unwrap());
+        let mut restarted = Metadata::default();
+        for change in meta.checkpoint() {
+            restarted.apply(&change);
+        }
+        assert_eq!(restarted, meta);
+        restarted.apply(&restarted.create(new("a", 2, 1)).unwrap());
+        let topic = restarted.topic(&TopicName::in_default("a")).unwrap();
+        assert_eq!(topic.partitions, [PartitionId(4)]);
+    }
+
+    #[test]
+    fn a_taken_name_and_impossible_sizes_are_refused() {
+        let mut meta = Metadata::default();
+        meta.apply(&meta.create(new("a", 1, 1)).unwrap());
+        assert!(matches!(
+            meta.create(new("a", 2, 1)),
+            Err(Refusal::Exists(_))
+        ));
+        assert!(matches!(
+            meta.create(new("b", 2, 0)),
+            Err(Refusal::PartitionCount { .. })
+        ));
+        assert!(matches!(
+            meta.create(new("", 2, 1)),
+            Err(Refusal::NameLength { .. })
+        ));
+        assert_eq!(meta.delete(TopicId(9)), Err(Refusal::Unknown));
+    }
+}
