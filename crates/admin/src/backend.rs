@@ -7,11 +7,11 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::catalogue::Code;
 use crate::model::{
     AlterTopic, Broker, Check, CreateTopic, Position, Record, TopicDetail, TopicPage,
 };
-use crate::problem::Problem;
+
+pub use crate::problem::Refusal;
 
 /// A future of the backend.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -110,29 +110,6 @@ pub struct ReadPart {
     pub start: i64,
     /// First offset that is not yet there.
     pub end: i64,
-}
-
-/// Why the backend did not do something.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct Refusal {
-    /// Which kind.
-    pub code: Code,
-    /// What it was about, in lower case without a full stop.
-    pub detail: String,
-}
-
-impl Refusal {
-    /// A refusal; see the catalogue for the codes.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code, refusal.detail)
-    }
 }
 
 /// All counters, for `/metrics`.

@@ -58,7 +58,7 @@ catalogue! {
     FormatString = 4, "the format string is wrong", http 400, exit 2,
         "It has an unknown verb after %, or an unknown escape after a backslash.",
         "Run `mulgil message sub --help` for the verbs. A percent sign is written %%.";
-    UnknownCode = 5, "there is no error with this code", http 404, exit 4,
+    NoSuchEntry = 5, "there is no error with this code", http 404, exit 4,
         "The code is misspelt, or belongs to a newer version.",
         "Run `mulgil explain` without a code for the list.";
     Malformed = 10, "the request was not understood", http 400, exit 1,
@@ -153,7 +153,7 @@ catalogue! {
         "Listen on 127.0.0.1, or pass --allow-anonymous if the network itself is trusted.";
     DataDamaged = 4005, "stored state is damaged; the server does not start", http 500, exit 1,
         "A checksum below the last synced position does not match. The message names file and position.",
-        "Copy the data directory first. Then see what a repair would do: mulgil repair --dry-run.";
+        "Copy the data directory before anything else is tried, and look at the disk.";
     BrokerFailed = 4006, "the broker has failed", http 500, exit 1,
         "A write or a sync to the disk failed. What may be lost is never acknowledged, so the process ends.",
         "Look at the log and the disk, then start again; nothing acknowledged is lost.";
@@ -194,7 +194,10 @@ impl Code {
     /// Never: code and entry come from the same table.
     #[must_use]
     pub fn entry(self) -> &'static Entry {
-        ENTRIES.iter().find(|entry| entry.code == self).expect("the table makes the codes")
+        ENTRIES
+            .iter()
+            .find(|entry| entry.code == self)
+            .expect("the table makes the codes")
     }
 
     /// Its number.
@@ -221,8 +224,11 @@ impl FromStr for Code {
     /// Reads `MG-1001`, also in lower case and without the prefix.
     fn from_str(text: &str) -> Result<Self, NotACode> {
         let upper = text.trim().to_ascii_uppercase();
-        let number: u16 =
-            upper.strip_prefix("MG-").unwrap_or(&upper).parse().map_err(|_bad| NotACode)?;
+        let number: u16 = upper
+            .strip_prefix("MG-")
+            .unwrap_or(&upper)
+            .parse()
+            .map_err(|_bad| NotACode)?;
         let entry = ENTRIES.iter().find(|entry| entry.code.number() == number);
         entry.map(|entry| entry.code).ok_or(NotACode)
     }
@@ -238,10 +244,27 @@ pub fn markdown() -> String {
          `crates/admin/src/catalogue.rs`, and a test fails when it differs.\n\n\
          | code | meaning | HTTP | exit |\n| --- | --- | --- | --- |\n",
     );
-    for Entry { code, title, http, exit, .. } in ENTRIES {
-        page.push_str(&format!("| [{code}](#{}) | {title} | {http} | {exit} |\n", anchor(*code)));
+    for Entry {
+        code,
+        title,
+        http,
+        exit,
+        ..
+    } in ENTRIES
+    {
+        page.push_str(&format!(
+            "| [{code}](#{}) | {title} | {http} | {exit} |\n",
+            anchor(*code)
+        ));
     }
-    for Entry { code, title, cause, next, .. } in ENTRIES {
+    for Entry {
+        code,
+        title,
+        cause,
+        next,
+        ..
+    } in ENTRIES
+    {
         page.push_str(&format!("\n## {code}\n\n**{title}.** {cause}\n\n{next}\n"));
     }
     page
@@ -281,6 +304,9 @@ mod tests {
             std::fs::write(path, markdown()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap();
-        assert!(page == markdown(), "docs/errors.md is old: run the test with UPDATE=1");
+        assert!(
+            page == markdown(),
+            "docs/errors.md is old: run the test with UPDATE=1"
+        );
     }
 }

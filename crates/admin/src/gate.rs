@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use crate::backend::Backend;
 use crate::catalogue::Code;
 use crate::model::Listeners;
-use crate::problem::Problem;
+use crate::problem::Refusal;
 
 /// Where the broker is between start and stop.
 #[derive(Default)]
@@ -32,12 +32,17 @@ impl std::fmt::Debug for Gate {
 impl Gate {
     /// Says how far recovery is.
     pub fn set_progress(&self, percent: u8) {
-        self.progress_percent.store(percent.min(100), Ordering::Relaxed);
+        self.progress_percent
+            .store(percent.min(100), Ordering::Relaxed);
     }
 
     /// How far recovery is.
     pub fn progress(&self) -> u8 {
-        if self.open.get().is_some() { 100 } else { self.progress_percent.load(Ordering::Relaxed) }
+        if self.open.get().is_some() {
+            100
+        } else {
+            self.progress_percent.load(Ordering::Relaxed)
+        }
     }
 
     /// Lets requests through: all listeners accept. A second call changes nothing.
@@ -62,7 +67,10 @@ impl Gate {
 
     /// The addresses of all listeners, once they accept.
     pub fn listeners(&self) -> Listeners {
-        self.open.get().map(|(_, listeners)| listeners.clone()).unwrap_or_default()
+        self.open
+            .get()
+            .map(|(_, listeners)| listeners.clone())
+            .unwrap_or_default()
     }
 
     /// The broker.
@@ -70,8 +78,11 @@ impl Gate {
     /// # Errors
     ///
     /// [`Code::Starting`] while it is not open.
-    pub fn backend(&self) -> Result<&Arc<dyn Backend>, Problem> {
-        let starting = || Problem::new(Code::Starting, format!("{}% done", self.progress()));
-        self.open.get().map(|(backend, _)| backend).ok_or_else(starting)
+    pub fn backend(&self) -> Result<&Arc<dyn Backend>, Refusal> {
+        let starting = || Refusal::new(Code::Starting, format!("{}% done", self.progress()));
+        self.open
+            .get()
+            .map(|(backend, _)| backend)
+            .ok_or_else(starting)
     }
 }

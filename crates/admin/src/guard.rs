@@ -19,7 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::catalogue::Code;
-use crate::problem::Problem;
+use crate::problem::Refusal;
 
 /// The names beside loopback that a server answers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,13 +42,21 @@ impl Hosts {
 }
 
 fn unbracketed(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 /// Whether `host` can only mean this machine. Only the plain spellings count: a browser writes no other.
 fn is_loopback(host: &str) -> bool {
-    let v4 = || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    let v6 = || host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    let v4 = || {
+        host.parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
+    };
+    let v6 = || {
+        host.parse::<Ipv6Addr>()
+            .is_ok_and(|address| address.is_loopback())
+    };
     host.eq_ignore_ascii_case("localhost") || v4() || v6()
 }
 
@@ -56,9 +64,9 @@ fn is_loopback(host: &str) -> bool {
 pub async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     match verdict(&hosts, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(problem) => {
-            tracing::warn!(code = %problem.code, detail = %problem.detail, "request refused");
-            problem.into_response()
+        Err(refusal) => {
+            tracing::warn!(code = %refusal.code, detail = %refusal.detail, "request refused");
+            refusal.into_response()
         }
     }
 }
@@ -68,28 +76,44 @@ pub async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> 
 /// # Errors
 ///
 /// [`Code::HostRefused`] or [`Code::OriginRefused`].
-pub fn verdict(hosts: &Hosts, target: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+pub fn verdict(hosts: &Hosts, target: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = host(target, headers)?;
     if !hosts.allow(host.host()) {
-        return Err(Problem::new(Code::HostRefused, format!("\"{}\"", host.host())));
+        return Err(Refusal::new(
+            Code::HostRefused,
+            format!("\"{}\"", host.host()),
+        ));
     }
     check_origin(&host, headers)?;
     check_fetch_site(headers)
 }
 
 /// The one header of this name; two of them are somebody's trick.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
-    let refused = || Problem::new(Code::HostRefused, format!("more than one or a garbled {name}"));
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let refused = || {
+        Refusal::new(
+            Code::HostRefused,
+            format!("more than one or a garbled {name}"),
+        )
+    };
     let mut values = headers.get_all(name).iter();
-    let first = values.next().map(|value| value.to_str().map_err(|_garbled| refused()));
-    if values.next().is_some() { Err(refused()) } else { first.transpose() }
+    let first = values
+        .next()
+        .map(|value| value.to_str().map_err(|_garbled| refused()));
+    if values.next().is_some() {
+        Err(refused())
+    } else {
+        first.transpose()
+    }
 }
 
 /// The host that the request is for: from `Host`, and from the target where it is a whole URL.
-fn host(target: &Uri, headers: &HeaderMap) -> Result<uri::Authority, Problem> {
-    let refused = |why: &str| Problem::new(Code::HostRefused, why);
+fn host(target: &Uri, headers: &HeaderMap) -> Result<uri::Authority, Refusal> {
+    let refused = |why: &str| Refusal::new(Code::HostRefused, why);
     let header = only(headers, &header::HOST)?.ok_or_else(|| refused("no Host header"))?;
-    let host: uri::Authority = header.parse().map_err(|_bad| refused("a garbled Host header"))?;
+    let host: uri::Authority = header
+        .parse()
+        .map_err(|_bad| refused("a garbled Host header"))?;
     if host.as_str().contains('@') {
         return Err(refused("a garbled Host header"));
     }
@@ -101,8 +125,10 @@ fn host(target: &Uri, headers: &HeaderMap) -> Result<uri::Authority, Problem> {
     }
 }
 
-fn check_origin(host: &uri::Authority, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(origin) = only(headers, &header::ORIGIN)? else { return Ok(()) };
+fn check_origin(host: &uri::Authority, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(origin) = only(headers, &header::ORIGIN)? else {
+        return Ok(());
+    };
     let same = origin
         .split_once("://")
         .filter(|(scheme, _)| *scheme == "http" || *scheme == "https")
@@ -112,14 +138,21 @@ fn check_origin(host: &uri::Authority, headers: &HeaderMap) -> Result<(), Proble
             let port = |authority: &uri::Authority| authority.port_u16().unwrap_or(default);
             origin.host().eq_ignore_ascii_case(host.host()) && port(&origin) == port(host)
         });
-    if same { Ok(()) } else { Err(Problem::new(Code::OriginRefused, format!("\"{origin}\""))) }
+    if same {
+        Ok(())
+    } else {
+        Err(Refusal::new(Code::OriginRefused, format!("\"{origin}\"")))
+    }
 }
 
-fn check_fetch_site(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_fetch_site(headers: &HeaderMap) -> Result<(), Refusal> {
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     match only(headers, &FETCH_SITE)? {
         None | Some("same-origin" | "none") => Ok(()),
-        Some(other) => Err(Problem::new(Code::OriginRefused, format!("sec-fetch-site: {other}"))),
+        Some(other) => Err(Refusal::new(
+            Code::OriginRefused,
+            format!("sec-fetch-site: {other}"),
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! An error answer: problem JSON as RFC 9457 has it, with a stable code.
+//! An error answer: a refusal inside, problem JSON as RFC 9457 has it on the wire.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,7 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Code;
 
-/// What went wrong with a request.
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Refusal {
+    /// Which kind.
+    pub code: Code,
+    /// What it was about, in lower case without a full stop.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal; see the catalogue for the codes.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+/// A refusal as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// A name for the kind of problem.
@@ -25,17 +51,15 @@ pub struct Problem {
     pub hint: String,
 }
 
-impl Problem {
-    /// The problem that the catalogue has under `code`.
-    #[must_use]
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+impl From<Refusal> for Problem {
+    fn from(Refusal { code, detail }: Refusal) -> Self {
         let entry = code.entry();
         Self {
             kind: format!("urn:mulgil:error:{code}"),
             title: entry.title.into(),
             status: entry.http,
             code: code.to_string(),
-            detail: detail.into(),
+            detail,
             hint: entry.next.into(),
         }
     }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::catalogue::Code;
-use crate::problem::Problem;
+use crate::problem::Refusal;
 
 /// What an acknowledgement of a publish means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,10 @@ pub struct SettingsChange {
 }
 
 /// Tells a null that stands there from a field that is absent.
-#[expect(clippy::option_option, reason = "absent, null and a number are three different wishes")]
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a number are three different wishes"
+)]
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -126,7 +129,11 @@ pub const SETTINGS: &[Setting] = &[
         name: "reclaim_on_ack",
         kafka: None,
         takes: "true or false",
-        set: |change, text| text.parse().ok().map(|value| change.reclaim_on_ack = Some(value)),
+        set: |change, text| {
+            text.parse()
+                .ok()
+                .map(|value| change.reclaim_on_ack = Some(value))
+        },
     },
     Setting {
         name: "message_bytes_max",
@@ -175,14 +182,14 @@ impl SettingsChange {
     /// # Errors
     ///
     /// [`Code::UnknownSetting`] with the nearest name, or [`Code::SettingValue`] with what it takes.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let known = |setting: &&Setting| setting.name == name || setting.kafka == Some(name);
         let Some(setting) = SETTINGS.iter().find(known) else {
-            return Err(Problem::new(Code::UnknownSetting, unknown(name)));
+            return Err(Refusal::new(Code::UnknownSetting, unknown(name)));
         };
         (setting.set)(self, value).ok_or_else(|| {
             let detail = format!("{name} takes {}, not \"{value}\"", setting.takes);
-            Problem::new(Code::SettingValue, detail)
+            Refusal::new(Code::SettingValue, detail)
         })
     }
 
@@ -214,7 +221,10 @@ impl SettingsChange {
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = SETTINGS.iter().map(|setting| setting.name).min_by_key(|n| distance(n, name));
+    let nearest = SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .min_by_key(|n| distance(n, name));
     match nearest.filter(|nearest| distance(nearest, name) <= nearest.len() / 2) {
         Some(nearest) => format!("\"{name}\"; did you mean {nearest}?"),
         None => format!("\"{name}\""),
@@ -240,7 +250,10 @@ fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
     serde_json::from_value(text.into()).ok()
 }
 
-#[expect(clippy::option_option, reason = "not readable, without limit and a number are three things")]
+#[expect(
+    clippy::option_option,
+    reason = "not readable, without limit and a number are three things"
+)]
 fn limit(text: &str, read: fn(&str) -> Option<u64>) -> Option<Option<u64>> {
     match text {
         "none" | "unlimited" | "-1" => Some(None),
@@ -249,16 +262,27 @@ fn limit(text: &str, read: fn(&str) -> Option<u64>) -> Option<Option<u64>> {
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    let (_, factor) = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// Reads a duration in milliseconds: a bare number, or one with `ms`, `s`, `m`, `h` or `d`.
 #[must_use]
 pub fn duration(text: &str) -> Option<u64> {
-    let units = [("", 1), ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let units = [
+        ("", 1),
+        ("ms", 1),
+        ("s", 1000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+    ];
     scaled(text, &units)
 }
 
@@ -306,10 +330,17 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_gets_a_suggestion() {
-        let problem = SettingsChange::default().set("retenton_ms", "1").unwrap_err();
-        assert_eq!(problem.detail, "\"retenton_ms\"; did you mean retention_ms?");
-        let problem = SettingsChange::default().set("retention_ms", "soon").unwrap_err();
-        assert!(problem.detail.contains("a duration"), "{}", problem.detail);
+        let refusal = SettingsChange::default()
+            .set("retenton_ms", "1")
+            .unwrap_err();
+        assert_eq!(
+            refusal.detail,
+            "\"retenton_ms\"; did you mean retention_ms?"
+        );
+        let refusal = SettingsChange::default()
+            .set("retention_ms", "soon")
+            .unwrap_err();
+        assert!(refusal.detail.contains("a duration"), "{}", refusal.detail);
     }
 
     #[test]

@@ -29,7 +29,10 @@ impl fmt::Display for Timestamp {
         if !(0..=9999).contains(&year) {
             return write!(f, "{}", self.0);
         }
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
+        )
     }
 }
 
@@ -57,7 +60,9 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -81,10 +86,15 @@ fn split_zone(text: &str) -> Result<(&str, i64), NotATime> {
     if let Some(time) = text.strip_suffix(['Z', 'z']) {
         return Ok((time, 0));
     }
-    let Some(at) = text.find(['+', '-']) else { return Ok((text, 0)) };
+    let Some(at) = text.find(['+', '-']) else {
+        return Ok((text, 0));
+    };
     let (time, zone) = text.split_at(at);
     let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let (hours, minutes) = zone.get(1..).and_then(|z| z.split_once(':')).ok_or(NotATime)?;
+    let (hours, minutes) = zone
+        .get(1..)
+        .and_then(|z| z.split_once(':'))
+        .ok_or(NotATime)?;
     let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
     if hours > 23 || minutes > 59 {
         return Err(NotATime);
@@ -112,7 +122,11 @@ fn parse_time(text: &str) -> Result<i64, NotATime> {
 fn parse_millis(part: &str) -> Result<i64, NotATime> {
     digits(part, part.len())?;
     let padded: String = part.chars().chain("00".chars()).take(3).collect();
-    if part.is_empty() { Err(NotATime) } else { digits(&padded, 3) }
+    if part.is_empty() {
+        Err(NotATime)
+    } else {
+        digits(&padded, 3)
+    }
 }
 
 /// Days since 1970 of a date of the Gregorian calendar.
@@ -133,7 +147,11 @@ const fn date_of(days: i64) -> (i64, i64, i64) {
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
     (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
@@ -146,7 +164,10 @@ mod tests {
     #[test]
     fn known_times_are_written() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Timestamp(951_827_696_789).to_string(), "2000-02-29T12:34:56.789Z");
+        assert_eq!(
+            Timestamp(951_827_696_789).to_string(),
+            "2000-02-29T12:34:56.789Z"
+        );
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999Z");
     }
 
@@ -157,7 +178,14 @@ mod tests {
         assert_eq!(read("1970-01-01T00:01"), Ok(Timestamp(60_000)));
         assert_eq!(read("1970-01-01 00:00:01.5Z"), Ok(Timestamp(1500)));
         assert_eq!(read("1970-01-01T01:00:00+01:00"), Ok(Timestamp(0)));
-        for bad in ["", "x", "1970-02-30", "1970-01-01T24:00", "1970-01-01T00:00:00.", "é970-01-01"] {
+        for bad in [
+            "",
+            "x",
+            "1970-02-30",
+            "1970-01-01T24:00",
+            "1970-01-01T00:00:00.",
+            "é970-01-01",
+        ] {
             assert_eq!(read(bad), Err(NotATime), "{bad}");
         }
     }

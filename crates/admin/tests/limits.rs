@@ -1,5 +1,8 @@
 //! The listener over a real socket: what is too large, too many or too old.
 
+#![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
+#![expect(clippy::indexing_slicing, reason = "a test may end with a panic")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -21,7 +24,10 @@ fn start(connections_max: usize) -> Server {
     let (stop, stopped) = watch::channel(false);
     let (tell, told) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
@@ -30,13 +36,19 @@ fn start(connections_max: usize) -> Server {
             serve(listener, Arc::new(Gate::default()), options, stopped).await;
         });
     });
-    Server { address: told.recv().unwrap(), stop, thread }
+    Server {
+        address: told.recv().unwrap(),
+        stop,
+        thread,
+    }
 }
 
 impl Server {
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         stream
     }
 
@@ -84,8 +96,14 @@ fn requests_without_a_sane_host_are_refused() {
 #[test]
 fn headers_are_limited_in_size_and_number() {
     let server = start(4);
-    let long = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
-    let many = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: x\r\n".repeat(200));
+    let long = format!(
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    let many = format!(
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        "X: x\r\n".repeat(200)
+    );
     for request in [long, many] {
         let answer = ask(&mut server.connect(), &request);
         assert!(answer.is_empty() || answer.contains(" 431 "), "{answer}");
@@ -99,10 +117,14 @@ fn above_the_limit_connections_wait_for_a_place() {
     let mut first = server.connect();
     assert!(ask(&mut first, LIVE).starts_with("HTTP/1.1 200"));
     let mut second = server.connect();
-    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
     assert_eq!(ask(&mut second, LIVE), "");
     drop(first);
-    second.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    second
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     assert!(ask(&mut second, "").starts_with("HTTP/1.1 200"));
     server.end();
 }

@@ -14,9 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Outcome};
 use mulgil_admin::catalogue::Code;
-use mulgil_admin::model::{
-    AlterTopic, CreateTopic, Status, TopicDetail, TopicPage,
-};
+use mulgil_admin::model::{AlterTopic, CreateTopic, Status, TopicDetail, TopicPage};
 use mulgil_admin::problem::Problem;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -37,7 +35,11 @@ impl Api {
     /// The API at `url`. Nothing is sent yet.
     pub(crate) fn new(url: &str) -> Outcome<Self> {
         let bad = |why: &str| Failure::new(Code::ServerUrl, format!("\"{url}\": {why}"));
-        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let full = if url.contains("://") {
+            url.to_owned()
+        } else {
+            format!("http://{url}")
+        };
         let uri: Uri = full.parse().map_err(|_bad| bad("not a URL"))?;
         if uri.scheme_str() != Some("http") {
             return Err(bad("only http is possible"));
@@ -45,11 +47,21 @@ impl Api {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(bad("a path is not possible"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("no host"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| bad("no host"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
         let port = uri.port_u16().unwrap_or(80);
-        Ok(Self { url: format!("http://{host}:{port}"), host: host.to_owned(), port, runtime })
+        Ok(Self {
+            url: format!("http://{host}:{port}"),
+            host: host.to_owned(),
+            port,
+            runtime,
+        })
     }
 
     /// Its address, for messages.
@@ -67,7 +79,9 @@ impl Api {
     }
 
     pub(crate) fn topics(&self, after: Option<&str>) -> Outcome<TopicPage> {
-        let after = after.map(|name| format!("?after={}", escaped(name))).unwrap_or_default();
+        let after = after
+            .map(|name| format!("?after={}", escaped(name)))
+            .unwrap_or_default();
         self.get(&format!("/api/v1/topics{after}"))
     }
 
@@ -137,14 +151,22 @@ impl Api {
             .method(method)
             .uri(path)
             .header(header::HOST, format!("{}:{}", self.host, self.port))
-            .header(header::USER_AGENT, concat!("mulgil/", env!("CARGO_PKG_VERSION")))
+            .header(
+                header::USER_AGENT,
+                concat!("mulgil/", env!("CARGO_PKG_VERSION")),
+            )
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| bad(&error))?;
         let talking = async {
-            let response = sender.send_request(request).await.map_err(|error| bad(&error))?;
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|error| bad(&error))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await;
             Ok((status, body.map_err(|error| bad(&error))?.to_bytes()))
         };
         let mut talking = std::pin::pin!(talking);
@@ -157,16 +179,20 @@ impl Api {
 
     fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Outcome<T> {
         if status.is_success() {
-            let json = if status == StatusCode::NO_CONTENT { b"null".as_slice() } else { body };
-            return serde_json::from_slice(json).map_err(|error| {
-                Failure::new(Code::BadAnswer, format!("{}: {error}", self.url))
-            });
+            let json = if status == StatusCode::NO_CONTENT {
+                b"null".as_slice()
+            } else {
+                body
+            };
+            return serde_json::from_slice(json)
+                .map_err(|error| Failure::new(Code::BadAnswer, format!("{}: {error}", self.url)));
         }
         match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => Err(Failure::from(problem).at(&self.url)),
-            Err(_other) => {
-                Err(Failure::new(Code::BadAnswer, format!("{} answers {status}", self.url)))
-            }
+            Err(_other) => Err(Failure::new(
+                Code::BadAnswer,
+                format!("{} answers {status}", self.url),
+            )),
         }
     }
 }
@@ -178,7 +204,9 @@ fn topic_path(name: &str) -> String {
 /// Percent-escapes what may not stand in a part of a path or a query.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
         // A part that is only dots would be taken for a step in the path.
         b'.' if !text.trim_matches('.').is_empty() => ".".to_owned(),
         other => format!("%{other:02X}"),
@@ -192,9 +220,16 @@ mod tests {
 
     #[test]
     fn addresses_are_completed_or_refused() {
-        let url = |text: &str| Api::new(text).map(|api| api.url).map_err(|failure| failure.code);
+        let url = |text: &str| {
+            Api::new(text)
+                .map(|api| api.url)
+                .map_err(|failure| failure.code)
+        };
         assert_eq!(url("localhost:1"), Ok("http://localhost:1".to_owned()));
-        assert_eq!(url("http://[::1]:15672/"), Ok("http://[::1]:15672".to_owned()));
+        assert_eq!(
+            url("http://[::1]:15672/"),
+            Ok("http://[::1]:15672".to_owned())
+        );
         for bad in ["https://x", "http://x/api", "http://", "", "http://a b"] {
             assert_eq!(url(bad), Err(Code::ServerUrl), "{bad}");
         }

@@ -4,6 +4,11 @@
 //! defaults. Abbreviated subcommands are not taken: a script must not change its meaning when a
 //! command is added.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments become the text of --help"
+)]
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::out::Style;
@@ -13,12 +18,12 @@ mod server;
 mod topic;
 
 pub(crate) use message::{From, PubArgs, SubArgs};
-pub(crate) use server::{Address, Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
+pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
 pub(crate) use topic::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs};
 
 /// One message broker that Kafka, RabbitMQ, JMS and Amazon SQS clients share
 #[derive(Debug, Parser)]
-#[command(name = "mulgil", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "mulgil", version, max_term_width = 100)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -9,6 +9,7 @@ use mulgil_admin::catalogue::{Code, ENTRIES, Entry};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::cli::{Cli, Command, CompletionArgs, ExplainArgs, MessageCommand, Shell, TopicCommand};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -53,7 +54,7 @@ fn explain(args: &ExplainArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let entries: Vec<&Entry> = match &args.code {
         None => ENTRIES.iter().collect(),
         Some(text) => {
-            let unknown = |_not| Failure::new(Code::UnknownCode, format!("\"{text}\""));
+            let unknown = |_not| Failure::new(Code::NoSuchEntry, format!("\"{text}\""));
             vec![text.parse::<Code>().map_err(unknown)?.entry()]
         }
     };
@@ -81,9 +82,14 @@ fn explain(args: &ExplainArgs, stdout: &mut dyn Write) -> Outcome<()> {
         }
         _ => view.json = entries.iter().map(object).collect(),
     }
-    let columns = [Column::new("code"), Column::new("exit"), Column::new("title")];
+    let columns = [
+        Column::new("code"),
+        Column::new("exit"),
+        Column::new("title"),
+    ];
     view.table = Table::new(&columns);
-    let one = args.code.is_some() && args.output.output.unwrap_or_default() != crate::cli::Format::Csv;
+    let one =
+        args.code.is_some() && args.output.output.unwrap_or_default() != crate::cli::Format::Csv;
     if one {
         view.table = Table::default();
     } else {
@@ -107,4 +113,21 @@ fn completion(args: &CompletionArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let mut out = Out::new(stdout, crate::out::Style::default());
     out.write(&script)?;
     out.flush()
+}
+
+/// The Kafka listener: the one that was given, or the one that the server names.
+fn bootstrap(api: &Api, given: Option<&str>) -> Outcome<String> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let status = api.status()?;
+    let kafka = status.listeners.get("kafka");
+    let kafka = kafka.ok_or_else(|| Failure::new(Code::NoKafka, api.url().to_owned()))?;
+    // A listener on all addresses is where the API is.
+    match kafka.address.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            Ok(format!("{}:{}", api.host(), address.port()))
+        }
+        _ => Ok(kafka.address.clone()),
+    }
 }

@@ -3,7 +3,7 @@
 //! Shown on standard error as what and where, the likely cause, and what to do next:
 //!
 //! ```text
-//! error[MG-1001]: the topic does not exist: topic "orders" at http://127.0.0.1:15672
+//! error[MG-1001]: the topic does not exist: topic "orders" (http://127.0.0.1:15672)
 //!   cause: The name is misspelt, or the topic was deleted.
 //!   next:  List the topics: mulgil topic ls. Create it: mulgil topic create NAME.
 //! ```
@@ -11,7 +11,7 @@
 use std::fmt;
 
 use mulgil_admin::catalogue::Code;
-use mulgil_admin::problem::Problem;
+use mulgil_admin::problem::{Problem, Refusal};
 
 /// A failed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,16 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 
     /// The same failure, with the place where it happened.
     #[must_use]
     pub(crate) fn at(mut self, place: &str) -> Self {
-        self.detail = format!("{} at {place}", self.detail);
+        self.detail = format!("{} ({place})", self.detail);
         self
     }
 
@@ -63,6 +66,15 @@ impl From<Problem> for Failure {
             408 | 504 => Code::TimedOut,
             _ => Code::BadAnswer,
         };
-        Self::new(code, format!("{}: {}: {}", problem.code, problem.title, problem.detail))
+        Self::new(
+            code,
+            format!("{}: {}: {}", problem.code, problem.title, problem.detail),
+        )
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { code, detail }: Refusal) -> Self {
+        Self { code, detail }
     }
 }

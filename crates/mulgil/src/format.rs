@@ -48,17 +48,13 @@ impl Template {
                     literal.push(b'%');
                 }
                 '%' => {
-                    if !literal.is_empty() {
-                        parts.push(Part::Literal(std::mem::take(&mut literal)));
-                    }
+                    parts.push(Part::Literal(std::mem::take(&mut literal)));
                     parts.push(verb(&mut rest)?);
                 }
                 other => literal.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
-        }
+        parts.push(Part::Literal(literal));
         Ok(Self(parts))
     }
 
@@ -125,7 +121,9 @@ fn escape(rest: &mut &str) -> Outcome<u8> {
         Some('0') => Ok(0),
         Some('\\') => Ok(b'\\'),
         Some('x') => {
-            let digits = rest.get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
+            let digits = rest
+                .get(..2)
+                .filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
             let digits = digits.ok_or_else(|| wrong("\\x needs two hexadecimal digits"))?;
             *rest = rest.get(2..).unwrap_or_default();
             u8::from_str_radix(digits, 16).map_err(|error| wrong(error.to_string()))
@@ -151,13 +149,19 @@ fn verb(rest: &mut &str) -> Outcome<Part> {
 }
 
 fn time(rest: &mut &str) -> Outcome<Part> {
-    let Some(inner) = rest.strip_prefix('{') else { return Ok(Part::Time) };
-    let (kind, after) = inner.split_once('}').ok_or_else(|| wrong("%d{ without }"))?;
+    let Some(inner) = rest.strip_prefix('{') else {
+        return Ok(Part::Time);
+    };
+    let (kind, after) = inner
+        .split_once('}')
+        .ok_or_else(|| wrong("%d{ without }"))?;
     *rest = after;
     match kind {
         "rfc3339" => Ok(Part::Time),
         "ms" => Ok(Part::TimeMillis),
-        other => Err(wrong(format!("%d{{{other}}} is unknown, %d{{rfc3339}} and %d{{ms}} are not"))),
+        other => Err(wrong(format!(
+            "%d{{{other}}} is unknown, %d{{rfc3339}} and %d{{ms}} are not"
+        ))),
     }
 }
 
@@ -174,7 +178,10 @@ mod tests {
             timestamp_ms: Some(0),
             key: Some(Bytes::from_static(b"k\xff")),
             value: None,
-            headers: vec![("a".to_owned(), Some(Bytes::from_static(b"b"))), ("c".to_owned(), None)],
+            headers: vec![
+                ("a".to_owned(), Some(Bytes::from_static(b"b"))),
+                ("c".to_owned(), None),
+            ],
         }
     }
 
@@ -188,14 +195,23 @@ mod tests {
     fn every_verb_is_written() {
         assert_eq!(written("%t/%p@%o [%h] %S\\n"), b"orders/3@42 [a=b,c] -1\n");
         assert_eq!(written("%k%v%s"), b"k\xff");
-        assert_eq!(written("%d|%d{rfc3339}|%d{ms}"), b"1970-01-01T00:00:00.000Z|1970-01-01T00:00:00.000Z|0");
+        assert_eq!(
+            written("%d|%d{rfc3339}|%d{ms}"),
+            b"1970-01-01T00:00:00.000Z|1970-01-01T00:00:00.000Z|0"
+        );
         assert_eq!(written("100%%\\t\\x00\\xfF\\0\\\\"), b"100%\t\x00\xff\0\\");
     }
 
     #[test]
     fn mistakes_are_refused() {
-        for bad in ["%", "%x", "\\", "\\q", "\\x1", "\\xg0", "\\xé", "%d{", "%d{unix}", "%é"] {
-            assert_eq!(Template::parse(bad).unwrap_err().code, Code::FormatString, "{bad}");
+        for bad in [
+            "%", "%x", "\\", "\\q", "\\x1", "\\xg0", "\\xé", "%d{", "%d{unix}", "%é",
+        ] {
+            assert_eq!(
+                Template::parse(bad).unwrap_err().code,
+                Code::FormatString,
+                "{bad}"
+            );
         }
     }
 

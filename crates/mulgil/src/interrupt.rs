@@ -24,30 +24,39 @@ impl Interrupt {
     /// Starts to listen.
     pub(crate) fn listen() -> Outcome<Self> {
         let failed = |error: std::io::Error| {
-            Failure::new(Code::Internal, format!("signals can not be listened for: {error}"))
+            Failure::new(
+                Code::Internal,
+                format!("signals can not be listened for: {error}"),
+            )
         };
         let (ask, asked) = watch::channel(false);
         let politely = Arc::new(AtomicBool::new(false));
         let polite = Arc::clone(&politely);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
         let (mut interrupt, mut terminate) = {
             let _context = runtime.enter();
             let listen = |kind| signal(kind).map_err(failed);
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?)
+            (
+                listen(SignalKind::interrupt())?,
+                listen(SignalKind::terminate())?,
+            )
+        };
+        let next = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
         };
         let listener = move || {
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                    if !polite.load(Ordering::Relaxed) || ask.send_replace(true) {
-                        std::process::exit(i32::from(Code::Interrupted.entry().exit));
-                    }
-                }
-            });
+            let mut next = next;
+            loop {
+                runtime.block_on(next());
+                let end = !polite.load(Ordering::Relaxed) || ask.send_replace(true);
+                end.then(|| std::process::exit(i32::from(Code::Interrupted.entry().exit)));
+            }
         };
         let named = std::thread::Builder::new().name("signals".to_owned());
         named.spawn(listener).map_err(failed)?;
@@ -58,7 +67,13 @@ impl Interrupt {
     #[cfg(test)]
     pub(crate) fn never() -> (watch::Sender<bool>, Self) {
         let (ask, asked) = watch::channel(false);
-        (ask, Self { asked, politely: Arc::default() })
+        (
+            ask,
+            Self {
+                asked,
+                politely: Arc::default(),
+            },
+        )
     }
 
     /// From here on the first signal only asks; the caller looks at [`Interrupt::asked`].

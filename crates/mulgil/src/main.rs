@@ -1,3 +1,31 @@
-//! The `mulgil` program.
+//! The `mulgil` program: server and client in one.
+//!
+//! This file turns what happened into an exit code and does nothing else.
 
-fn main() {}
+mod api;
+mod broker;
+mod cli;
+mod clock;
+mod commands;
+mod failure;
+mod format;
+mod interrupt;
+mod out;
+mod run;
+mod wire;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::run(cli, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out::complain(&failure);
+            ExitCode::from(failure.exit())
+        }
+    }
+}

@@ -3,6 +3,11 @@
 //! A command builds one [`View`]; how it looks follows from `-o` alone, so that every form shows the
 //! same. JSON is what the API answers, with raw numbers; only tables are made for people.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON will not get more kinds of values"
+)]
+
 use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::Value;
@@ -50,7 +55,9 @@ pub(crate) struct Out<'a> {
 
 impl std::fmt::Debug for Out<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Out").field("style", &self.style).finish_non_exhaustive()
+        f.debug_struct("Out")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +106,11 @@ fn render(view: &View, style: &Style) -> Outcome<String> {
         Format::Table | Format::Wide => {
             let facts = table::facts(&view.facts);
             let table = view.table.chosen(style)?.text(!style.no_headers);
-            let between = if facts.is_empty() || table.is_empty() { "" } else { "\n" };
+            let between = if facts.is_empty() || table.is_empty() {
+                ""
+            } else {
+                "\n"
+            };
             format!("{facts}{between}{table}")
         }
     })
@@ -114,7 +125,11 @@ pub(crate) fn say(text: &str) {
 /// Shows why a command failed.
 pub(crate) fn complain(failure: &Failure) {
     let label = format!("error[{}]", failure.code);
-    let label = if colours() { format!("\x1b[1;31m{label}\x1b[0m") } else { label };
+    let label = if colours() {
+        format!("\x1b[1;31m{label}\x1b[0m")
+    } else {
+        label
+    };
     say(&format!("{label}: {failure}"));
 }
 

@@ -22,14 +22,26 @@ type Question = Result<Query<Asked>, QueryRejection>;
 
 pub(super) async fn live(State(app): State<App>, asked: Question) -> Answered {
     // While it starts there is nothing that could hang but recovery, and /startupz is for that.
-    let checks = app.gate.backend().map(|backend| backend.live()).unwrap_or_default();
+    let checks = app
+        .gate
+        .backend()
+        .map(|backend| backend.live())
+        .unwrap_or_default();
     answer(query(asked)?, checks, None)
 }
 
 pub(super) async fn ready(State(app): State<App>, asked: Question) -> Answered {
     let asked = query(asked)?;
-    let mut checks = vec![check("started", app.gate.is_open(), "the broker is starting")];
-    checks.push(check("not_draining", !app.gate.is_draining(), "the broker is stopping"));
+    let mut checks = vec![check(
+        "started",
+        app.gate.is_open(),
+        "the broker is starting",
+    )];
+    checks.push(check(
+        "not_draining",
+        !app.gate.is_draining(),
+        "the broker is stopping",
+    ));
     if let Ok(backend) = app.gate.backend() {
         match backend.ready().await {
             Ok(more) => checks.extend(more),
@@ -40,12 +52,20 @@ pub(super) async fn ready(State(app): State<App>, asked: Question) -> Answered {
 }
 
 pub(super) async fn startup(State(app): State<App>, asked: Question) -> Answered {
-    let checks = vec![check("started", app.gate.is_open(), "the broker reads its log")];
+    let checks = vec![check(
+        "started",
+        app.gate.is_open(),
+        "the broker reads its log",
+    )];
     answer(query(asked)?, checks, Some(app.gate.progress()))
 }
 
 fn check(name: &str, ok: bool, reason: &str) -> Check {
-    Check { name: name.to_owned(), ok, reason: (!ok).then(|| reason.to_owned()) }
+    Check {
+        name: name.to_owned(),
+        ok,
+        reason: (!ok).then(|| reason.to_owned()),
+    }
 }
 
 fn answer(asked: Asked, mut checks: Vec<Check>, progress_percent: Option<u8>) -> Answered {
@@ -55,6 +75,17 @@ fn answer(asked: Asked, mut checks: Vec<Check>, progress_percent: Option<u8>) ->
     if asked.verbose.unwrap_or(0) == 0 {
         checks.retain(|check| !check.ok);
     }
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Health { ok, progress_percent, checks })
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    json(
+        status,
+        &Health {
+            ok,
+            progress_percent,
+            checks,
+        },
+    )
 }

@@ -31,7 +31,10 @@ impl Page {
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (place, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             let open = if place == 0 { '{' } else { ',' };
             write!(self.0, "{open}{label}=\"{text}\"").expect("a string takes all");
         }
@@ -43,7 +46,11 @@ impl Page {
         let bucket = format!("{name}_bucket");
         for (bound, count) in &histogram.buckets {
             let bound = bound.to_string();
-            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            let labels: Vec<_> = labels
+                .iter()
+                .copied()
+                .chain([("le", bound.as_str())])
+                .collect();
             self.sample(&bucket, &labels, count);
         }
         let all: Vec<_> = labels.iter().copied().chain([("le", "+Inf")]).collect();
@@ -76,13 +83,25 @@ fn render(version: &str, counters: &Counters) -> String {
     }
     for (name, help, value) in [
         ("mulgil_topics", "Topics there are.", counters.topics),
-        ("mulgil_partitions", "Partitions there are.", counters.partitions),
-        ("mulgil_stored_bytes", "Bytes of records that are kept.", counters.stored_bytes),
+        (
+            "mulgil_partitions",
+            "Partitions there are.",
+            counters.partitions,
+        ),
+        (
+            "mulgil_stored_bytes",
+            "Bytes of records that are kept.",
+            counters.stored_bytes,
+        ),
     ] {
         page.family(name, "gauge", help);
         page.sample(name, &[], value);
     }
-    page.family("mulgil_alarm", "gauge", "Whether something is wrong: 0 or 1.");
+    page.family(
+        "mulgil_alarm",
+        "gauge",
+        "Whether something is wrong: 0 or 1.",
+    );
     for (name, raised) in &counters.alarms {
         page.sample("mulgil_alarm", &[("name", name)], u8::from(*raised));
     }
@@ -92,8 +111,18 @@ fn render(version: &str, counters: &Counters) -> String {
 type Field = fn(&ProtocolCounters) -> u64;
 
 const PER_PROTOCOL: [(&str, &str, &str, Field); 6] = [
-    ("mulgil_messages_published_total", "counter", "Messages taken.", |c| c.messages_published),
-    ("mulgil_messages_delivered_total", "counter", "Messages handed out.", |c| c.messages_delivered),
+    (
+        "mulgil_messages_published_total",
+        "counter",
+        "Messages taken.",
+        |c| c.messages_published,
+    ),
+    (
+        "mulgil_messages_delivered_total",
+        "counter",
+        "Messages handed out.",
+        |c| c.messages_delivered,
+    ),
     (
         "mulgil_message_bytes_published_total",
         "counter",
@@ -106,7 +135,12 @@ const PER_PROTOCOL: [(&str, &str, &str, Field); 6] = [
         "Bytes of keys, values and headers of messages handed out.",
         |c| c.message_bytes_delivered,
     ),
-    ("mulgil_connections", "gauge", "Connections that are open.", |c| c.connections),
+    (
+        "mulgil_connections",
+        "gauge",
+        "Connections that are open.",
+        |c| c.connections,
+    ),
     (
         "mulgil_connections_opened_total",
         "counter",
@@ -129,14 +163,26 @@ fn requests(page: &mut Page, protocols: &[ProtocolCounters]) {
     page.family(name, "counter", "Connections that were closed.");
     for one in protocols {
         for (reason, count) in &one.connections_closed {
-            page.sample(name, &[("protocol", one.protocol), ("reason", reason)], count);
+            page.sample(
+                name,
+                &[("protocol", one.protocol), ("reason", reason)],
+                count,
+            );
         }
     }
     let name = "mulgil_backpressure_seconds_total";
-    page.family(name, "counter", "Seconds during which connections were held back.");
+    page.family(
+        name,
+        "counter",
+        "Seconds during which connections were held back.",
+    );
     for one in protocols {
         for (cause, seconds) in &one.backpressure_seconds {
-            page.sample(name, &[("protocol", one.protocol), ("cause", cause)], seconds);
+            page.sample(
+                name,
+                &[("protocol", one.protocol), ("cause", cause)],
+                seconds,
+            );
         }
     }
     let name = "mulgil_request_duration_seconds";

@@ -10,7 +10,7 @@ use crate::backend::{Begin, Publish, Read};
 use crate::catalogue::Code;
 use crate::limits;
 use crate::model::{NewRecord, PublishResult, Published, ReadPage};
-use crate::problem::Problem;
+use crate::problem::{Problem, Refusal};
 use crate::time::Timestamp;
 
 /// About so many bytes of records in one answer.
@@ -34,17 +34,26 @@ pub(super) async fn publish(
             }
             Err(refusal) => {
                 published.refused += 1;
-                PublishResult::Refused { error: refusal.into() }
+                PublishResult::Refused {
+                    error: Problem::from(refusal),
+                }
             }
         });
     }
     let all = published.refused == 0;
-    json(if all { StatusCode::OK } else { StatusCode::MULTI_STATUS }, &published)
+    json(
+        if all {
+            StatusCode::OK
+        } else {
+            StatusCode::MULTI_STATUS
+        },
+        &published,
+    )
 }
 
-fn lines(body: &[u8]) -> Result<Vec<Publish>, Problem> {
+fn lines(body: &[u8]) -> Result<Vec<Publish>, Refusal> {
     let malformed = |line: usize, why: &dyn std::fmt::Display| {
-        Problem::new(Code::Malformed, format!("line {}: {why}", line + 1))
+        Refusal::new(Code::Malformed, format!("line {}: {why}", line + 1))
     };
     let mut records = Vec::new();
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -53,7 +62,10 @@ fn lines(body: &[u8]) -> Result<Vec<Publish>, Problem> {
         }
         if records.len() == limits::PUBLISH_RECORDS_MAX {
             let most = limits::PUBLISH_RECORDS_MAX;
-            return Err(Problem::new(Code::TooLarge, format!("{most} records are possible")));
+            return Err(Refusal::new(
+                Code::TooLarge,
+                format!("{most} records are possible"),
+            ));
         }
         let record: NewRecord =
             serde_json::from_slice(line).map_err(|error| malformed(number, &error))?;
@@ -61,7 +73,11 @@ fn lines(body: &[u8]) -> Result<Vec<Publish>, Problem> {
             partition: record.partition,
             key: record.key.map(|key| key.0),
             value: record.value.map(|value| value.0),
-            headers: record.headers.into_iter().map(|h| (h.name, h.value.map(|v| v.0))).collect(),
+            headers: record
+                .headers
+                .into_iter()
+                .map(|h| (h.name, h.value.map(|v| v.0)))
+                .collect(),
             timestamp_ms: record.timestamp.map(|timestamp| timestamp.0),
         });
     }
@@ -83,7 +99,10 @@ pub(super) async fn read(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answered {
     let (topic, wanted) = (name(path)?, query(wanted)?);
-    let from = wanted.from.as_deref().map_or(Ok(Begin::Earliest), parse_from)?;
+    let from = wanted
+        .from
+        .as_deref()
+        .map_or(Ok(Begin::Earliest), parse_from)?;
     let read = Read {
         partition: wanted.partition,
         from,
@@ -103,7 +122,7 @@ pub(super) async fn read(
     json(StatusCode::OK, &page)
 }
 
-fn parse_from(text: &str) -> Result<Begin, Problem> {
+fn parse_from(text: &str) -> Result<Begin, Refusal> {
     match text {
         "earliest" => Ok(Begin::Earliest),
         "latest" => Ok(Begin::Latest),
@@ -112,7 +131,7 @@ fn parse_from(text: &str) -> Result<Begin, Problem> {
             .or_else(|| text.parse().ok().map(|Timestamp(ms)| Begin::Time(ms)))
             .ok_or_else(|| {
                 let wanted = "from is earliest, latest, an offset or a time";
-                Problem::new(Code::Malformed, format!("{wanted}, not \"{text}\""))
+                Refusal::new(Code::Malformed, format!("{wanted}, not \"{text}\""))
             }),
     }
 }

@@ -10,7 +10,7 @@ use super::{Answered, App, json, name, parsed, query};
 use crate::catalogue::Code;
 use crate::limits;
 use crate::model::{AlterTopic, CreateTopic};
-use crate::problem::Problem;
+use crate::problem::Refusal;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,15 +24,26 @@ pub(super) async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Answered {
     let page = query(page)?;
-    let limit = page.limit.unwrap_or(limits::PAGE_MAX).clamp(1, limits::PAGE_MAX);
-    let topics = app.gate.backend()?.list_topics(page.after.as_deref(), limit).await?;
+    let limit = page
+        .limit
+        .unwrap_or(limits::PAGE_MAX)
+        .clamp(1, limits::PAGE_MAX);
+    let topics = app
+        .gate
+        .backend()?
+        .list_topics(page.after.as_deref(), limit)
+        .await?;
     json(StatusCode::OK, &topics)
 }
 
 pub(super) async fn create(State(app): State<App>, request: Request) -> Answered {
     let body = app.body(request, "application/json").await?;
     let topic: CreateTopic = parsed(&body.bytes)?;
-    let status = if topic.validate_only { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if topic.validate_only {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     let created = app.gate.backend()?.create_topic(topic).await?;
     json(status, &created)
 }
@@ -54,7 +65,7 @@ pub(super) async fn alter(
     let body = app.body(request, "application/json").await?;
     let change: AlterTopic = parsed(&body.bytes)?;
     if change == AlterTopic::default() {
-        return Err(Problem::new(Code::Malformed, "nothing is to be changed"));
+        return Err(Refusal::new(Code::Malformed, "nothing is to be changed"));
     }
     let topic = app.gate.backend()?.alter_topic(&name, change).await?;
     json(StatusCode::OK, &topic)

@@ -1,5 +1,12 @@
 //! A backend in memory, for tests alone: topics are lists of records.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small numbers of a test"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -44,7 +51,10 @@ fn defaults() -> TopicSettings {
 
 fn bytes_of(records: &[Record]) -> u64 {
     let length = |payload: &Option<Payload>| payload.as_ref().map_or(0, |p| p.0.len() as u64);
-    records.iter().map(|record| length(&record.key) + length(&record.value)).sum()
+    records
+        .iter()
+        .map(|record| length(&record.key) + length(&record.value))
+        .sum()
 }
 
 impl Topic {
@@ -61,18 +71,27 @@ impl Topic {
             name: name.to_owned(),
             id: "018f4e1c-0000-7000-8000-000000000001".to_owned(),
             partitions: partition_details.len() as u32,
-            records: partition_details.iter().map(|p| (p.end - p.start) as u64).sum(),
+            records: partition_details
+                .iter()
+                .map(|p| (p.end - p.start) as u64)
+                .sum(),
             bytes: partition_details.iter().map(|p| p.bytes).sum(),
             created: NOON,
             settings: self.settings.clone(),
         };
-        TopicDetail { summary, partition_details }
+        TopicDetail {
+            summary,
+            partition_details,
+        }
     }
 
     fn publish(&mut self, name: &str, record: Publish) -> Result<Position, Refusal> {
         let partition = record.partition.unwrap_or(0);
         let unknown = || Refusal::new(Code::PartitionUnknown, format!("{name}/{partition}"));
-        let records = self.partitions.get_mut(partition as usize).ok_or_else(unknown)?;
+        let records = self
+            .partitions
+            .get_mut(partition as usize)
+            .ok_or_else(unknown)?;
         let offset = records.len() as i64;
         let header = |(name, value): (String, Option<bytes::Bytes>)| Header {
             name,
@@ -130,11 +149,17 @@ impl Backend for Memory {
         let mut topics = self.topics.lock().unwrap();
         let name = topic.name;
         if topics.contains_key(&name) {
-            return now(Err(Refusal::new(Code::TopicExists, format!("topic \"{name}\""))));
+            return now(Err(Refusal::new(
+                Code::TopicExists,
+                format!("topic \"{name}\""),
+            )));
         }
         let count = topic.partitions.unwrap_or(1);
         if !(1..=100).contains(&count) {
-            return now(Err(Refusal::new(Code::PartitionCount, format!("{count}, not 1 to 100"))));
+            return now(Err(Refusal::new(
+                Code::PartitionCount,
+                format!("{count}, not 1 to 100"),
+            )));
         }
         let created = Topic {
             settings: topic.settings.applied_to(defaults()),
@@ -149,9 +174,14 @@ impl Backend for Memory {
 
     fn alter_topic<'a>(&'a self, name: &'a str, change: AlterTopic) -> Answer<'a, TopicDetail> {
         now(self.with(name, |topic| {
-            let count = change.partitions.map_or(topic.partitions.len(), |count| count as usize);
+            let count = change
+                .partitions
+                .map_or(topic.partitions.len(), |count| count as usize);
             if count < topic.partitions.len() {
-                return Err(Refusal::new(Code::PartitionCount, "the number can only grow"));
+                return Err(Refusal::new(
+                    Code::PartitionCount,
+                    "the number can only grow",
+                ));
             }
             topic.partitions.resize(count, Vec::new());
             topic.settings = change.settings.applied_to(topic.settings.clone());
@@ -171,14 +201,25 @@ impl Backend for Memory {
         records: Vec<Publish>,
     ) -> Answer<'a, Vec<Result<Position, Refusal>>> {
         now(self.with(topic, |found| {
-            Ok(records.into_iter().map(|record| found.publish(topic, record)).collect())
+            Ok(records
+                .into_iter()
+                .map(|record| found.publish(topic, record))
+                .collect())
         }))
     }
 
     fn read<'a>(&'a self, topic: &'a str, read: Read) -> Answer<'a, ReadPart> {
         now(self.with(topic, |found| {
-            let unknown = || Refusal::new(Code::PartitionUnknown, format!("{topic}/{}", read.partition));
-            let records = found.partitions.get(read.partition as usize).ok_or_else(unknown)?;
+            let unknown = || {
+                Refusal::new(
+                    Code::PartitionUnknown,
+                    format!("{topic}/{}", read.partition),
+                )
+            };
+            let records = found
+                .partitions
+                .get(read.partition as usize)
+                .ok_or_else(unknown)?;
             let end = records.len() as i64;
             let from = match read.from {
                 Begin::Earliest => 0,
@@ -193,22 +234,39 @@ impl Backend for Memory {
                 let detail = format!("offset {from} lies outside 0..{end}");
                 return Err(Refusal::new(Code::OffsetOutOfRange, detail));
             }
-            let wanted = records.iter().skip(from as usize).take(read.records_max as usize);
+            let wanted = records
+                .iter()
+                .skip(from as usize)
+                .take(read.records_max as usize);
             let records: Vec<_> = wanted.cloned().collect();
-            Ok(ReadPart { next: from + records.len() as i64, records, start: 0, end })
+            Ok(ReadPart {
+                next: from + records.len() as i64,
+                records,
+                start: 0,
+                end,
+            })
         }))
     }
 
     fn status(&self) -> Answer<'_, Broker> {
         let topics = self.topics.lock().unwrap();
-        let details: Vec<_> = topics.iter().map(|(name, topic)| topic.detail(name)).collect();
+        let details: Vec<_> = topics
+            .iter()
+            .map(|(name, topic)| topic.detail(name))
+            .collect();
         now(Ok(Broker {
             topics: details.len() as u64,
-            partitions: details.iter().map(|d| u64::from(d.summary.partitions)).sum(),
+            partitions: details
+                .iter()
+                .map(|d| u64::from(d.summary.partitions))
+                .sum(),
             records: details.iter().map(|d| d.summary.records).sum(),
             bytes: details.iter().map(|d| d.summary.bytes).sum(),
             connections: 2,
-            disk: Some(Disk { total_bytes: 1 << 40, free_bytes: 1 << 30 }),
+            disk: Some(Disk {
+                total_bytes: 1 << 40,
+                free_bytes: 1 << 30,
+            }),
             alarms: vec![Alarm {
                 name: "disk_low".to_owned(),
                 since: NOON,
@@ -219,12 +277,20 @@ impl Backend for Memory {
     }
 
     fn live(&self) -> Vec<Check> {
-        vec![Check { name: "loops".to_owned(), ok: true, reason: None }]
+        vec![Check {
+            name: "loops".to_owned(),
+            ok: true,
+            reason: None,
+        }]
     }
 
     fn ready(&self) -> Answer<'_, Vec<Check>> {
         let reason = self.unready.map(str::to_owned);
-        now(Ok(vec![Check { name: "storage".to_owned(), ok: reason.is_none(), reason }]))
+        now(Ok(vec![Check {
+            name: "storage".to_owned(),
+            ok: reason.is_none(),
+            reason,
+        }]))
     }
 
     fn counters(&self) -> Counters {
@@ -240,7 +306,11 @@ impl Backend for Memory {
                 connections_closed: vec![("client", 4)],
                 request_duration: vec![(
                     "append",
-                    Histogram { buckets: vec![(0.001, 1), (0.01, 2)], count: 3, sum: 1.5 },
+                    Histogram {
+                        buckets: vec![(0.001, 1), (0.01, 2)],
+                        count: 3,
+                        sum: 1.5,
+                    },
                 )],
                 backpressure_seconds: vec![("memory", 0.25)],
             }],

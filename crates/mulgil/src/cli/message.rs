@@ -15,7 +15,12 @@ pub(crate) struct KafkaArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     /// The Kafka listener [default: the one that the server names]
-    #[arg(long, env = "MULGIL_BOOTSTRAP", value_name = "HOST:PORT", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_BOOTSTRAP",
+        value_name = "HOST:PORT",
+        hide_env_values = true
+    )]
     pub(crate) bootstrap: Option<String>,
 }
 
@@ -99,7 +104,12 @@ pub(crate) struct SubArgs {
     ///   %p partition %v, %s value   %d timestamp, RFC 3339; %d{ms} in milliseconds
     ///   %o offset    %S bytes of the value, -1 for none
     ///   %% percent sign; \n \t \r \0 \\ \xHH
-    #[arg(long, value_name = "FORMAT", verbatim_doc_comment, conflicts_with = "output")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        verbatim_doc_comment,
+        conflicts_with = "output"
+    )]
     pub(crate) format: Option<String>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
@@ -124,7 +134,12 @@ impl FromStr for From {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
             _ => None
-                .or_else(|| text.parse().ok().filter(|offset| *offset >= 0).map(Self::Offset))
+                .or_else(|| {
+                    text.parse()
+                        .ok()
+                        .filter(|offset| *offset >= 0)
+                        .map(Self::Offset)
+                })
                 .or_else(|| text.parse().ok().map(Self::Time))
                 .ok_or_else(|| "earliest, latest, an offset or a time are possible".to_owned()),
         }

@@ -10,7 +10,12 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     /// Where data lies [default: mulgil-dev in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, env = "MULGIL_DATA_DIR", value_name = "DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_DATA_DIR",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
     pub(crate) data_dir: Option<PathBuf>,
     /// Keep data in a directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
@@ -24,7 +29,12 @@ pub(crate) struct DevArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Where data lies
-    #[arg(long, env = "MULGIL_DATA_DIR", value_name = "DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_DATA_DIR",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
     pub(crate) data_dir: PathBuf,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
@@ -36,15 +46,30 @@ pub(crate) struct ServerArgs {
 #[command(next_help_heading = "Listeners")]
 pub(crate) struct ListenArgs {
     /// Where Kafka clients connect: IP:PORT, or PORT on 127.0.0.1; port 0 picks a free one
-    #[arg(long, env = "MULGIL_KAFKA", value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    #[arg(
+        long,
+        env = "MULGIL_KAFKA",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9092"
+    )]
     #[arg(hide_env_values = true)]
     pub(crate) kafka: Address,
     /// Where the admin API, metrics and health are served
-    #[arg(long, env = "MULGIL_HTTP", value_name = "ADDR", default_value = "127.0.0.1:15672")]
+    #[arg(
+        long,
+        env = "MULGIL_HTTP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:15672"
+    )]
     #[arg(hide_env_values = true)]
     pub(crate) http: Address,
     /// What Kafka clients are told to connect to [default: the address of the listener]
-    #[arg(long, env = "MULGIL_ADVERTISE", value_name = "HOST[:PORT]", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_ADVERTISE",
+        value_name = "HOST[:PORT]",
+        hide_env_values = true
+    )]
     pub(crate) advertise: Option<Advertise>,
     /// A name that HTTP requests may be for, beside loopback and the listen address
     #[arg(long = "http-host", env = "MULGIL_HTTP_HOSTS", value_name = "NAME")]
@@ -59,10 +84,21 @@ pub(crate) struct ListenArgs {
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArgs {
     /// What is logged: a level (info), or levels by target (warn,mulgil_log=debug)
-    #[arg(long, env = "MULGIL_LOG", value_name = "FILTER", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_LOG",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
     pub(crate) log: Option<String>,
     /// How the log looks
-    #[arg(long, env = "MULGIL_LOG_FORMAT", value_enum, default_value_t, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MULGIL_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        hide_env_values = true
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -113,9 +149,19 @@ impl FromStr for Advertise {
             }
             _ => (text, None),
         };
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
         let ok = !host.is_empty() && !host.contains(['/', ' ', '@']);
-        if ok { Ok(Self { host: host.to_owned(), port }) } else { Err(bad()) }
+        if ok {
+            Ok(Self {
+                host: host.to_owned(),
+                port,
+            })
+        } else {
+            Err(bad())
+        }
     }
 }
 

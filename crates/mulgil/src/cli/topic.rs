@@ -1,7 +1,7 @@
 //! `mulgil topic …`.
 
 use clap::Args;
-use mulgil_admin::settings::SettingsChange;
+use mulgil_admin::settings::{SETTINGS, SettingsChange};
 
 use super::{ConnectArgs, OutputArgs};
 use crate::failure::{Failure, Outcome};
@@ -40,19 +40,21 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SettingArgs {
     /// A setting; may be given more than once
-    ///
-    /// Kafka's names are taken as well (retention.ms). Names and what they take:
-    ///
-    ///   durability               fsync, os or memory
-    ///   retention_ms             a duration (7d, 12h, 60000) or none
-    ///   retention_bytes          a size (10GiB, 1048576) or none
-    ///   reclaim_on_ack           true or false
-    ///   message_bytes_max        a size (1MiB, 1048588)
-    ///   timestamp_type           create_time or log_append_time
-    ///   timestamp_before_max_ms  a duration (7d, 60000) or none
-    ///   timestamp_after_max_ms   a duration (1h, 60000) or none
-    #[arg(long, value_name = "KEY=VALUE", verbatim_doc_comment)]
+    #[arg(long, value_name = "KEY=VALUE", long_help = setting_help())]
     set: Vec<String>,
+}
+
+fn setting_help() -> String {
+    let mut help =
+        "A setting; may be given more than once. Kafka's names are taken as well.\n".to_owned();
+    for setting in SETTINGS {
+        let kafka = setting
+            .kafka
+            .map(|kafka| format!(" [{kafka}]"))
+            .unwrap_or_default();
+        help.push_str(&format!("\n  {}: {}{kafka}", setting.name, setting.takes));
+    }
+    help
 }
 
 impl SettingArgs {
@@ -60,7 +62,10 @@ impl SettingArgs {
         let mut change = SettingsChange::default();
         for setting in &self.set {
             let (name, value) = setting.split_once('=').ok_or_else(|| {
-                Failure::new(Code::Usage, format!("--set takes KEY=VALUE, not \"{setting}\""))
+                Failure::new(
+                    Code::Usage,
+                    format!("--set takes KEY=VALUE, not \"{setting}\""),
+                )
             })?;
             change.set(name, value)?;
         }

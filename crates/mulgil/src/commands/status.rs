@@ -24,7 +24,15 @@ fn view(status: &Status, url: &str) -> Outcome<View> {
         ("version", status.version.clone()),
         ("uptime", format!("{uptime}, since {}", status.started)),
         ("data", status.data_dir.clone()),
-        ("state", if status.draining { "stopping" } else { "running" }.to_owned()),
+        (
+            "state",
+            if status.draining {
+                "stopping"
+            } else {
+                "running"
+            }
+            .to_owned(),
+        ),
         ("topics", broker.topics.to_string()),
         ("partitions", broker.partitions.to_string()),
         ("records", broker.records.to_string()),
@@ -32,23 +40,36 @@ fn view(status: &Status, url: &str) -> Outcome<View> {
         ("connections", broker.connections.to_string()),
     ];
     if let Some(disk) = broker.disk {
-        let (free, total) = (human::bytes(disk.free_bytes), human::bytes(disk.total_bytes));
+        let (free, total) = (
+            human::bytes(disk.free_bytes),
+            human::bytes(disk.total_bytes),
+        );
         facts.push(("disk", format!("{free} free of {total}")));
     }
     if broker.alarms.is_empty() {
         facts.push(("alarms", "none".to_owned()));
     }
     for alarm in &broker.alarms {
-        let text = format!("{}: {} since {}; {}", alarm.name, alarm.reason, alarm.since, alarm.hint);
+        let text = format!(
+            "{}: {} since {}; {}",
+            alarm.name, alarm.reason, alarm.since, alarm.hint
+        );
         facts.push(("alarm", text));
     }
     let mut table = Table::new(&["listener", "address", "advertised"].map(Column::new));
-    table.rows.extend(status.listeners.iter().map(|(protocol, listener)| {
-        [protocol, &listener.address, &listener.advertised].map(Cell::text).into()
-    }));
+    table
+        .rows
+        .extend(status.listeners.iter().map(|(protocol, listener)| {
+            [protocol, &listener.address, &listener.advertised]
+                .map(Cell::text)
+                .into()
+        }));
     Ok(View {
         json: json_of(status)?,
-        facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        facts: facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         table,
         names: status.listeners.keys().cloned().collect(),
     })

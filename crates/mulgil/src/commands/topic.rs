@@ -55,7 +55,10 @@ fn row(topic: &TopicSummary) -> Vec<Cell> {
         limit(settings.retention_bytes, human::bytes),
         Cell::new(settings.reclaim_on_ack, yes_no(settings.reclaim_on_ack)),
         Cell::text(durability(settings)),
-        Cell::new(settings.message_bytes_max, human::bytes(settings.message_bytes_max.into())),
+        Cell::new(
+            settings.message_bytes_max,
+            human::bytes(settings.message_bytes_max.into()),
+        ),
         Cell::text(topic.created.to_string()),
         Cell::text(topic.id.as_str()),
     ]
@@ -65,7 +68,12 @@ fn list_view(topics: &[TopicSummary]) -> Outcome<View> {
     let mut table = Table::new(&COLUMNS);
     table.rows.extend(topics.iter().map(row));
     let names = topics.iter().map(|topic| topic.name.clone()).collect();
-    Ok(View { json: json_of(&topics)?, table, names, ..View::default() })
+    Ok(View {
+        json: json_of(&topics)?,
+        table,
+        names,
+        ..View::default()
+    })
 }
 
 /// Pages are written as they come where no column has to be aligned.
@@ -154,35 +162,59 @@ fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
         ("records", topic.records.to_string()),
         ("bytes", human::bytes(topic.bytes)),
         ("durability", durability(settings).to_owned()),
-        ("retention_ms", limit(settings.retention_ms, human::duration_ms)),
-        ("retention_bytes", limit(settings.retention_bytes, human::bytes)),
+        (
+            "retention_ms",
+            limit(settings.retention_ms, human::duration_ms),
+        ),
+        (
+            "retention_bytes",
+            limit(settings.retention_bytes, human::bytes),
+        ),
         ("reclaim_on_ack", yes_no(settings.reclaim_on_ack).to_owned()),
-        ("message_bytes_max", human::bytes(settings.message_bytes_max.into())),
+        (
+            "message_bytes_max",
+            human::bytes(settings.message_bytes_max.into()),
+        ),
         ("timestamp_type", {
             let kind = serde_json::to_value(settings.timestamp_type).unwrap_or_default();
             kind.as_str().unwrap_or_default().to_owned()
         }),
-        ("timestamp_before_max_ms", limit(settings.timestamp_before_max_ms, human::duration_ms)),
-        ("timestamp_after_max_ms", limit(settings.timestamp_after_max_ms, human::duration_ms)),
+        (
+            "timestamp_before_max_ms",
+            limit(settings.timestamp_before_max_ms, human::duration_ms),
+        ),
+        (
+            "timestamp_after_max_ms",
+            limit(settings.timestamp_after_max_ms, human::duration_ms),
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
 
 fn detail_view(topic: &TopicDetail) -> Outcome<View> {
-    let columns =
-        ["partition", "start", "end", "records", "bytes", "leader_epoch"].map(Column::new);
+    let columns = [
+        "partition",
+        "start",
+        "end",
+        "records",
+        "bytes",
+        "leader_epoch",
+    ]
+    .map(Column::new);
     let mut table = Table::new(&columns);
-    table.rows.extend(topic.partition_details.iter().map(|partition| {
-        vec![
-            Cell::number(partition.partition),
-            Cell::number(partition.start),
-            Cell::number(partition.end),
-            Cell::number(partition.end - partition.start),
-            Cell::new(partition.bytes, human::bytes(partition.bytes)),
-            Cell::number(partition.leader_epoch),
-        ]
-    }));
+    table
+        .rows
+        .extend(topic.partition_details.iter().map(|partition| {
+            vec![
+                Cell::number(partition.partition),
+                Cell::number(partition.start),
+                Cell::number(partition.end),
+                Cell::number(partition.end - partition.start),
+                Cell::new(partition.bytes, human::bytes(partition.bytes)),
+                Cell::number(partition.leader_epoch),
+            ]
+        }));
     Ok(View {
         json: json_of(topic)?,
         facts: facts(&topic.summary),
@@ -197,7 +229,10 @@ pub(super) fn describe(args: &DescribeArgs, stdout: &mut dyn Write) -> Outcome<(
 }
 
 pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let change = AlterTopic { partitions: args.partitions, settings: args.settings.change()? };
+    let change = AlterTopic {
+        partitions: args.partitions,
+        settings: args.settings.change()?,
+    };
     if change == AlterTopic::default() {
         return Err(Failure::new(Code::Usage, "pass --partitions or --set"));
     }
@@ -218,10 +253,17 @@ pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let mut table = Table::new(&[Column::new("name"), Column::new("deleted")]);
     let row = |name: &String| vec![Cell::text(name.as_str()), Cell::new(true, "yes")];
     table.rows.extend(deleted.iter().map(row));
-    let json: Vec<Value> =
-        deleted.iter().map(|name| json!({"name": name, "deleted": true})).collect();
+    let json: Vec<Value> = deleted
+        .iter()
+        .map(|name| json!({"name": name, "deleted": true}))
+        .collect();
     if !deleted.is_empty() || outcome.is_ok() {
-        let view = View { json: json.into(), table, names: deleted, ..View::default() };
+        let view = View {
+            json: json.into(),
+            table,
+            names: deleted,
+            ..View::default()
+        };
         Out::new(stdout, args.output.style()).show(&view)?;
     }
     outcome
@@ -231,13 +273,23 @@ pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
 fn confirm(names: &[String]) -> Outcome<()> {
     let names = names.join(" ");
     let refused = |why: &str| {
-        Failure::new(Code::NotConfirmed, format!("deleting {names} with all messages: {why}"))
+        Failure::new(
+            Code::NotConfirmed,
+            format!("deleting {names} with all messages: {why}"),
+        )
     };
     if !io::stdin().is_terminal() {
         return Err(refused("standard input is no terminal"));
     }
     crate::out::say(&format!("Type \"{names}\" to delete with all messages:"));
     let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed).map_err(|error| refused(&error.to_string()))?;
-    if typed.trim() == names { Ok(()) } else { Err(refused("something else was typed")) }
+    io::stdin()
+        .lock()
+        .read_line(&mut typed)
+        .map_err(|error| refused(&error.to_string()))?;
+    if typed.trim() == names {
+        Ok(())
+    } else {
+        Err(refused("something else was typed"))
+    }
 }

@@ -1,7 +1,10 @@
 //! Numbers as people read them. For tables only; JSON and CSV carry them raw.
 
 /// `1.5 GiB`.
-#[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "one digit after the point is shown"
+)]
 pub(crate) fn bytes(count: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = count as f64;
@@ -13,16 +16,24 @@ pub(crate) fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// `3d 4h`, at most two units.
 pub(crate) fn duration_ms(ms: u64) -> String {
     let mut rest = ms;
     let mut parts = Vec::new();
-    for (length, unit) in
-        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")]
-    {
+    for (length, unit) in [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+        (1, "ms"),
+    ] {
         if rest >= length && parts.len() < 2 {
             parts.push(format!("{}{unit}", rest / length));
             rest %= length;
@@ -30,17 +41,16 @@ pub(crate) fn duration_ms(ms: u64) -> String {
             break;
         }
     }
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 /// A limit, or that there is none.
 pub(crate) fn limit(value: Option<u64>, show: fn(u64) -> String) -> String {
     value.map_or_else(|| "unlimited".to_owned(), show)
-}
-
-/// `1 topic`, `2 topics`.
-pub(crate) fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -58,6 +68,5 @@ mod tests {
         assert_eq!(duration_ms(90_500), "1m 30s");
         assert_eq!(duration_ms(86_400_001), "1d");
         assert_eq!(duration_ms(0), "0s");
-        assert_eq!(counted(1, "topic"), "1 topic");
     }
 }
