@@ -193,7 +193,12 @@ fn producer_id(cluster: &mut Cluster) -> Result<Option<(ProducerId, ProducerEpoc
     if !cluster.offers(broker, ApiKey::InitProducerId)? {
         return Ok(None);
     }
-    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    // An empty transactional id, the default, is not the same as none.
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_producer_id((-1).into())
+        .with_producer_epoch(-1)
+        .with_transaction_timeout_ms(60_000);
     let answer = cluster.ask(broker, &request, PRODUCER_ID_NEWEST)?;
     Fault::check(answer.error_code, || "a producer id".to_owned())?;
     Ok(Some((
@@ -220,6 +225,7 @@ fn produce(cluster: &mut Cluster, partition: i32, batch: &Batch) -> Result<i64, 
         .with_name(cluster.topic_name())
         .with_partition_data(vec![data]);
     let request = ProduceRequest::default()
+        .with_transactional_id(None)
         .with_acks(-1)
         .with_timeout_ms(TIMEOUT_MS)
         .with_topic_data(vec![topic]);

@@ -17,9 +17,9 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, FetchRequest, FetchResponse, InitProducerIdResponse,
-    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
-    ProduceResponse, ResponseHeader,
+    ApiKey, ApiVersionsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, ProduceRequest, ProduceResponse, ResponseHeader,
 };
 use kafka_protocol::protocol::{
     Decodable as _, Encodable, StrBytes, decode_request_header_from_buffer,
@@ -104,6 +104,8 @@ impl Kafka {
                 put(&mut out, version, &self.metadata(&asked));
             }
             ApiKey::InitProducerId => {
+                let asked = InitProducerIdRequest::decode(&mut body, version).unwrap();
+                assert_eq!((asked.transactional_id, asked.producer_id.0), (None, -1));
                 let id = self.producers.fetch_add(1, Ordering::Relaxed);
                 put(
                     &mut out,
@@ -161,7 +163,7 @@ impl Kafka {
     fn produce(&self, asked: ProduceRequest) -> ProduceResponse {
         let mut partitions = self.partitions.lock().unwrap();
         let mut answers = Vec::new();
-        assert_eq!(asked.acks, -1);
+        assert_eq!((asked.acks, &asked.transactional_id), (-1, &None));
         for data in asked
             .topic_data
             .into_iter()
