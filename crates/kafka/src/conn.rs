@@ -49,13 +49,12 @@ struct State {
     pipeline: Pipeline,
     sessions: FetchSessions,
     unsent: usize,
-    last_heard: Elapsed,
 }
 
 impl KafkaConnection {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(shared: Arc<KafkaShared>, now: Now) -> Self {
+    pub fn new(shared: Arc<KafkaShared>, _now: Now) -> Self {
         let state = State {
             inbox: Inbox::new(shared.options.request_bytes_max),
             shared,
@@ -63,7 +62,6 @@ impl KafkaConnection {
             pipeline: Pipeline::default(),
             sessions: FetchSessions::default(),
             unsent: 0,
-            last_heard: now.elapsed,
         };
         Self {
             state: Box::new(state),
@@ -82,29 +80,18 @@ impl Connection for KafkaConnection {
     fn handle(mut self, input: Input, now: Now, out: &mut Vec<Output>) -> Result<Self, Hangup> {
         let state = &mut *self.state;
         match input {
-            Input::Received(bytes) => {
-                state.last_heard = now.elapsed;
-                state.inbox.push(bytes);
-            }
+            Input::Received(bytes) => state.inbox.push(bytes),
             Input::Answered(ticket, reply) => state.answered(ticket, reply, now, out)?,
             Input::Drained => state.unsent = 0,
-            Input::DeadlineReached => state.check_idle(now)?,
+            Input::DeadlineReached => {}
         }
         state.go_on(now, out)?;
         Ok(self)
     }
 
+    /// None: waiting is the broker's, silence the socket loop's business.
     fn deadline(&self) -> Option<Elapsed> {
-        let state = &*self.state;
-        let idle = state.pipeline.is_empty();
-        idle.then(|| {
-            Elapsed(
-                state
-                    .last_heard
-                    .0
-                    .saturating_add(state.shared.options.idle_ms_max),
-            )
-        })
+        None
     }
 
     fn is_full(&self) -> bool {
@@ -184,16 +171,6 @@ impl State {
         };
         let step: Step = ready.waiting.answered(ready.replies, &mut turn)?;
         self.pipeline.put_back(ready.place, step, out);
-        Ok(())
-    }
-
-    fn check_idle(&self, now: Now) -> Result<(), Hangup> {
-        let silent_ms = now.elapsed.0.saturating_sub(self.last_heard.0);
-        if self.pipeline.is_empty() && silent_ms >= self.shared.options.idle_ms_max {
-            return Err(Hangup {
-                why: format!("nothing was heard for {silent_ms} ms"),
-            });
-        }
         Ok(())
     }
 }
