@@ -12,6 +12,7 @@
 pub(crate) mod fetch_sessions;
 mod pipeline;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,13 +53,14 @@ struct State {
 }
 
 impl KafkaConnection {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted from `peer`.
     #[must_use]
-    pub fn new(shared: Arc<KafkaShared>, _now: Now) -> Self {
+    pub fn new(shared: Arc<KafkaShared>, peer: IpAddr) -> Self {
         let state = State {
             inbox: Inbox::new(shared.options.request_bytes_max),
             shared,
-            peer: Arc::from(""),
+            // As Java writes an address, and so Kafka where it tells of a group's members.
+            peer: Arc::from(format!("/{peer}")),
             pipeline: Pipeline::default(),
             sessions: FetchSessions::default(),
             unsent: 0,
@@ -66,13 +68,6 @@ impl KafkaConnection {
         Self {
             state: Box::new(state),
         }
-    }
-
-    /// Says where the client is, for those who look at groups; Kafka writes `/127.0.0.1`.
-    #[must_use]
-    pub fn with_peer(mut self, host: &str) -> Self {
-        self.state.peer = Arc::from(host);
-        self
     }
 }
 
