@@ -292,7 +292,7 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
                 continue;
             };
-            let connection = KafkaConnection::new(shared, hall.broker().now());
+            let connection = KafkaConnection::new(shared, peer.ip());
             served.spawn_local(hall.clone().serve(stream, peer, connection));
             while served.try_join_next().is_some() {}
         }
