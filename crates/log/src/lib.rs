@@ -18,12 +18,16 @@ pub mod entry;
 pub mod fault;
 mod fields;
 pub mod footer;
+#[cfg(test)]
+mod format_tests;
 pub mod frame;
 pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
 pub mod regroup;
+#[cfg(test)]
+mod scripted;
 pub mod seal;
 pub mod store;
 #[cfg(test)]

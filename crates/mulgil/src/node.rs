@@ -12,11 +12,12 @@ use anyhow::{Context, anyhow};
 use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
-use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
+use mulgil_broker::lane::{LaneOptions, LogHead};
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
+use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::recovery::Recovered;
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -135,11 +136,14 @@ fn start_broker(
     options: &NodeOptions,
     disk: Arc<dyn Disk>,
 ) -> anyhow::Result<(Arc<Broker>, Recovered)> {
-    let mut replayer = Replayer::new(LaneOptions {
+    let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
         ..options.lane.clone()
-    });
-    let mut recovered = recovery::recover(&disk, &mut replayer, RecoverFrom::default())?;
+    };
+    let Found {
+        replayer,
+        mut recovered,
+    } = start::read_back(&disk, &lane_options)?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
