@@ -21,8 +21,13 @@ use mulgil_admin::backend::Backend;
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::gate::Gate;
 
+use mulgil_log::disk::{Disk, RealDisk};
+use mulgil_log::fault::FaultKind;
+
+use crate::backend::LocalBackend;
 use crate::cli::Advertise;
 use crate::failure::{Failure, Outcome};
+use crate::node::{self, Node, NodeOptions};
 
 /// A future on the runtime of the main thread.
 pub(crate) type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -75,14 +80,79 @@ pub(crate) struct Broker;
 
 impl Launch for Broker {
     fn open(&self, options: BrokerOptions) -> Outcome<Box<dyn Opened>> {
-        let BrokerOptions {
-            data_dir,
-            kafka,
-            advertise,
-        } = options;
-        let (data_dir, clients) = (data_dir.display(), advertised(kafka, advertise.as_ref()));
-        let detail = format!("this build has no broker for {data_dir} and {clients} in it");
-        Err(Failure::new(Code::Unsupported, detail))
+        let disk = RealDisk::open(&options.data_dir).map_err(|fault| {
+            let code = match fault.kind {
+                FaultKind::Fenced => Code::DataDirLocked,
+                FaultKind::Unavailable
+                | FaultKind::Corrupt
+                | FaultKind::Exhausted
+                | FaultKind::Fatal => Code::DataDirUnusable,
+            };
+            Failure::new(code, fault.to_string())
+        })?;
+        Ok(Box::new(OwnDirectory { disk, options }))
+    }
+}
+
+/// A data directory that is locked by this process.
+struct OwnDirectory {
+    disk: RealDisk,
+    options: BrokerOptions,
+}
+
+impl Opened for OwnDirectory {
+    fn start(self: Box<Self>, _gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>> {
+        Box::pin(async move {
+            let Self { disk, options } = *self;
+            let advertise = options.advertise.clone();
+            let node_options = NodeOptions {
+                kafka: Some(options.kafka),
+                advertised: advertise.map(|a| (a.host, a.port.unwrap_or(options.kafka.port()))),
+                ..NodeOptions::default()
+            };
+            // Recovery reads for a while; the HTTP listener answers meanwhile.
+            let started = tokio::task::spawn_blocking(move || {
+                let disk: Arc<dyn Disk> = Arc::new(disk);
+                node::start(disk, &node_options)
+            });
+            let node = started.await.map_err(|error| {
+                Failure::new(
+                    Code::BrokerFailed,
+                    format!("the start was broken off: {error}"),
+                )
+            })??;
+            let kafka = node.kafka.unwrap_or(options.kafka);
+            let running: Box<dyn Running> = Box::new(RunningNode { kafka, node });
+            Ok(running)
+        })
+    }
+}
+
+/// A broker that takes work.
+struct RunningNode {
+    kafka: SocketAddr,
+    node: Node,
+}
+
+impl Running for RunningNode {
+    fn backend(&self) -> Arc<dyn Backend> {
+        Arc::new(LocalBackend::new(&self.node))
+    }
+
+    fn kafka(&self) -> SocketAddr {
+        self.kafka
+    }
+
+    fn failed(&mut self) -> Local<'_, Failure> {
+        // When nobody knows what is on disk, the process ends at once, on the writer's thread.
+        Box::pin(std::future::pending())
+    }
+
+    fn drain(self: Box<Self>) -> Local<'static, Outcome<()>> {
+        Box::pin(async move {
+            self.node.stop().await;
+            Ok(())
+        })
     }
 }
 

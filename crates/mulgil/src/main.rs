@@ -3,6 +3,7 @@
 //! This file turns what happened into an exit code and does nothing else.
 
 mod api;
+mod backend;
 mod broker;
 mod cli;
 mod clock;
@@ -10,6 +11,7 @@ mod commands;
 mod failure;
 mod format;
 mod interrupt;
+mod node;
 mod out;
 mod run;
 mod wire;
