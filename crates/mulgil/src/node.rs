@@ -164,7 +164,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
         checkpoint: recovered.checkpoint,
         cluster: recovered.cluster,
     };
-    let lane = replayer.finish(head, recovered.clean, clock.now());
+    let lane = replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
