@@ -3,7 +3,7 @@
 //! It speaks of names in one directory and of bytes at places, and decides nothing. There are three
 //! disks behind it: [`RealDisk`], the operating system; [`MemDisk`], which keeps everything in memory
 //! and can lose power after every single operation; and, with the feature `recording`,
-//! [`RecordingDisk`], which writes down what a real process does, so that disks as after a power cut
+//! `RecordingDisk`, which writes down what a real process does, so that disks as after a power cut
 //! can be built from it later.
 //!
 //! Names are plain file names, or `quarantine/` and a plain file name: what recovery takes out of the
@@ -19,14 +19,16 @@ pub mod cut;
 mod mem;
 pub mod ops;
 mod real;
-#[cfg(feature = "recording")]
+#[cfg(any(test, feature = "recording"))]
 mod recording;
+#[cfg(test)]
+mod tests;
 
 pub use cut::{FaultPlan, Model};
 pub use mem::{MemDisk, WriteFault};
 pub use ops::{DiskOp, Recording, replay_recording};
 pub use real::RealDisk;
-#[cfg(feature = "recording")]
+#[cfg(any(test, feature = "recording"))]
 pub use recording::RecordingDisk;
 
 /// The folder that holds what was taken out of the log.

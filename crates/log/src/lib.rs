@@ -18,11 +18,15 @@ pub mod entry;
 pub mod fault;
 mod fields;
 pub mod footer;
+#[cfg(test)]
+mod format_tests;
 pub mod frame;
 pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+#[cfg(test)]
+mod scripted;
 pub mod seal;
 pub mod store;
 #[cfg(test)]

@@ -24,9 +24,14 @@ use crate::frame::{FLAG_CLEAN, FrameHeader};
 use crate::position::{ChunkId, Lsn, Position};
 
 mod chain;
+mod repair;
 mod scan;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod window;
+
+pub use repair::{Lost, Repair, RepairMode, repair};
 
 use chain::{Chain, LogChunk};
 use scan::Scan;
@@ -184,7 +189,11 @@ fn recover_newest(
     let synced = newest.synced()?;
     recovered.synced = newest.position(synced);
     scan.trusted(newest, synced, replay)?;
-    let tail = tail::find(newest, synced, scan.next_lsn())?;
+    let next = scan.next_lsn().ok_or_else(|| {
+        let what = "the frames before it, which must tell the number of the next";
+        refused(&newest.name, newest.position(synced), what)
+    })?;
+    let tail = tail::find(newest, synced, next)?;
     recovered.clean = tail.last_flags.unwrap_or_else(|| scan.last_flags()) & FLAG_CLEAN != 0;
     recovered.end = newest.position(synced);
     if let Some(torn) = tail::quarantine(disk.as_ref(), newest, tail.end)? {

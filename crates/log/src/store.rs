@@ -10,7 +10,8 @@
 //!
 //! One `Written` may cover several groups, and one `Synced` several `Written`: what was submitted
 //! while a sync was under way is written and synced together. The forms: [`LocalStore`], files anda
-//! writer thread; [`StepStore`], the same code without a thread, for the simulation.
+//! writer thread; [`StepStore`], the same code without a thread, for the simulation;
+//! [`ObjectStoreMem`], whole objects in memory with the faults of an object store.
 
 use core::fmt;
 use std::sync::Arc;
@@ -25,10 +26,14 @@ use crate::position::{ChunkId, Lsn, Position};
 
 mod files;
 mod local;
+mod object;
 mod step;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use local::LocalStore;
+pub use object::{Bucket, Head, HeadStore, ObjectStoreMem};
 pub use step::StepStore;
 
 /// A frame with all that its header says, except for what the store knows.

@@ -59,7 +59,12 @@ impl RealDisk {
     fn list_folder(&self, folder: &str, into: &mut Vec<(String, u64)>) -> io::Result<()> {
         for found in fs::read_dir(self.path.join(folder))? {
             let found = found?;
-            let known = found.metadata()?;
+            // Others may write files here too, and rename them meanwhile.
+            let known = match found.metadata() {
+                Ok(known) => known,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             let name = found.file_name();
             let Some(name) = name.to_str().filter(|name| *name != LOCK) else {
                 continue;

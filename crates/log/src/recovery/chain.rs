@@ -90,7 +90,12 @@ pub(super) struct FoundChunk {
 
 impl FoundChunk {
     /// Whether it holds the header of any frame, whatever its own header says.
-    fn has_frames(&self) -> Result<bool, Fault> {
+    pub(super) fn has_frames(&self) -> Result<bool, Fault> {
+        Ok(self.first_frame()?.is_some())
+    }
+
+    /// The first whole frame header in it, whatever its own header says.
+    pub(super) fn first_frame(&self) -> Result<Option<FrameHeader>, Fault> {
         let mut window = Window::new(self.file.as_ref(), &self.name, self.length);
         let mut at = u64::from(CHUNK_HEADER_BYTES);
         while let Some(found) = window.find_frame(at)? {
@@ -98,12 +103,12 @@ impl FoundChunk {
                 break;
             };
             let bytes = window.get(found, FRAME_HEADER_BYTES)?;
-            if FrameHeader::read(bytes, Position::new(self.chunk, offset)).is_ok() {
-                return Ok(true);
+            if let Ok(frame) = FrameHeader::read(bytes, Position::new(self.chunk, offset)) {
+                return Ok(Some(frame));
             }
             at = found + 8;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

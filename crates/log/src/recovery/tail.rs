@@ -7,8 +7,8 @@ use super::Quarantined;
 use super::chain::LogChunk;
 use super::scan::{Piece, take_apart};
 use super::window::Window;
-use crate::chunk::{ChunkHeader, ChunkKind, ChunkWriter};
-use crate::disk::{Disk, QUARANTINE};
+use crate::chunk::{ChunkHeader, ChunkKind, ChunkWriter, write_failed};
+use crate::disk::{Disk, DiskFile, QUARANTINE};
 use crate::entry::EntryError;
 use crate::fault::{Fault, FaultKind};
 use crate::frame::{FLAG_MARK, FRAME_HEADER_BYTES, FrameError, FrameHeader, restamp};
@@ -30,10 +30,10 @@ pub(super) struct Tail {
 /// Finds the whole frames of the newest chunk from `synced` on.
 ///
 /// Marks at the end are left out: they hold nothing, and were only written to be believed.
-pub(super) fn find(chunk: &LogChunk, synced: u64, next_lsn: Option<Lsn>) -> Result<Tail, Fault> {
+pub(super) fn find(chunk: &LogChunk, synced: u64, next_lsn: Lsn) -> Result<Tail, Fault> {
     let mut window = chunk.window();
     let mut pieces = Vec::new();
-    let mut next = next_lsn.unwrap_or(chunk.header.first_lsn);
+    let mut next = next_lsn;
     let mut tail = Tail {
         end: synced,
         ..Tail::default()
@@ -125,7 +125,7 @@ pub(super) fn keep(
     end: u64,
     kept_as: &str,
 ) -> Result<(), Fault> {
-    let failed = |source| crate::chunk::write_failed(kept_as, source);
+    let failed = |source| write_failed(kept_as, source);
     // One of an earlier start that did not come to its end.
     if let Err(error) = disk.remove(kept_as)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -133,6 +133,18 @@ pub(super) fn keep(
         return Err(failed(error));
     }
     let file = disk.create(kept_as).map_err(failed)?;
+    copy_bytes(chunk, from, end, file.as_ref())?;
+    file.sync().map_err(failed)?;
+    disk.sync_names().map_err(failed)
+}
+
+/// Copies the bytes from `from` to `end` of `chunk` to the start of `into`.
+pub(super) fn copy_bytes(
+    chunk: &LogChunk,
+    from: u64,
+    end: u64,
+    into: &dyn DiskFile,
+) -> Result<(), Fault> {
     let mut window = chunk.window();
     let mut at = from;
     while at < end {
@@ -141,11 +153,11 @@ pub(super) fn keep(
         if copied.is_empty() {
             break;
         }
-        file.write_at(copied, at - from).map_err(failed)?;
+        into.write_at(copied, at - from)
+            .map_err(|source| write_failed("a copy", source))?;
         at += copied.len() as u64;
     }
-    file.sync().map_err(failed)?;
-    disk.sync_names().map_err(failed)
+    Ok(())
 }
 
 /// Copies the tail into a chunk of its own, which is synced when it gets its name.

@@ -148,7 +148,11 @@ impl Writer {
         };
         let parts: Vec<Bytes> = run.frames.iter().map(|(_, bytes)| bytes.clone()).collect();
         let bytes: usize = parts.iter().map(Bytes::len).sum();
-        growing.make_room(u64::from(first.offset()) + bytes as u64, &self.options);
+        growing.make_room(
+            u64::from(first.offset()) + bytes as u64,
+            &self.options,
+            self.disk.as_ref(),
+        );
         growing
             .file
             .write_parts_at(&parts, u64::from(first.offset()))
@@ -200,7 +204,7 @@ impl Writer {
             file,
         };
         let bytes = header.encode();
-        growing.make_room(bytes.len() as u64, &self.options);
+        growing.make_room(bytes.len() as u64, &self.options, self.disk.as_ref());
         growing.file.write_at(&bytes, 0).map_err(failed)?;
         growing.file.sync().map_err(failed)?;
         self.disk.sync_names().map_err(failed)?;
@@ -213,18 +217,20 @@ impl Writer {
 impl Growing {
     /// Makes room up to `end`, in steps that double.
     ///
-    /// A step that does not fit on the disk is left out: the write itself decides whether there is
-    /// room, and for writes that must not fail the lane has refused others before.
-    fn make_room(&mut self, end: u64, options: &StoreOptions) {
+    /// A step that would take an eighth of the room there is, or that fails, is left out: the write
+    /// itself decides whether there is room. A nearly full disk must not be filled up by room that
+    /// nobody needs yet.
+    fn make_room(&mut self, end: u64, options: &StoreOptions, disk: &dyn Disk) {
         while self.allocated < end {
             let bytes = self.step.max(end - self.allocated);
-            if self.file.allocate(self.allocated, bytes).is_err() {
+            let free = disk.space().map_or(0, |space| space.free);
+            if bytes > free / 8 || self.file.allocate(self.allocated, bytes).is_err() {
                 return;
             }
-            self.allocated += bytes;
-            if self.allocated > options.grow_first {
+            if self.allocated > 0 {
                 self.step = self.step.saturating_mul(2).min(options.grow_most);
             }
+            self.allocated += bytes;
         }
     }
 }

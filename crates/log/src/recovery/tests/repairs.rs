@@ -1,0 +1,118 @@
+//! What a repair keeps of a log that recovery refuses.
+
+use super::*;
+use crate::chunk::{ChunkKind, chunk_name, parse_chunk_name};
+use crate::entry::EntryKind;
+use crate::scripted::Heard;
+use crate::store::{ChunkStore as _, Group};
+
+/// A log of several chunks, all synced, with a mark at its end.
+fn long_log(seed: u64) -> (MemDisk, Known) {
+    let disk = MemDisk::new(seed);
+    let (recovered, _) = hear(&mem(&disk)).unwrap();
+    let mut broker = Broker::start(mem(&disk), &recovered, Known::default(), || 0);
+    let mut dice = Dice::new(seed);
+    for _ in 0..12 {
+        broker.act(&mut dice);
+    }
+    broker.store.submit(Group::sync_only());
+    broker.mark(false);
+    broker.step_all();
+    let known = broker.known.lock().unwrap().clone();
+    (disk, known)
+}
+
+/// All that is heard was written, or is the filler of a repair; how many entries are missing.
+fn missing(known: &Known, heard: &Heard) -> usize {
+    let mut missing = 0;
+    for (lsn, written) in &known.frames {
+        let said = heard.frames.get(lsn).map_or(&[][..], Vec::as_slice);
+        let filler = |kind| kind == EntryKind::SyncedMark;
+        let strange = said.iter().find(|s| !filler(s.0) && !written.contains(s));
+        assert_eq!(strange, None, "frame {}", lsn.0);
+        let lost = written.iter().filter(|w| !filler(w.0) && !said.contains(w));
+        missing += lost.count();
+    }
+    missing
+}
+
+/// Repairs, first dry, and recovers; what was lost, in words.
+fn repaired(disk: &MemDisk, known: &Known) -> (Repair, usize) {
+    let before = disk.files();
+    let planned = repair(&mem(disk), RepairMode::DryRun).unwrap();
+    assert_eq!(disk.files(), before, "a dry run changes nothing");
+    let done = repair(&mem(disk), RepairMode::Write).unwrap();
+    assert_eq!(planned, done);
+    let (_, heard) = hear(&mem(disk)).unwrap_or_else(|fault| panic!("{fault} after {done:?}"));
+    let missing = missing(known, &heard);
+    // A synced repair outlives a power cut like anything else.
+    hear(&mem(&disk.crash(FaultPlan::drop_all()))).unwrap();
+    (done, missing)
+}
+
+#[test]
+fn a_whole_log_needs_no_repair() {
+    for seed in 0..10 {
+        let (disk, known) = long_log(seed);
+        let (done, missing) = repaired(&disk, &known);
+        assert_eq!((done, missing), (Repair::default(), 0));
+    }
+}
+
+#[test]
+fn wiped_sectors_are_repaired_and_told() {
+    let mut refused = 0;
+    for seed in 0..150 {
+        let (disk, known) = long_log(seed % 5);
+        let mut dice = Dice::new(seed);
+        let mut files = disk.files();
+        let log = |name: &String| parse_chunk_name(name).is_some_and(|c| c.1 == ChunkKind::Log);
+        let mut logs: Vec<_> = files.iter_mut().filter(|(name, _)| log(name)).collect();
+        let chosen = usize::try_from(dice.below(logs.len() as u64)).unwrap();
+        let bytes = &mut logs[chosen].1;
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() - 104;
+        let at = usize::try_from(dice.below(used as u64 / 512)).unwrap() * 512;
+        let sectors = 1 + usize::try_from(dice.below(3)).unwrap();
+        let to = (at + sectors * 512).min(used);
+        bytes[at..to].fill(u8::try_from(dice.below(2)).unwrap() * 0xaa);
+        let image = MemDisk::with_files(1, files);
+        if hear(&mem(&image)).is_ok() {
+            continue;
+        }
+        refused += 1;
+        let (done, missing) = repaired(&image, &known);
+        assert!(
+            missing == 0 || !done.lost.is_empty(),
+            "seed {seed}: {done:?}"
+        );
+        let kept = image.files();
+        let told = kept.keys().any(|name| name.starts_with("quarantine/"));
+        assert!(told || done.lost.iter().all(|lost| lost.at.offset() == 0));
+    }
+    assert!(refused > 30, "{refused}");
+}
+
+#[test]
+fn a_chunk_without_header_and_a_missing_one_are_made_up() {
+    for seed in 0..10 {
+        for chunk in 1..4 {
+            let (disk, known) = long_log(seed);
+            let name = chunk_name(ChunkId(chunk), ChunkKind::Log);
+            if disk.files().contains_key(&name) {
+                assert!(disk.flip(&name, 9, 1) && disk.flip(&name, 2100, 1));
+                let (done, missing) = repaired(&disk, &known);
+                assert_eq!((done.lost.len(), missing), (1, 0), "{done:?}");
+            }
+        }
+        let (disk, known) = long_log(seed);
+        let names: Vec<_> = chain::headers(&disk).unwrap();
+        let Some(middle) = names.get(1).filter(|_| names.len() > 2) else {
+            continue;
+        };
+        let mut files = disk.files();
+        files.remove(&middle.name);
+        let (done, _) = repaired(&MemDisk::with_files(1, files), &known);
+        assert_eq!(done.lost.len(), 1);
+        assert_eq!(done.rewritten, std::slice::from_ref(&middle.name));
+    }
+}
