@@ -4,7 +4,7 @@
 //! replayed, the writer started, a new leadership synced, and only then does anybody listen.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -16,7 +16,7 @@ use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -86,7 +86,7 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
         .as_ref()
         .map(std::net::TcpListener::local_addr)
         .transpose()?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&options.data_dir)?);
+    let disk = open_disk(&options.data_dir)?;
     let (broker, recovered) = start_broker(options, disk)?;
     let figures = Arc::<DoorFigures>::default();
     let (stop, stopped) = watch::channel(false);
@@ -131,6 +131,42 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
     })
 }
 
+/// The disk of the data directory. With the feature `recording`, `MULGIL_RECORDING` names a file into
+/// which it writes down what is done to it, and `MULGIL_PLANTED` a mistake that it makes meanwhile.
+fn open_disk(data_dir: &Path) -> anyhow::Result<Arc<dyn Disk>> {
+    let disk = RealDisk::open(data_dir)?;
+    #[cfg(feature = "recording")]
+    if let Some(recording) = std::env::var_os("MULGIL_RECORDING") {
+        use mulgil_log::disk::{Planted, RecordingDisk};
+        let planted = std::env::var("MULGIL_PLANTED")
+            .ok()
+            .map(|name| Planted::named(&name).with_context(|| format!("no planted bug is {name}")))
+            .transpose()?;
+        let disk = RecordingDisk::start(disk, Path::new(&recording))?;
+        return Ok(Arc::new(disk.with_planted(planted)));
+    }
+    Ok(Arc::new(disk))
+}
+
+/// Says what recovery took out of the log, and what of it can't be read any more.
+fn report(recovered: &Recovered, damaged: &[DamagedRange]) {
+    for taken in &recovered.quarantined {
+        tracing::warn!(
+            file = %taken.file, from = taken.from, bytes = taken.bytes, kept_as = %taken.kept_as,
+            "bytes were taken out of the log and put into quarantine: {}", taken.why
+        );
+    }
+    for at in &recovered.mended {
+        tracing::warn!(%at, "a frame header is damaged; its entries are whole and were used");
+    }
+    for range in damaged {
+        tracing::error!(
+            at = %range.at, partition = range.partition, base = range.base, last = range.last,
+            "records are damaged on disk; reading them is answered with an error"
+        );
+    }
+}
+
 fn start_broker(
     options: &NodeOptions,
     disk: Arc<dyn Disk>,
@@ -144,6 +180,7 @@ fn start_broker(
         recovered.cluster = random_id();
     }
     let clock = Clock::new(recovered.elapsed_ms);
+    report(&recovered, replayer.damaged());
     let head = LogHead {
         chunk: recovered.next_chunk,
         lsn: recovered.next_lsn,

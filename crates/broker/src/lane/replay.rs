@@ -69,6 +69,12 @@ impl Replayer {
         Self { lane }
     }
 
+    /// The ranges that recovery found damaged.
+    #[must_use]
+    pub fn damaged(&self) -> &[DamagedRange] {
+        &self.lane.damaged
+    }
+
     /// Everything was replayed: the lane takes over the log at `head`.
     ///
     /// `clean` says that the broker stopped in order, so that nothing can be missing.
