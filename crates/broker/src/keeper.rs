@@ -4,27 +4,45 @@
 //! how much room the disk has. It enters the lane for a bounded number of partitions at a time and
 //! does all reading and writing outside it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mulgil_core::machine::Now;
-use mulgil_log::fault::Fault;
+use mulgil_log::checkpoint::CheckpointWriter;
+use mulgil_log::chunk::{ChunkKind, ChunkWriter};
+use mulgil_log::chunkset::ChunkInfo;
+use mulgil_log::entry::EntryHeader;
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::footer::Footer;
 use mulgil_log::position::ChunkId;
+use mulgil_log::regroup::{
+    Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
+};
 use mulgil_log::seal::seal_log_chunk;
 use mulgil_record::ids::PartitionId;
 
-use crate::lane::Retired;
+use crate::lane::{Objects, Retired};
 use crate::shell::Broker;
 
 /// Partitions that the keeper asks the lane about at a time.
 const SLICE: usize = 512;
+
+/// Batches that a pass has in memory at once, bytes.
+const REGROUP_MEMORY_BYTES: usize = 64 << 20;
 
 /// How the keeper works. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct KeeperOptions {
     /// Between two looks for work.
     pub pause_ms: u64,
+    /// Chunks are rewritten when so much waits for it.
+    pub regroup_bytes: u64,
+    /// How fast a pass may go, reading and writing together.
+    pub regroup_bytes_per_second: u64,
+    /// A checkpoint is written when so much has been written since the last.
+    pub checkpoint_bytes: u64,
     /// Between two passes of retention (Kafka: `log.retention.check.interval.ms`).
     pub retention_every_ms: u64,
     /// Room that must be left on the disk for appends to be taken. What is below is kept for
@@ -38,6 +56,10 @@ impl Default for KeeperOptions {
     fn default() -> Self {
         Self {
             pause_ms: 100,
+            regroup_bytes: 2 << 30,
+            regroup_bytes_per_second: 400 << 20,
+            // Half a log chunk: the next chunk's header names it.
+            checkpoint_bytes: 128 << 20,
             retention_every_ms: 10_000,
             // One chunk to grow into, one to regroup into, and a group of frames.
             reserve_bytes: 768 << 20,
@@ -82,6 +104,14 @@ impl Keeper {
         while let Some(retired) = broker.lane().unsealed() {
             seal(broker, retired)?;
         }
+        if broker
+            .lane()
+            .wants_checkpoint(self.options.checkpoint_bytes)
+        {
+            checkpoint(broker)?;
+        }
+        self.regroup(broker)?;
+        delete(broker)?;
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
@@ -105,6 +135,38 @@ impl Keeper {
                 tracing::info!(free, reserve, "the disk has room again: appends are taken");
             }
         }
+        Ok(())
+    }
+
+    /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when room is short.
+    fn regroup(&self, broker: &Arc<Broker>) -> Result<(), Fault> {
+        let full = broker.alarms().disk_full.load(Ordering::Relaxed);
+        let free = broker.store().space()?.free;
+        let bounds = PlanBounds {
+            total_min: if full { 1 } else { self.options.regroup_bytes },
+            // A pass may use the reserve only when nothing else frees room.
+            space_left: if full {
+                free
+            } else {
+                free.saturating_sub(self.options.reserve_bytes)
+            },
+            ..PlanBounds::default()
+        };
+        let uses = broker.lane().chunk_uses();
+        let chosen = plan(&uses, &bounds);
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let rate = self.options.regroup_bytes_per_second;
+        let pass = pass(broker, &chosen, rate)?;
+        tracing::info!(
+            removed = pass.removed.len(),
+            written = pass.chunks.len(),
+            bytes_read = pass.bytes_read,
+            bytes_written = pass.bytes_written,
+            "chunks regrouped"
+        );
+        broker.visit_quietly(|lane, _| lane.regrouped(pass));
         Ok(())
     }
 
@@ -146,8 +208,129 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }
-    broker.lane().sealed_all(retired.chunk);
+    let bytes = file.bytes()?;
+    broker.visit_quietly(|lane, _| lane.sealed_all(retired.chunk, bytes));
     tracing::debug!(chunk = %retired.chunk, extents = sealed.extents.len(), "log chunk sealed");
+    Ok(())
+}
+
+/// Writes a checkpoint: some objects at a time, while the broker works.
+fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
+    let begun = broker.visit_quietly(|lane, now| lane.checkpoint_begin(now));
+    let chunk = begun.header.chunk;
+    let out = broker.store().create_chunk(begun.header)?;
+    let mut writer = CheckpointWriter::new(out, begun.from);
+    write_objects(&mut writer, &begun.objects)?;
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let objects = broker.lane().checkpoint_partitions(from, SLICE);
+        write_objects(&mut writer, &objects)?;
+        next = objects.next;
+    }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let objects = broker.lane().checkpoint_groups(from, SLICE);
+        write_objects(&mut writer, &objects)?;
+        next = objects.next;
+    }
+    let (out, end) = writer.finish()?;
+    let file = out.finish()?;
+    let info = ChunkInfo {
+        chunk,
+        kind: ChunkKind::Checkpoint,
+        bytes: file.bytes()?,
+    };
+    broker.visit_quietly(|lane, _| lane.checkpoint_done(info, end.from));
+    tracing::debug!(%chunk, bytes = info.bytes, objects = end.objects, "checkpoint written");
+    Ok(())
+}
+
+fn write_objects(
+    writer: &mut CheckpointWriter<ChunkWriter>,
+    objects: &Objects,
+) -> Result<(), Fault> {
+    for (kind, object, content) in &objects.objects {
+        writer.object(*kind, *object, objects.good_for, content)?;
+    }
+    Ok(())
+}
+
+/// Runs one pass over these chunks.
+fn pass(broker: &Arc<Broker>, chosen: &[ChunkId], rate: u64) -> Result<Regrouped, Fault> {
+    let mut files = Vec::with_capacity(chosen.len());
+    for chunk in chosen {
+        let file = broker.store().open_chunk(*chunk)?;
+        let footer = Footer::open(&*file)?;
+        files.push((file, footer));
+    }
+    let sources: Vec<_> = files
+        .iter()
+        .map(|(file, footer)| Source {
+            file: &**file,
+            footer: *footer,
+        })
+        .collect();
+    let (boundaries, starts) = {
+        let lane = broker.lane();
+        (lane.boundaries(chosen), lane.starts())
+    };
+    let living = Living {
+        broker,
+        starts,
+        rate,
+    };
+    let mut create = || {
+        let header = broker.visit_quietly(|lane, now| lane.sorted_header(now));
+        let chunk: Box<dyn Output> = Box::new(broker.store().create_chunk(header)?);
+        Ok(chunk)
+    };
+    let options = RegroupOptions {
+        memory_bytes: REGROUP_MEMORY_BYTES,
+        ..RegroupOptions::default()
+    };
+    regroup(&sources, &boundaries, &living, &options, &mut create)
+}
+
+/// What lives: all that is not below its partition's start, as it was when the pass began.
+struct Living<'a> {
+    broker: &'a Broker,
+    starts: BTreeMap<u64, i64>,
+    rate: u64,
+}
+
+impl Live for Living<'_> {
+    fn live(&self, partition: u64, base: i64, last: i64) -> Keep {
+        match self.starts.get(&partition) {
+            Some(start) if base >= *start => Keep::All,
+            // A batch that the start lies inside stays whole; of several, each is asked for.
+            Some(start) if last >= *start => Keep::Rewrite,
+            Some(_) | None => Keep::None,
+        }
+    }
+
+    fn max_timestamp(&self, _: &EntryHeader, payload: &[u8]) -> i64 {
+        crate::lane::max_timestamp(payload)
+    }
+
+    fn pace(&self, bytes: u64) -> Result<(), Fault> {
+        if self.broker.is_stopping() {
+            let what = "regrouping is broken off: the broker is stopping";
+            return Err(Fault::new(FaultKind::Unavailable, what));
+        }
+        let pause = Duration::from_secs(1).mul_f64(bytes as f64 / self.rate as f64);
+        std::thread::park_timeout(pause);
+        Ok(())
+    }
+}
+
+/// Removes chunks that do not count any more, now that it is on disk that they do not.
+fn delete(broker: &Broker) -> Result<(), Fault> {
+    let chunks = broker.lane().deletable();
+    broker.forget_chunks(&chunks);
+    for chunk in chunks {
+        broker.store().delete(chunk)?;
+        tracing::debug!(%chunk, "chunk removed");
+    }
     Ok(())
 }
 

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use mulgil_core::group::GroupSettings;
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_core::partition::Partition;
+use mulgil_log::chunkset::ChunkSet;
 use mulgil_log::index::Index;
-use mulgil_log::position::Position;
+use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
@@ -24,6 +25,7 @@ use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
 
 mod append;
+mod checkpoint;
 mod commit;
 mod due;
 mod groups;
@@ -34,12 +36,13 @@ mod read;
 mod replay;
 mod topics;
 
+pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
 pub use keep::{Retired, TailSlice};
 pub use offsets::{FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
-pub use replay::{Replayer, payload_batch};
+pub use replay::{Replayer, max_timestamp, payload_batch};
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +129,8 @@ struct Hosted {
     ceiling_due: Position,
     /// Reads that wait for more.
     readers: Vec<u64>,
+    /// Changes below are in the checkpoint that the machine came from.
+    good_for: Position,
 }
 
 /// A high watermark that will rise.
@@ -158,6 +163,12 @@ pub struct Lane {
     rises_by_write: VecDeque<Rise>,
     reads: read::Reads,
     unsealed: keep::Unsealed,
+    chunks: ChunkSet,
+    /// Chunks that do not count any more, and what their removal waits for.
+    deletions: Vec<(keep::Deletion, ChunkId)>,
+    checkpoints: checkpoint::Checkpoints,
+    /// While the log is replayed behind a checkpoint.
+    loaded: checkpoint::Loaded,
     damaged: Vec<DamagedRange>,
     full: bool,
     stopping: bool,
@@ -173,6 +184,7 @@ impl Lane {
         turn: &mut Turn,
     ) {
         for (ticket, request) in asks {
+            self.log.cut(now);
             let to = ReplyTo {
                 origin: from,
                 ticket,
@@ -189,9 +201,9 @@ impl Lane {
             Request::FindEpochEnds(find) => self.find_epoch_ends(&find),
             Request::CreateTopics(create) => self.create_topics(create, now),
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
-            Request::AlterTopic(alter) => self.alter_topic(alter, now),
+            Request::AlterTopic(alter) => self.alter_topic(alter),
             Request::Trim(trim) => self.trim(&trim, now),
-            Request::NewProducer(new) => self.new_producer(new, now),
+            Request::NewProducer(new) => self.new_producer(new),
             Request::Group(group) => return self.group(to, group, now, turn),
         };
         self.answer(to, due, reply, turn);
@@ -275,7 +287,13 @@ impl Lane {
         })
     }
 
-    /// The partition's picture of the log for tests and simulation: start, next offset, watermark.
+    /// The machine of a partition, for the simulation: replaying the log must lead to the same one.
+    #[must_use]
+    pub fn machine(&self, partition: PartitionId) -> Option<&Partition> {
+        Some(&self.partitions.get(&partition)?.machine)
+    }
+
+    /// Begins to host a partition that metadata names.
     fn host(&mut self, topic: &Topic, partition: PartitionId) {
         let mut machine = Partition::new(self.leader_epoch);
         machine.leader_epoch = self.leader_epoch;
@@ -287,8 +305,10 @@ impl Lane {
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
             readers: Vec::new(),
+            good_for: Position::ZERO,
         };
         self.partitions.insert(partition, hosted);
+        self.settle_loaded(partition);
     }
 }
 

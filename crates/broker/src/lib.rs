@@ -10,6 +10,7 @@ mod mailbox;
 pub mod pool;
 pub mod request;
 pub mod shell;
+pub mod start;
 mod tail;
 
 /// What the interface is made of, so that a door needs no dependency of its own on these.

@@ -158,6 +158,10 @@ impl Broker {
         &*self.store
     }
 
+    pub(crate) fn forget_chunks(&self, chunks: &[mulgil_log::position::ChunkId]) {
+        self.pool.forget(chunks);
+    }
+
     /// What an operator should know at once.
     #[must_use]
     pub const fn alarms(&self) -> &Alarms {
@@ -389,9 +393,9 @@ impl Broker {
     /// Refuses new work, writes down where everything ends, and waits until all of it is synced.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        let ((), turn) = self.visit(|lane, now, _| {
+        let ((), turn) = self.visit(|lane, _, _| {
             lane.stop();
-            lane.write_true_ends(now);
+            lane.write_true_ends();
         });
         self.post(turn);
         loop {

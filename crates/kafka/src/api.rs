@@ -6,16 +6,26 @@
 
 mod api_versions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 mod topic_configs;
 
 use std::fmt;
@@ -40,6 +50,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
     pub(crate) shared: &'a KafkaShared,
     pub(crate) sessions: &'a mut FetchSessions,
+    /// Where the client is.
+    pub(crate) peer: &'a Arc<str>,
 }
 
 /// What comes next for a request.
@@ -105,7 +117,16 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         ApiKey::Fetch => fetch::start(decode(head, body)?, turn),
         ApiKey::ListOffsets => list_offsets::start(decode(head, body)?, turn),
         ApiKey::Metadata => metadata::start(decode(head, body)?, turn),
+        ApiKey::OffsetCommit => offset_commit::start(decode(head, body)?, turn),
+        ApiKey::OffsetFetch => offset_fetch::start(decode(head, body)?, turn),
         ApiKey::FindCoordinator => find_coordinator::start(decode(head, body)?, turn),
+        ApiKey::JoinGroup => join_group::start(decode(head, body)?, turn),
+        ApiKey::Heartbeat => heartbeat::start(&decode(head, body)?, turn),
+        ApiKey::LeaveGroup => leave_group::start(decode(head, body)?, turn),
+        ApiKey::SyncGroup => sync_group::start(decode(head, body)?, turn),
+        ApiKey::DescribeGroups => describe_groups::start(decode(head, body)?, turn),
+        ApiKey::ListGroups => Ok(list_groups::start(&decode(head, body)?)),
+        ApiKey::DeleteGroups => delete_groups::start(decode(head, body)?, turn),
         ApiKey::ApiVersions => api_versions::start(body, turn),
         ApiKey::CreateTopics => create_topics::start(decode(head, body)?, turn),
         ApiKey::DeleteTopics => delete_topics::start(decode(head, body)?, turn),

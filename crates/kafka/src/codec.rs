@@ -26,8 +26,15 @@ use header::Head;
 ///
 /// What the peer sent is not a message of that key and version; Kafka closes the connection then.
 pub(crate) fn decode<T: Decodable>(head: &Head, mut body: Bytes) -> Result<T, Hangup> {
-    shape::check(head.key, head.version, &body).map_err(|what| hangup(head, &what.to_string()))?;
-    T::decode(&mut body, head.version).map_err(|error| hangup(head, &error.to_string()))
+    let left = shape::check(head.key, head.version, &body)
+        .map_err(|what| hangup(head, &what.to_string()))?;
+    let message =
+        T::decode(&mut body, head.version).map_err(|error| hangup(head, &error.to_string()))?;
+    // What was walked through must be what was decoded, or the walk has proved nothing.
+    if body.len() != left {
+        return Err(hangup(head, "its shape is not that of its schema"));
+    }
+    Ok(message)
 }
 
 fn hangup(head: &Head, what: &str) -> Hangup {

@@ -44,6 +44,7 @@ pub struct KafkaConnection {
 
 struct State {
     shared: Arc<KafkaShared>,
+    peer: Arc<str>,
     inbox: Inbox,
     pipeline: Pipeline,
     sessions: FetchSessions,
@@ -58,6 +59,7 @@ impl KafkaConnection {
         let state = State {
             inbox: Inbox::new(shared.options.request_bytes_max),
             shared,
+            peer: Arc::from(""),
             pipeline: Pipeline::default(),
             sessions: FetchSessions::default(),
             unsent: 0,
@@ -66,6 +68,13 @@ impl KafkaConnection {
         Self {
             state: Box::new(state),
         }
+    }
+
+    /// Says where the client is, for those who look at groups; Kafka writes `/127.0.0.1`.
+    #[must_use]
+    pub fn with_peer(mut self, host: &str) -> Self {
+        self.state.peer = Arc::from(host);
+        self
     }
 }
 
@@ -149,6 +158,7 @@ impl State {
             now,
             shared: &self.shared,
             sessions: &mut self.sessions,
+            peer: &self.peer,
         };
         let step = api::start(request, &mut turn)?;
         self.pipeline.add(head, step, out);
@@ -170,6 +180,7 @@ impl State {
             now,
             shared: &self.shared,
             sessions: &mut self.sessions,
+            peer: &self.peer,
         };
         let step: Step = ready.waiting.answered(ready.replies, &mut turn)?;
         self.pipeline.put_back(ready.place, step, out);

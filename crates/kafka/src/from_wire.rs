@@ -1,6 +1,8 @@
 //! What clients say, in the broker's words; shared by several requests.
 
+use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::StrBytes;
+use mulgil_broker::group::{GroupName, InstanceId, MemberId};
 use mulgil_broker::meta::catalog::Catalog;
 use mulgil_broker::meta::schema::{Topic, TopicName};
 use mulgil_broker::request::Isolation;
@@ -60,6 +62,26 @@ pub(crate) fn partition(topic: &Topic, index: i32) -> Option<PartitionId> {
 /// A leader epoch, unless the client does not know one (-1).
 pub(crate) fn leader_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then_some(LeaderEpoch(epoch))
+}
+
+/// A count of the wire, which is signed; what is negative counts as none.
+pub(crate) fn natural(count: i32) -> u32 {
+    u32::try_from(count).unwrap_or(0)
+}
+
+/// A group's name.
+pub(crate) fn group_name(group: &GroupId) -> GroupName {
+    Arc::from(group.as_str())
+}
+
+/// A member's name; who has none yet says an empty one (`UNKNOWN_MEMBER_ID`).
+pub(crate) fn member_id(member: &str) -> Option<MemberId> {
+    (!member.is_empty()).then(|| MemberId::from(member))
+}
+
+/// The name of a static member over its restarts, if it has one.
+pub(crate) fn instance_id(instance: Option<&StrBytes>) -> Option<InstanceId> {
+    instance.map(|instance| InstanceId::from(instance.as_str()))
 }
 
 /// Which records may be read: 0 all, 1 those of finished transactions.

@@ -13,6 +13,11 @@ pub trait IdSource: Send + Sync {
     /// A number for a fetch session that no other session of this broker has; only its low 31 bits
     /// are used.
     fn fetch_session_id(&self) -> u32;
+
+    /// A random number for the name of a new member of a group.
+    fn member_id(&self) -> u128 {
+        self.topic_id().0
+    }
 }
 
 /// Settings of the Kafka door.

@@ -26,6 +26,9 @@ pub(crate) const TOPIC_OPERATIONS: i32 =
 pub(crate) const CLUSTER_OPERATIONS: i32 =
     1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
+/// All operations on a group: read 3, delete 6, describe 8, describe configs 10, alter configs 11.
+pub(crate) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
 /// The operations to tell, if the client asked for them.
 pub(crate) const fn operations(asked: bool, all: i32) -> i32 {
     if asked { all } else { OPERATIONS_NOT_ASKED }
@@ -37,6 +40,10 @@ pub(crate) fn text(text: &str) -> StrBytes {
 }
 
 /// A message beside an error code, cut to a length that every version can carry.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "messages are nullable on the wire"
+)]
 pub(crate) fn message(what: &(impl ToString + ?Sized)) -> Option<StrBytes> {
     let mut what = what.to_string();
     if what.len() > MESSAGE_BYTES_MAX {

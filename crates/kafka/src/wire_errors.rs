@@ -6,6 +6,7 @@
 
 use kafka_protocol::ResponseError;
 use mulgil_broker::core::partition::Refusal as PartitionRefusal;
+use mulgil_broker::group::GroupRefusal;
 use mulgil_broker::request::{
     AppendRefusal, CreateRefusal, DeleteRefusal, NewProducerRefusal, ReadRefusal, TrimRefusal,
 };
@@ -135,5 +136,46 @@ pub(crate) const fn batch(error: &BatchError) -> ResponseError {
         BatchError::LogAppendTimeFromProducer => ResponseError::InvalidTimestamp,
         // What cannot be unpacked, or only to an absurd size.
         BatchError::Compression(_) => ResponseError::CorruptMessage,
+    }
+}
+
+/// For a request to a group that does not exist: what is meant depends on who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoGroup {
+    /// A member, which then is none (`GroupMetadataManager.classicGroupHeartbeat` and others).
+    UnknownMember,
+    /// A committer of before version 9 (`OffsetMetadataManager.validateOffsetCommit`).
+    IllegalGeneration,
+    /// A newer committer, or an operator.
+    NotFound,
+}
+
+/// For a group; `missing` says what it means that there is none.
+pub(crate) const fn group(refusal: &GroupRefusal, missing: NoGroup) -> ResponseError {
+    match refusal {
+        GroupRefusal::NoSuchGroup => match missing {
+            NoGroup::UnknownMember => ResponseError::UnknownMemberId,
+            NoGroup::IllegalGeneration => ResponseError::IllegalGeneration,
+            NoGroup::NotFound => ResponseError::GroupIdNotFound,
+        },
+        // The rest as in `GroupMetadataManager` and `ClassicGroup`.
+        GroupRefusal::UnknownMember => ResponseError::UnknownMemberId,
+        // KIP-345.
+        GroupRefusal::FencedInstance { .. } => ResponseError::FencedInstanceId,
+        GroupRefusal::IllegalGeneration { .. } => ResponseError::IllegalGeneration,
+        GroupRefusal::RebalanceInProgress => ResponseError::RebalanceInProgress,
+        GroupRefusal::InconsistentProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupRefusal::SessionTimeout { .. } => ResponseError::InvalidSessionTimeout,
+        // KIP-389.
+        GroupRefusal::Full { .. } => ResponseError::GroupMaxSizeReached,
+        // Kafka leaves the earlier request without an answer. A client that still reads it joins again
+        // under its name.
+        GroupRefusal::Superseded { .. } => ResponseError::RebalanceInProgress,
+        // `OffsetMetadataManager.isMetadataInvalid`.
+        GroupRefusal::MetadataTooLarge { .. } => ResponseError::OffsetMetadataTooLarge,
+        // `ClassicGroup.validateDeleteGroup`.
+        GroupRefusal::NotEmpty { .. } => ResponseError::NonEmptyGroup,
+        // KIP-496.
+        GroupRefusal::TopicInUse => ResponseError::GroupSubscribedToTopic,
     }
 }

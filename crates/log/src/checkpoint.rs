@@ -202,7 +202,7 @@ impl<'a> CheckpointReader<'a> {
         let end_at = file.bytes()?.checked_sub(END_BYTES as u64);
         let end_at = end_at.filter(|at| *at >= first).ok_or_else(no_end)?;
         let bytes = read_exactly(file, end_at, END_BYTES)?;
-        let place = u32::try_from(end_at).map_err(|_| no_end())?;
+        let place = u32::try_from(end_at).ok().ok_or_else(no_end)?;
         let entry = Entry::read(&bytes, place).map_err(|error| unreadable(file, end_at, error))?;
         let header = entry.header;
         if header.kind != EntryKind::CheckpointPage || header.flags != FLAG_END {
@@ -296,7 +296,8 @@ impl<'a> CheckpointReader<'a> {
             let left = usize::try_from(left).unwrap_or(WINDOW_BYTES);
             self.window = read_exactly(self.file, at, left)?;
         }
-        let place = u32::try_from(at).map_err(|_| corrupt(self.file.chunk(), "over 4 GiB"))?;
+        // The end page lies behind it, and its place was a u32.
+        let place = u32::try_from(at).unwrap_or(u32::MAX);
         let entry =
             Entry::read(&self.window, place).map_err(|error| unreadable(self.file, at, error))?;
         let header = entry.header;

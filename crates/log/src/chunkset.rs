@@ -102,7 +102,7 @@ impl ChunkSetChange {
         if needed != present as u64 {
             return Err(wrong);
         }
-        let split = HEAD_BYTES + usize::try_from(added_bytes).map_err(|_| wrong)?;
+        let split = HEAD_BYTES + usize::try_from(added_bytes).ok().ok_or(wrong)?;
         let (added, removed) = payload.split_at_checked(split).ok_or(wrong)?;
         let added = added.get(HEAD_BYTES..).ok_or(wrong)?;
         let infos = added.chunks_exact(ADDED_BYTES).map(|info| {

@@ -123,6 +123,20 @@ pub struct DirectoryRecord {
 }
 
 impl DirectoryRecord {
+    /// A record of nothing.
+    pub(crate) const EMPTY: Self = Self {
+        partition: 0,
+        first: 0,
+        last: 0,
+        max_timestamp: 0,
+        bytes: 0,
+        index_start: 0,
+        index_count: 0,
+        data_at: 0,
+        data_bytes: 0,
+        batches: 0,
+    };
+
     fn encode(&self, chunk: ChunkId, slot: u32) -> [u8; SLOT_BYTES] {
         let mut out = [0; SLOT_BYTES];
         out[..8].copy_from_slice(&self.partition.to_le_bytes());

@@ -25,6 +25,7 @@ pub mod index;
 pub mod position;
 pub mod reader;
 pub mod recovery;
+pub mod regroup;
 #[cfg(test)]
 mod scripted;
 pub mod seal;

@@ -279,15 +279,7 @@ impl<'a> Gather<'a> {
             if self.full {
                 break;
             }
-            let mut end = first.end();
-            let close = blocks.iter().skip(1).take_while(|(block, _)| {
-                let at = u64::from(block.at);
-                let near = at >= end && at - end <= GAP_BYTES;
-                let small = block.end() - u64::from(first.at) <= 2 * WINDOW_BYTES;
-                end = if near && small { block.end() } else { end };
-                near && small
-            });
-            let count = 1 + close.count();
+            let (count, end) = span_of(first, blocks);
             let (span, rest) = blocks.split_at(count);
             self.read_span(span, u64::from(first.at), end)?;
             blocks = rest;
@@ -331,14 +323,7 @@ impl<'a> Gather<'a> {
                     return Err(corrupt(place.chunk, what).into());
                 }
                 Met::Lost(range) if range.last < self.request.from => continue,
-                Met::Lost(range) => {
-                    self.full = true;
-                    let reached = range.base < self.request.end;
-                    if self.found.is_empty() && reached {
-                        return Err(ReadError::Damaged(range));
-                    }
-                    return Ok(());
-                }
+                Met::Lost(range) => return self.meet_damage(range),
                 Met::Entry { last, .. } if last < self.request.from => continue,
                 Met::Entry {
                     header,
@@ -361,6 +346,15 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
+    /// Ends the answer before damage, or says so if there is nothing before it.
+    fn meet_damage(&mut self, range: DamagedRange) -> Result<(), ReadError> {
+        self.full = true;
+        if self.found.is_empty() && range.base < self.request.end {
+            return Err(ReadError::Damaged(range));
+        }
+        Ok(())
+    }
+
     /// Adds a batch, if it is wanted and fits.
     fn take(&mut self, mut batch: FoundBatch, copy: bool) -> bool {
         let total = self.bytes.saturating_add(batch.payload.len());
@@ -377,4 +371,20 @@ impl<'a> Gather<'a> {
         self.found.push(batch);
         !self.full
     }
+}
+
+/// How many blocks are read at once from the first on, and where the last of them ends.
+fn span_of(first: &Block, blocks: &[(Block, i64)]) -> (usize, u64) {
+    let mut end = first.end();
+    let mut count = 1;
+    for (block, _) in blocks.iter().skip(1) {
+        let at = u64::from(block.at);
+        let near = at >= end && at - end <= GAP_BYTES;
+        if !near || block.end() - u64::from(first.at) > 2 * WINDOW_BYTES {
+            break;
+        }
+        end = block.end();
+        count += 1;
+    }
+    (count, end)
 }

@@ -22,6 +22,7 @@ fn main() -> anyhow::Result<()> {
         auto_create_topics: true,
         lane: Default::default(),
         limits: Default::default(),
+        keeper: Default::default(),
     })?;
     std::fs::write(
         format!("{dir}/addresses.json"),

@@ -12,11 +12,12 @@ use anyhow::{Context, anyhow};
 use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
-use mulgil_broker::lane::{LaneOptions, LogHead, Replayer};
+use mulgil_broker::lane::{LaneOptions, LogHead};
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
+use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Recovered};
+use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -148,6 +149,19 @@ fn open_disk(data_dir: &Path) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(disk))
 }
 
+/// How large log chunks grow. With the feature `recording`, `MULGIL_CHUNK_BYTES` may say so: a short
+/// recording is to hold the beginning and the end of many.
+fn chunk_bytes_max(options: &NodeOptions) -> u32 {
+    #[cfg(feature = "recording")]
+    if let Some(bytes) = std::env::var("MULGIL_CHUNK_BYTES")
+        .ok()
+        .and_then(|bytes| bytes.parse().ok())
+    {
+        return bytes;
+    }
+    options.lane.chunk_bytes_max
+}
+
 /// Says what recovery took out of the log, and what of it can't be read any more.
 fn report(recovered: &Recovered, damaged: &[DamagedRange]) {
     for taken in &recovered.quarantined {
@@ -171,11 +185,15 @@ fn start_broker(
     options: &NodeOptions,
     disk: Arc<dyn Disk>,
 ) -> anyhow::Result<(Arc<Broker>, Recovered)> {
-    let mut replayer = Replayer::new(LaneOptions {
+    let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
+        chunk_bytes_max: chunk_bytes_max(options),
         ..options.lane.clone()
-    });
-    let mut recovered = recovery::recover(&disk, &mut replayer, RecoverFrom::default())?;
+    };
+    let Found {
+        replayer,
+        mut recovered,
+    } = start::read_back(&disk, &lane_options)?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }

@@ -27,6 +27,7 @@ impl Lane {
         let mut due = Due::NOW;
         let mut outcomes = Vec::with_capacity(append.partitions.len());
         for part in append.partitions {
+            self.log.cut(now);
             let outcome = self.append_one(part.partition, &part.batch, &part.facts, now);
             outcomes.push(outcome.map(|(appended, waits)| {
                 due = due.and(waits);
@@ -91,7 +92,7 @@ impl Lane {
             epoch,
         };
         hosted.machine.apply(&change);
-        let due = self.store_batch(stamp, batch, facts, now);
+        let due = self.store_batch(stamp, batch, facts);
         Ok((
             Appended {
                 base,
@@ -103,17 +104,17 @@ impl Lane {
     }
 
     /// Writes a batch that has its offsets, and says what its acknowledgement waits for.
-    fn store_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes, now: Now) -> Due {
+    fn store_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes) -> Due {
         let id = stamp.partition;
         let Some(hosted) = self.partitions.get_mut(&id) else {
             return Due::NOW;
         };
         let synced = hosted.durability == Durability::Fsync;
-        let at = self.log.push_batch(stamp, batch, facts, synced, now);
+        let at = self.log.push_batch(stamp, batch, facts, synced);
         let end = stamp.base.plus(i64::from(stamp.records));
         let mut due = Due::at(at, hosted.durability);
         if !synced {
-            due = due.and(self.log.reserve(id, hosted, end, now));
+            due = due.and(self.log.reserve(id, hosted, end));
         }
         hosted.newest = due;
         let entry = TailEntry {
@@ -171,9 +172,7 @@ impl Lane {
             .decide(Command::Trim { to }, now, &mut decision)?;
         for (_, change) in &decision.changes {
             hosted.machine.apply(change);
-            let at = self
-                .log
-                .push(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+            let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));
             self.index.trim(id.0, to.0);
         }
@@ -234,14 +233,7 @@ struct Stamp {
 
 impl super::commit::Commit {
     /// Copies a batch into the open frame, with its offset and epoch stamped.
-    fn push_batch(
-        &mut self,
-        stamp: Stamp,
-        batch: &Batch,
-        facts: &Bytes,
-        synced: bool,
-        now: Now,
-    ) -> Position {
+    fn push_batch(&mut self, stamp: Stamp, batch: &Batch, facts: &Bytes, synced: bool) -> Position {
         let mut prefix = [0; BATCH_PREFIX_BYTES];
         let facts_bytes = u32::try_from(facts.len()).expect("facts are far below 4 GiB");
         prefix[..4].copy_from_slice(&facts_bytes.to_le_bytes());
@@ -263,9 +255,9 @@ impl super::commit::Commit {
         };
         let parts: &[&[u8]] = &[&prefix, facts, &head, rest];
         if synced {
-            self.push(header, parts, now)
+            self.push(header, parts)
         } else {
-            self.push_unsynced(header, parts, now)
+            self.push_unsynced(header, parts)
         }
     }
 
@@ -273,11 +265,11 @@ impl super::commit::Commit {
     ///
     /// Only for partitions that do not sync each append: what they give out may be lost with the
     /// page cache, and must not be given again.
-    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset, now: Now) -> Due {
+    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset) -> Due {
         let ceiling = hosted.machine.ceiling;
         if ceiling.0 - end.0 < CEILING_STEP / 2 {
             let to = end.plus(CEILING_STEP);
-            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[], now);
+            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[]);
             hosted.machine.apply(&Change::CeilingRaised { to });
             if end > ceiling {
                 hosted.ceiling_due = at;

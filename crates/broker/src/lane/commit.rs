@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use mulgil_core::machine::{Elapsed, Now};
-use mulgil_log::chunk::ChunkHeader;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::frame::OpenFrame;
 use mulgil_log::position::{ChunkId, Lsn, Position};
@@ -46,8 +46,6 @@ struct Outstanding {
 pub(super) struct Commit {
     head: LogHead,
     open: OpenFrame,
-    /// Whether the chunk that the open frame lies in has to be begun.
-    begins_chunk: bool,
     /// Headers of chunks that closed frames begin, by the frame's position.
     chunk_headers: VecDeque<(Position, ChunkHeader)>,
     closed: VecDeque<StampedFrame>,
@@ -68,16 +66,14 @@ pub(super) struct Commit {
     only_mark: bool,
     stop: Stop,
     /// A chunk got its last frame.
-    retired: Option<Retired>,
+    retired: Vec<Retired>,
 }
 
 impl Commit {
-    pub(super) fn new(head: LogHead, options: &LaneOptions) -> Self {
-        let at = Position::new(head.chunk, CHUNK_START);
-        Self {
-            open: OpenFrame::new(at, Vec::new()),
+    pub(super) fn new(head: LogHead, options: &LaneOptions, now: Now) -> Self {
+        let mut commit = Self {
+            open: OpenFrame::new(Position::new(head.chunk, CHUNK_START), Vec::new()),
             head,
-            begins_chunk: true,
             chunk_headers: VecDeque::new(),
             closed: VecDeque::new(),
             closed_bytes: 0,
@@ -91,39 +87,41 @@ impl Commit {
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
-            retired: None,
-        }
+            retired: Vec::new(),
+        };
+        commit.begin_chunk(commit.head.lsn, now);
+        commit
     }
 
     /// Adds an entry that is to be synced to the open frame, and says where it will lie.
-    pub(super) fn push(&mut self, header: EntryHeader, parts: &[&[u8]], now: Now) -> Position {
+    pub(super) fn push(&mut self, header: EntryHeader, parts: &[&[u8]]) -> Position {
         self.sync_wanted = true;
-        self.push_unsynced(header, parts, now)
+        self.push_unsynced(header, parts)
     }
 
     /// Adds an entry for whose sync nobody waits.
-    pub(super) fn push_unsynced(
-        &mut self,
-        header: EntryHeader,
-        parts: &[&[u8]],
-        now: Now,
-    ) -> Position {
-        if self.open.bytes() >= self.frame_bytes_max {
-            self.close(now);
-        }
+    pub(super) fn push_unsynced(&mut self, header: EntryHeader, parts: &[&[u8]]) -> Position {
         self.mark_due = None;
         self.only_mark = false;
         self.open.push(header, parts)
     }
 
+    /// Closes the open frame if it is large enough. Only between commands: what one command changes
+    /// is never cut in two.
+    pub(super) fn cut(&mut self, now: Now) {
+        if self.open.bytes() >= self.frame_bytes_max {
+            self.close(now);
+        }
+    }
+
+    /// Where the open frame begins.
+    pub(super) fn frame_start(&self) -> Position {
+        self.open.position()
+    }
+
     /// The newest complete checkpoint, for headers of chunks from now on.
     pub(super) const fn set_checkpoint(&mut self, checkpoint: ChunkId) {
         self.head.checkpoint = checkpoint;
-    }
-
-    /// The chunk that is being written.
-    pub(super) fn chunk(&self) -> ChunkId {
-        self.open.position().chunk()
     }
 
     /// Where the next entry will lie, if the frame is not closed before.
@@ -142,21 +140,13 @@ impl Commit {
 
     fn close(&mut self, now: Now) {
         let at = self.open.position();
-        if self.begins_chunk {
-            self.chunk_headers
-                .push_back((at, self.chunk_header(at.chunk(), now)));
-            self.begins_chunk = false;
-        }
         let end = self.open.end();
         let next = if end.offset() >= self.chunk_bytes_max {
-            self.begins_chunk = true;
             self.head.previous_end = end;
-            self.retired = Some(Retired {
-                chunk: at.chunk(),
-                end,
-            });
+            let chunk = at.chunk();
+            self.retired.push(Retired { chunk, end });
             self.head.chunk = self.head.chunk.next();
-            Position::new(self.head.chunk, CHUNK_START)
+            self.begin_chunk(self.head.lsn.next(), now)
         } else {
             end
         };
@@ -172,13 +162,26 @@ impl Commit {
         self.head.lsn = self.head.lsn.next();
     }
 
-    fn chunk_header(&self, id: ChunkId, now: Now) -> ChunkHeader {
+    /// Begins the chunk that `head` names, with its first frame; says where that lies.
+    ///
+    /// The header is made here, so that the checkpoint it names was complete before any frame of it.
+    fn begin_chunk(&mut self, first_lsn: Lsn, now: Now) -> Position {
+        let mut header = self.other_header(self.head.chunk, ChunkKind::Log, now);
+        header.previous_end = self.head.previous_end;
+        header.first_lsn = first_lsn;
+        let at = Position::new(self.head.chunk, CHUNK_START);
+        self.chunk_headers.push_back((at, header));
+        at
+    }
+
+    /// The header of a chunk that is no part of the log.
+    pub(super) fn other_header(&self, chunk: ChunkId, kind: ChunkKind, now: Now) -> ChunkHeader {
         ChunkHeader {
-            kind: mulgil_log::chunk::ChunkKind::Log,
-            chunk: id,
+            kind,
+            chunk,
             synced: Position::ZERO,
             incarnation: self.head.incarnation,
-            previous_end: self.head.previous_end,
+            previous_end: Position::ZERO,
             first_lsn: self.head.lsn,
             elapsed_ms: now.elapsed.0,
             wall_ms: now.wall.0,
@@ -310,7 +313,7 @@ impl Lane {
     /// The next group for the store. Call after every visit that may have written something.
     pub fn take_group(&mut self, now: Now) -> Option<Group> {
         let group = self.log.take_group(now, &self.options);
-        if let Some(retired) = self.log.retired.take() {
+        for retired in self.log.retired.drain(..) {
             self.unsealed.push(retired);
         }
         group

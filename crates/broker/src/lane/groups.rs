@@ -104,10 +104,9 @@ impl Groups {
         self.hosted.insert(id, hosted);
     }
 
-    /// Each group as a page of a checkpoint: u16 length of its name, its name, its state.
-    pub(super) fn pages(&self, after: Option<GroupId>) -> impl Iterator<Item = (GroupId, Vec<u8>)> {
-        let from = after.map_or(0, |id| id.0 + 1);
-        self.hosted.range(GroupId(from)..).map(|(id, hosted)| {
+    /// Groups from `from` on as pages of a checkpoint: u16 length of the name, the name, the state.
+    pub(super) fn pages(&self, from: GroupId) -> impl Iterator<Item = (GroupId, Vec<u8>)> {
+        self.hosted.range(from..).map(|(id, hosted)| {
             let mut page = Vec::new();
             let name = hosted.name.as_bytes();
             let length = u16::try_from(name.len()).expect("a group's name is short");
@@ -268,8 +267,9 @@ impl Lane {
         let Some(hosted) = self.groups.hosted.get(&id) else {
             return Ok(());
         };
+        let again = command.clone();
         hosted.machine.decide(command, now, &mut decision)?;
-        self.apply_group(id, &mut decision, now);
+        self.apply_group(id, &mut decision);
         let newest = self
             .groups
             .hosted
@@ -283,12 +283,12 @@ impl Lane {
         }
         self.groups.arm(id, now);
         if decision.again {
-            return self.decide_group(id, to, Command::Tick, now, turn);
+            return self.decide_group(id, to, again, now, turn);
         }
         Ok(())
     }
 
-    fn apply_group(&mut self, id: GroupId, decision: &mut Decision<Change, Effect>, now: Now) {
+    fn apply_group(&mut self, id: GroupId, decision: &mut Decision<Change, Effect>) {
         let Some(hosted) = self.groups.hosted.get_mut(&id) else {
             return;
         };
@@ -297,12 +297,12 @@ impl Lane {
             if let Change::Durable(durable) = &change {
                 if matches!(durable, Durable::Created { .. }) {
                     let header = group_entry(EntryKind::Group, FLAG_NAME, id);
-                    self.log.push(header, &[hosted.name.as_bytes()], now);
+                    self.log.push(header, &[hosted.name.as_bytes()]);
                 }
                 payload.clear();
                 wire::encode(durable, &mut payload);
                 let kind = kind_of(durable);
-                let at = self.log.push(group_entry(kind, 0, id), &[&payload], now);
+                let at = self.log.push(group_entry(kind, 0, id), &[&payload]);
                 if keep == Keep::Waited {
                     hosted.newest = at;
                 }
@@ -390,6 +390,14 @@ impl Lane {
         payload: &[u8],
     ) -> Result<(), Fault> {
         let id = GroupId(header.object);
+        if self
+            .loaded
+            .groups
+            .get(&id)
+            .is_some_and(|good_for| at < *good_for)
+        {
+            return Ok(());
+        }
         let unknown = || {
             let what = format!(
                 "change of group {} at {at} is not known to this version",

@@ -3,15 +3,18 @@
 //! The work itself happens off the lane. Every question and every answer here is about a bounded
 //! number of partitions, so that nobody waits long for the lock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use mulgil_core::machine::{Machine, Now};
 use mulgil_core::partition::Change;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
+use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
 use mulgil_log::index::{Extent, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
+use mulgil_log::regroup::{ChunkUse, Regrouped};
 use mulgil_record::ids::{Offset, PartitionId};
 
 use super::Lane;
@@ -24,6 +27,15 @@ pub struct Retired {
     pub chunk: ChunkId,
     /// Where its last frame ends.
     pub end: Position,
+}
+
+/// What the removal of a chunk waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deletion {
+    /// The entry here is synced.
+    Synced(Position),
+    /// A log chunk after this one is synced.
+    NextChunk(ChunkId),
 }
 
 /// The part of a chunk's tail entries that was asked for.
@@ -42,6 +54,10 @@ pub(super) struct Unsealed(VecDeque<Retired>);
 impl Unsealed {
     pub(super) fn push(&mut self, retired: Retired) {
         self.0.push_back(retired);
+    }
+
+    pub(super) fn oldest(&self) -> Option<ChunkId> {
+        self.0.front().map(|retired| retired.chunk)
     }
 }
 
@@ -96,9 +112,88 @@ impl Lane {
         self.index.seal(chunk, extents);
     }
 
-    /// All partitions of `chunk` are sealed.
-    pub fn sealed_all(&mut self, chunk: ChunkId) {
+    /// All partitions of `chunk` are sealed: from here on it is one of the set of chunks.
+    pub fn sealed_all(&mut self, chunk: ChunkId, bytes: u64) {
         self.unsealed.0.retain(|retired| retired.chunk != chunk);
+        let kind = ChunkKind::Log;
+        let added = vec![ChunkInfo { chunk, kind, bytes }];
+        self.change_chunks(&ChunkSetChange {
+            added,
+            removed: Vec::new(),
+        });
+    }
+
+    /// Sealed chunks that no replay needs any more, and how much of each is still wanted.
+    #[must_use]
+    pub fn chunk_uses(&self) -> Vec<ChunkUse> {
+        let floor = self.checkpoints.floor();
+        let counts = |info: &&ChunkInfo| match info.kind {
+            ChunkKind::Log => info.chunk < floor,
+            ChunkKind::Sorted => true,
+            ChunkKind::Checkpoint => false,
+        };
+        let uses = self.chunks.iter().filter(counts).map(|info| ChunkUse {
+            chunk: info.chunk,
+            kind: info.kind,
+            bytes: info.bytes,
+            live: self.index.live_bytes(info.chunk),
+        });
+        uses.collect()
+    }
+
+    /// Where a pass over `chunks` must begin a new extent.
+    #[must_use]
+    pub fn boundaries(&self, chunks: &[ChunkId]) -> Vec<(u64, i64)> {
+        self.index.boundaries(chunks, ..)
+    }
+
+    /// The first offset of each partition, for a pass that asks what lives: what lives when it begins
+    /// is kept.
+    #[must_use]
+    pub fn starts(&self) -> BTreeMap<u64, i64> {
+        let starts = self.partitions.iter();
+        starts
+            .map(|(id, hosted)| (id.0, hosted.machine.start.0))
+            .collect()
+    }
+
+    /// The header of a chunk that a pass writes.
+    pub fn sorted_header(&mut self, now: Now) -> ChunkHeader {
+        let chunk = self.log.take_chunk_id();
+        self.log.other_header(chunk, ChunkKind::Sorted, now)
+    }
+
+    /// A pass is complete and its chunks are durable: they count from here on, and the others go once
+    /// that is on disk.
+    pub fn regrouped(&mut self, pass: Regrouped) {
+        let at = self.change_chunks(&pass.change());
+        let due = Deletion::Synced(at);
+        self.deletions
+            .extend(pass.removed.iter().map(|chunk| (due, *chunk)));
+        let hosted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let added = pass.added.into_iter().filter(hosted).collect();
+        self.index.replace(&pass.removed, added);
+        for range in pass.damaged {
+            if !self.damaged.contains(&range) {
+                self.index.damage(range);
+                self.damaged.push(range);
+            }
+        }
+    }
+
+    /// Chunks that may be removed: it is on disk that they do not count any more.
+    ///
+    /// A checkpoint goes when a chunk whose header names a newer one is synced, so that there is one at
+    /// every moment.
+    pub fn deletable(&mut self) -> Vec<ChunkId> {
+        let synced = self.progress.synced;
+        let (goes, stays) = self.deletions.drain(..).partition(|(due, _)| match due {
+            Deletion::Synced(at) => synced > *at,
+            Deletion::NextChunk(chunk) => synced.chunk() > *chunk,
+        });
+        self.deletions = stays;
+        let goes: Vec<(Deletion, ChunkId)> = goes;
+        goes.into_iter().map(|(_, chunk)| chunk).collect()
     }
 
     /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
@@ -146,7 +241,7 @@ impl Lane {
         }
         // Nobody waits for it: what it gives up is read as long as nobody else asks for the room.
         self.log
-            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[], now);
+            .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
         hosted.machine.apply(&Change::Trimmed { to });
         self.index.trim(id.0, to.0);
     }

@@ -1,6 +1,5 @@
 //! Handing out producer ids: a block is reserved durably, then given out one by one.
 
-use mulgil_core::machine::Now;
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::position::Position;
 use mulgil_record::ids::{ProducerEpoch, ProducerId};
@@ -34,7 +33,7 @@ impl ProducerIds {
 }
 
 impl Lane {
-    pub(super) fn new_producer(&mut self, new: NewProducer, now: Now) -> (Due, Reply) {
+    pub(super) fn new_producer(&mut self, new: NewProducer) -> (Due, Reply) {
         if self.stopping {
             return (
                 Due::NOW,
@@ -55,7 +54,7 @@ impl Lane {
                 base,
                 count: u32::try_from(BLOCK).expect("a small block"),
             };
-            self.producers.due = self.log.push(header, &[], now);
+            self.producers.due = self.log.push(header, &[]);
             self.producers.reserved = base + BLOCK;
         }
         let id = ProducerId(self.producers.next);

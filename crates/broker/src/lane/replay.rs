@@ -9,11 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mulgil_core::machine::{Machine, Now, WallTime};
 use mulgil_core::partition::{Change, Sequence};
+use mulgil_log::checkpoint::CheckpointObject;
+use mulgil_log::chunkset::{ChunkSet, ChunkSetChange};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::frame::FrameHeader;
-use mulgil_log::index::{Index, TailEntry};
-use mulgil_log::position::Position;
+use mulgil_log::index::{Extent, Index, TailEntry};
+use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{DamagedRange, Replay};
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::Durability;
@@ -23,8 +25,15 @@ use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
 use super::append::{BATCH_PREFIX_BYTES, entry};
 use super::commit::{Commit, LogHead};
+use super::keep::Retired;
 use super::{Held, Lane, LaneOptions, Progress};
 use crate::tail::Tail;
+
+/// No time yet: what is built with it is built anew when the replay is finished.
+const BEFORE_ALL: Now = Now {
+    elapsed: mulgil_core::machine::Elapsed(0),
+    wall: WallTime(0),
+};
 
 /// A lane that is being built from the log.
 #[derive(Debug)]
@@ -37,15 +46,15 @@ impl Replayer {
     #[must_use]
     pub fn new(options: LaneOptions) -> Self {
         let nowhere = LogHead {
-            chunk: mulgil_log::position::ChunkId::NONE,
+            chunk: ChunkId::NONE,
             lsn: mulgil_log::position::Lsn(0),
             incarnation: 0,
             previous_end: Position::ZERO,
-            checkpoint: mulgil_log::position::ChunkId::NONE,
+            checkpoint: ChunkId::NONE,
             cluster: 0,
         };
         let lane = Lane {
-            log: Commit::new(nowhere, &options),
+            log: Commit::new(nowhere, &options, BEFORE_ALL),
             metadata: Metadata::default(),
             catalog: Arc::new(Catalog::default()),
             metadata_due: Position::ZERO,
@@ -61,6 +70,10 @@ impl Replayer {
             rises_by_write: std::collections::VecDeque::new(),
             reads: super::read::Reads::default(),
             unsealed: super::keep::Unsealed::default(),
+            chunks: ChunkSet::default(),
+            deletions: Vec::new(),
+            checkpoints: super::checkpoint::Checkpoints::default(),
+            loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
             full: false,
             stopping: false,
@@ -82,13 +95,11 @@ impl Replayer {
     pub fn finish(self, head: LogHead, clean: bool, now: Now) -> Lane {
         let mut lane = self.lane;
         let epoch = LeaderEpoch(i32::try_from(head.incarnation).unwrap_or(i32::MAX));
-        lane.log = Commit::new(head, &lane.options);
+        lane.log = Commit::new(head, &lane.options, now);
+        lane.loaded = super::checkpoint::Loaded::default();
         lane.leader_epoch = epoch;
-        lane.log.push(
-            entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)),
-            &[],
-            now,
-        );
+        lane.log
+            .push(entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)), &[]);
         let Lane {
             partitions, index, ..
         } = &mut lane;
@@ -119,8 +130,8 @@ impl Replayer {
         let Some(hosted) = self.lane.partitions.get_mut(&id) else {
             return;
         };
-        if Offset(header.base) < hosted.machine.next {
-            // Below what a checkpoint already holds, or trimmed away: only the index wants it.
+        if at < hosted.good_for {
+            // The checkpoint has it: only the index wants it.
             self.index(at, header, payload);
             return;
         }
@@ -153,7 +164,7 @@ impl Replayer {
         if start.is_none_or(|start| header.last() < start.0) {
             return;
         }
-        let max_timestamp = batch_header(payload).map_or(-1, |batch| batch.max_timestamp);
+        let max_timestamp = max_timestamp(payload);
         let (base, last, length) = (header.base, header.last(), header.length);
         let entry = TailEntry {
             base,
@@ -165,10 +176,64 @@ impl Replayer {
         self.lane.index.append(header.object, entry);
     }
 
-    fn partition_change(&mut self, id: u64, change: &Change) {
-        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(id)) {
+    /// Applies a change of a partition, unless the checkpoint it came from has it.
+    fn partition_change(&mut self, at: Position, id: u64, change: &Change) {
+        if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(id))
+            && at >= hosted.good_for
+        {
             hosted.machine.apply(change);
         }
+    }
+
+    /// Takes an object of the checkpoint that replay begins with.
+    ///
+    /// # Errors
+    ///
+    /// It is not known to this version.
+    pub fn load(&mut self, object: &CheckpointObject) -> Result<(), Fault> {
+        self.lane.load(object).ok_or_else(|| {
+            let (kind, object) = (object.kind, object.object);
+            let what = format!("page of kind {kind} for object {object} of a checkpoint");
+            Fault::new(
+                FaultKind::Corrupt,
+                format!("{what} is not known to this version"),
+            )
+        })
+    }
+
+    /// The checkpoint was loaded whole; replay begins at `from`.
+    pub fn loaded(&mut self, chunk: ChunkId, from: Position) {
+        self.lane.checkpoints.set_newest(chunk, from);
+    }
+
+    /// Everything was replayed: the index learns where each partition starts.
+    pub fn replayed(&mut self) {
+        let Lane {
+            partitions, index, ..
+        } = &mut self.lane;
+        for (id, hosted) in partitions {
+            index.trim(id.0, hosted.machine.start.0);
+        }
+    }
+
+    /// The chunks that count, as far as is known.
+    #[must_use]
+    pub const fn chunks(&self) -> &ChunkSet {
+        &self.lane.chunks
+    }
+
+    /// After the replay: takes what the footer of a chunk lists, instead of what was replayed of it.
+    pub fn load_footer(&mut self, chunk: ChunkId, extents: Vec<(u64, Extent)>) {
+        let Lane {
+            partitions, index, ..
+        } = &mut self.lane;
+        let hosted = |(id, _): &(u64, Extent)| partitions.contains_key(&PartitionId(*id));
+        index.seal(chunk, extents.into_iter().filter(hosted).collect());
+    }
+
+    /// A log chunk of before has no footer yet.
+    pub fn unsealed(&mut self, retired: Retired) {
+        self.lane.unsealed.push(retired);
     }
 }
 
@@ -182,6 +247,7 @@ impl Replay for Replayer {
     ) -> Result<(), Fault> {
         match header.kind {
             EntryKind::Batch => self.batch(at, header, payload, frame),
+            EntryKind::Metadata if at < self.lane.loaded.metadata => {}
             EntryKind::Metadata => {
                 let change = mulgil_meta::state::Change::decode(payload).map_err(|_unknown| {
                     let what = format!("metadata change at {at} is not known to this version");
@@ -204,10 +270,11 @@ impl Replay for Replayer {
                 let change = Change::CeilingRaised {
                     to: Offset(header.base),
                 };
-                self.partition_change(header.object, &change);
+                self.partition_change(at, header.object, &change);
             }
             EntryKind::LogStart => {
                 self.partition_change(
+                    at,
                     header.object,
                     &Change::Trimmed {
                         to: Offset(header.base),
@@ -227,7 +294,13 @@ impl Replay for Replayer {
                     hosted.machine.ceiling = Offset(header.base);
                 }
             }
-            EntryKind::SyncedMark | EntryKind::ChunkSet => {}
+            EntryKind::SyncedMark => {}
+            EntryKind::ChunkSet if at < self.lane.loaded.chunks => {}
+            EntryKind::ChunkSet => {
+                let change = ChunkSetChange::decode(payload)
+                    .map_err(|error| Fault::new(FaultKind::Corrupt, format!("{error} at {at}")))?;
+                self.lane.chunks.apply(&change);
+            }
             EntryKind::Payload
             | EntryKind::Reference
             | EntryKind::Subscription
@@ -262,6 +335,12 @@ fn batch_header(payload: &[u8]) -> Option<BatchHeader> {
     BatchHeader::read(payload.get(BATCH_PREFIX_BYTES + facts..)?).ok()
 }
 
+/// The largest timestamp in a batch entry's payload; -1 if there is none.
+#[must_use]
+pub fn max_timestamp(payload: &[u8]) -> i64 {
+    batch_header(payload).map_or(-1, |batch| batch.max_timestamp)
+}
+
 /// The batch of a payload that was read from disk.
 #[must_use]
 pub fn payload_batch(payload: &Bytes) -> Bytes {
@@ -270,14 +349,14 @@ pub fn payload_batch(payload: &Bytes) -> Bytes {
 
 impl Lane {
     /// Writes where partitions that do not sync each append really end, for a clean stop.
-    pub fn write_true_ends(&mut self, now: Now) {
+    pub fn write_true_ends(&mut self) {
         let Self {
             partitions, log, ..
         } = self;
         for (id, hosted) in partitions {
             let next = hosted.machine.next;
             if hosted.durability != Durability::Fsync && hosted.machine.ceiling > next {
-                log.push(entry(EntryKind::TrueEnd, id.0, next.0), &[], now);
+                log.push(entry(EntryKind::TrueEnd, id.0, next.0), &[]);
                 hosted.machine.ceiling = next;
             }
         }

@@ -51,7 +51,7 @@ impl Lane {
         });
         let change = change.map_err(create_refusal)?;
         if !validate_only {
-            self.change_metadata(&change, now);
+            self.change_metadata(&change);
         }
         Ok(CreatedTopic {
             id,
@@ -90,7 +90,7 @@ impl Lane {
             .metadata
             .delete(topic.id)
             .map_err(|_gone| DeleteRefusal::Unknown)?;
-        self.change_metadata(&change, now);
+        self.change_metadata(&change);
         for partition in &topic.partitions {
             let Some(hosted) = self.partitions.get_mut(partition) else {
                 continue;
@@ -105,12 +105,12 @@ impl Lane {
         Ok((topic.id, topic.name.clone()))
     }
 
-    pub(super) fn alter_topic(&mut self, alter: AlterTopic, now: Now) -> (Due, Reply) {
-        let outcome = self.alter_one(alter, now);
+    pub(super) fn alter_topic(&mut self, alter: AlterTopic) -> (Due, Reply) {
+        let outcome = self.alter_one(alter);
         (Due::synced(self.metadata_due), Reply::AlterTopic(outcome))
     }
 
-    fn alter_one(&mut self, alter: AlterTopic, now: Now) -> Result<(), AlterRefusal> {
+    fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
         if self.stopping {
             return Err(AlterRefusal::Stopping);
         }
@@ -137,7 +137,7 @@ impl Lane {
             );
         }
         for change in &changes {
-            self.change_metadata(change, now);
+            self.change_metadata(change);
         }
         Ok(())
     }
@@ -150,10 +150,10 @@ impl Lane {
     }
 
     /// Writes a change of metadata and makes it so.
-    pub(super) fn change_metadata(&mut self, change: &Change, now: Now) {
+    pub(super) fn change_metadata(&mut self, change: &Change) {
         let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
         let header = entry(EntryKind::Metadata, 0, revision);
-        self.metadata_due = self.log.push(header, &[&change.encode()], now);
+        self.metadata_due = self.log.push(header, &[&change.encode()]);
         self.apply_metadata(change);
     }
 

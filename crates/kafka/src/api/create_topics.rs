@@ -33,7 +33,7 @@ const FROM_DEFAULT: i8 = 5;
 /// A refusal: its code and what to tell.
 type Refused = (ResponseError, String);
 
-pub(crate) fn start(request: CreateTopicsRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: CreateTopicsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let mut counts = BTreeMap::new();
     for topic in &request.topics {
         *counts.entry(topic.name.clone()).or_insert(0_u32) += 1;

@@ -16,7 +16,7 @@ use crate::wire_errors;
 /// Up to the high watermark.
 const TO_HIGH_WATERMARK: i64 = -1;
 
-pub(crate) fn start(request: DeleteRecordsRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: DeleteRecordsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let catalog = turn.catalog();
     let mut waits = Waits {
         response: DeleteRecordsResponse::default(),

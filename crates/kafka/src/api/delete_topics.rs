@@ -7,7 +7,10 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use mulgil_broker::connection::Hangup;
+use mulgil_broker::meta::schema::TopicName;
 use mulgil_broker::request::{Reply, Request, TopicRef};
+
+use mulgil_record::ids::TopicId;
 
 use super::{Step, Turn, Waiting, only_reply};
 use crate::from_wire::{TopicKey, topic_id, topic_name};
@@ -20,7 +23,7 @@ const SINCE_MESSAGES: i16 = 5;
 /// The first version with topic ids.
 const SINCE_IDS: i16 = 6;
 
-pub(crate) fn start(request: DeleteTopicsRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: DeleteTopicsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let mut wishes = request.topics;
     let names = request.topic_names.into_iter();
     wishes.extend(names.map(|name| DeleteTopicState::default().with_name(Some(name))));
@@ -103,15 +106,7 @@ impl Waiting for Waits {
             };
             let by_id = matches!(key, TopicKey::Id(_));
             *row = match deleted {
-                Ok((id, name)) => {
-                    let row =
-                        DeletableTopicResult::default().with_name(Some(wire_name(&name.name)));
-                    if turn.since(SINCE_IDS) {
-                        row.with_topic_id(uuid(id))
-                    } else {
-                        row
-                    }
-                }
+                Ok((id, name)) => deleted_row(id, &name, turn),
                 Err(refusal) => {
                     let error = wire_errors::delete(&refusal, by_id);
                     refused(row.clone(), turn, error, &refusal.to_string())
@@ -119,6 +114,15 @@ impl Waiting for Waits {
             };
         }
         turn.answer(&DeleteTopicsResponse::default().with_responses(self.rows))
+    }
+}
+
+fn deleted_row(id: TopicId, name: &TopicName, turn: &Turn<'_>) -> DeletableTopicResult {
+    let row = DeletableTopicResult::default().with_name(Some(wire_name(&name.name)));
+    if turn.since(SINCE_IDS) {
+        row.with_topic_id(uuid(id))
+    } else {
+        row
     }
 }
 

@@ -13,7 +13,7 @@ use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 
 use super::{Step, Turn, Waiting, only_reply};
 use crate::conn::fetch_sessions::{NO_SESSION, News, Opened, Opening, SessionError, Wish};
-use crate::from_wire::{TopicKey, isolation, leader_epoch, partition};
+use crate::from_wire::{TopicKey, isolation, leader_epoch, natural, partition};
 use crate::wire_errors;
 
 /// The first version with sessions; before, every fetch is a full one without.
@@ -252,9 +252,4 @@ const fn session_error(error: SessionError) -> ResponseError {
         SessionError::Epoch => ResponseError::InvalidFetchSessionEpoch,
         SessionError::TopicIds => ResponseError::FetchSessionTopicIdError,
     }
-}
-
-/// A count of the wire, which is signed; what is negative counts as none.
-fn natural(count: i32) -> u32 {
-    u32::try_from(count).unwrap_or(0)
 }

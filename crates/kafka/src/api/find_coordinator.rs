@@ -1,7 +1,9 @@
 //! `FindCoordinator`: which broker looks after a group. This one does.
 //!
-//! Transactions and share groups are not served. A client that asks for their coordinator is told so
-//! with a code that it does not try again on (`TransactionManager.FindCoordinatorHandler`).
+//! Transactions and share groups are not served. No code says that. For transactions it is the one that
+//! all clients give up on at once, telling the message beside it (librdkafka asks again for ever on any
+//! other; `TransactionManager.FindCoordinatorHandler` of the Java client), for share groups the one of a
+//! broker that has them switched off (`KafkaApis.getCoordinator`).
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
@@ -14,6 +16,10 @@ use crate::to_wire::{message, text, this_broker};
 
 /// The key is a group's (`CoordinatorType.GROUP`).
 const GROUP: i8 = 0;
+/// The key is a transactional id (`CoordinatorType.TRANSACTION`).
+const TRANSACTION: i8 = 1;
+/// The key is a share group's and a partition's (`CoordinatorType.SHARE`).
+const SHARE: i8 = 2;
 
 /// The first version that asks for several at once (KIP-699).
 const SINCE_LISTS: i16 = 4;
@@ -48,14 +54,20 @@ fn coordinator(key: StrBytes, key_type: i8, turn: &Turn<'_>) -> Coordinator {
             .with_port(i32::from(options.advertised_port))
             .with_error_message(None);
     }
-    let why = match key_type {
-        1 => "transactions are not supported by this broker",
-        2 => "share groups are not supported by this broker",
-        _ => "unknown type of coordinator",
+    let (error, why) = match key_type {
+        TRANSACTION => (
+            ResponseError::TransactionalIdAuthorizationFailed,
+            "transactions are not supported by this broker",
+        ),
+        SHARE => (
+            ResponseError::InvalidRequest,
+            "share groups are not supported by this broker",
+        ),
+        _ => (ResponseError::InvalidRequest, "unknown type of coordinator"),
     };
     coordinator
         .with_node_id(BrokerId(-1))
         .with_port(-1)
-        .with_error_code(ResponseError::InvalidRequest.code())
+        .with_error_code(error.code())
         .with_error_message(message(why))
 }

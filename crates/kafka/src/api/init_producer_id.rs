@@ -1,6 +1,7 @@
 //! `InitProducerId`: a number for an idempotent producer (KIP-98, KIP-360).
 //!
-//! Transactions are not served: with a transactional id the answer is a code that clients give up on.
+//! Transactions are not served: with a transactional id the answer is the code that `FindCoordinator`
+//! gives, for the same reason.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
@@ -16,8 +17,11 @@ const NONE: i64 = -1;
 pub(crate) fn start(request: &InitProducerIdRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     // Half of an identity is none: `KafkaApis.handleInitProducerIdRequest`.
     let half = (request.producer_id.0 == NONE) != (i64::from(request.producer_epoch) == NONE);
-    if half || request.transactional_id.is_some() {
+    if half {
         return turn.answer(&refused(ResponseError::InvalidRequest));
+    }
+    if request.transactional_id.is_some() {
+        return turn.answer(&refused(ResponseError::TransactionalIdAuthorizationFailed));
     }
     // Without a transactional id the broker does not look at what the producer had: it always gets a
     // new id (`TransactionCoordinator.handleInitProducerId`).

@@ -43,7 +43,7 @@ fn wanted(timestamp: i64, turn: &Turn<'_>) -> Wanted {
     }
 }
 
-pub(crate) fn start(request: ListOffsetsRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: ListOffsetsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let catalog = turn.catalog();
     let isolation = isolation(request.isolation_level)
         .ok_or_else(|| turn.malformed("unknown isolation level"))?;

@@ -43,7 +43,7 @@ struct Wanted {
     created: BTreeSet<Arc<str>>,
 }
 
-pub(crate) fn start(request: MetadataRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: MetadataRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let may_create = request.allow_auto_topic_creation && turn.shared.options.auto_create_topics;
     let wanted = Wanted {
         topic_operations: request.include_topic_authorized_operations,

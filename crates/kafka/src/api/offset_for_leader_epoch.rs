@@ -14,10 +14,7 @@ use super::{Step, Turn, Waiting, only_reply};
 use crate::from_wire::{TopicKey, leader_epoch};
 use crate::wire_errors;
 
-pub(crate) fn start(
-    request: OffsetForLeaderEpochRequest,
-    turn: &mut Turn<'_>,
-) -> Result<Step, Hangup> {
+pub(crate) fn start(request: OffsetForLeaderEpochRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let catalog = turn.catalog();
     let mut waits = Waits {
         response: OffsetForLeaderEpochResponse::default(),

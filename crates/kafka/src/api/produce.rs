@@ -31,7 +31,7 @@ const SINCE_RECORD_ERRORS: i16 = 8;
 /// The producer does not wait for an answer, and gets none.
 const ACKS_NONE: i16 = 0;
 
-pub(crate) fn start(request: ProduceRequest, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
+pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let catalog = turn.catalog();
     let refusal = refusal_of_all(&request);
     let mut waits = Waits {

@@ -38,7 +38,7 @@ pub(crate) fn set(
             settings.timestamp_before_max_ms = distance(name, value)?;
         }
         "message.timestamp.after.max.ms" => {
-            settings.timestamp_after_max_ms = distance(name, value)?
+            settings.timestamp_after_max_ms = distance(name, value)?;
         }
         "cleanup.policy" if value == "delete" => {}
         "cleanup.policy" => {
@@ -73,7 +73,8 @@ fn reset(settings: &mut TopicSettings, default: &TopicSettings, name: &str) -> R
 
 /// All settings with their values, by name.
 pub(crate) fn rows(settings: &TopicSettings) -> Vec<Row> {
-    let limit = |value: Option<u64>, none: i64| value.map_or(none.to_string(), |v| v.to_string());
+    let limit =
+        |value: Option<u64>, none: i64| value.map_or_else(|| none.to_string(), |v| v.to_string());
     vec![
         ("cleanup.policy", "delete".to_owned()),
         ("max.message.bytes", settings.message_bytes_max.to_string()),

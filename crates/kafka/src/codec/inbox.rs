@@ -208,9 +208,8 @@ mod tests {
             let mut got = Vec::new();
             for piece in stream.chunks(step) {
                 inbox.push(Bytes::copy_from_slice(piece));
-                while let Some(body) = inbox.take().unwrap() {
-                    got.push(body.to_vec());
-                }
+                let whole = std::iter::from_fn(|| inbox.take().unwrap());
+                got.extend(whole.map(|body| body.to_vec()));
             }
             assert!(got == bodies, "cut at {step}");
             assert_eq!(inbox.buffered(), 0);

@@ -54,14 +54,14 @@ pub(crate) enum Kind {
     Known(&'static [(u32, Field)]),
 }
 
-/// Checks a message of `key` in `version`.
+/// Checks a message of `key` in `version`; says how many bytes follow it.
 ///
 /// # Errors
 ///
 /// It is not one.
-pub(crate) fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<(), Flaw> {
+pub(crate) fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<usize, Flaw> {
     let Some(shape) = super::shapes::of(key) else {
-        return Ok(());
+        return Ok(body.len());
     };
     let flexible = version >= shape.flexible;
     let mut walk = Walk {
@@ -70,7 +70,8 @@ pub(crate) fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<(), Flaw> 
         flexible,
         elements: 0,
     };
-    walk.structure(shape.fields)
+    walk.structure(shape.fields)?;
+    Ok(walk.walker.left())
 }
 
 struct Walk<'a> {
@@ -167,16 +168,23 @@ impl Walk<'_> {
                 .map(|(_, field)| field);
             match field {
                 Some(field) if (field.from..=field.to).contains(&self.version) => {
-                    let before = self.walker.left();
-                    self.tag_value(field.kind)?;
-                    if before - self.walker.left() != size {
-                        return Err(Flaw::TagSize);
-                    }
+                    self.known_tag(field.kind, size)?;
                 }
                 Some(_) | None => self.walker.take(size).map(drop)?,
             }
         }
         Ok(())
+    }
+
+    fn known_tag(&mut self, kind: Kind, size: usize) -> Result<(), Flaw> {
+        let before = self.walker.left();
+        self.tag_value(kind)?;
+        let taken = before - self.walker.left();
+        if taken == size {
+            Ok(())
+        } else {
+            Err(Flaw::TagSize)
+        }
     }
 
     /// The content of a tagged field. One that is a structure is written as a list of its fields.

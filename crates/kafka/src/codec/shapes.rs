@@ -1,7 +1,7 @@
 //! The shapes of all requests that are taken.
 //!
 //! One table, which has to agree with the schemas of `kafka-protocol`; a test encodes each request in
-//! each version and finds that the shape ends where the encoding does. Numbers that follow each other
+//! each version, and [`super::decode`] insists that the shape ends where the schema does. Numbers that follow each other
 //! are written as one field.
 
 use kafka_protocol::messages::ApiKey;

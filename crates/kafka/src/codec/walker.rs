@@ -60,12 +60,9 @@ impl<'a> Walker<'a> {
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array::<1>()?;
             value |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return if shift == 28 && byte > 0x0f {
-                    Err(Flaw::Length)
-                } else {
-                    Ok(value)
-                };
+            let too_large = shift == 28 && byte > 0x0f;
+            if byte < 0x80 && !too_large {
+                return Ok(value);
             }
         }
         Err(Flaw::Length)

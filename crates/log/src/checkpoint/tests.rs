@@ -8,7 +8,10 @@ fn position(offset: u32) -> Position {
     Position::new(ChunkId(3), offset)
 }
 
-fn write(objects: &[(u16, u64, u32, Vec<u8>)]) -> (MemChunk, CheckpointEnd) {
+/// Kind, object, offset of the position that it is good for, content.
+type Object = (u16, u64, u32, Vec<u8>);
+
+fn write(objects: &[Object]) -> (MemChunk, CheckpointEnd) {
     let mut writer = CheckpointWriter::new(MemChunk::new(5), position(9999));
     for (kind, object, good_for, content) in objects {
         let good_for = position(*good_for);
@@ -17,7 +20,7 @@ fn write(objects: &[(u16, u64, u32, Vec<u8>)]) -> (MemChunk, CheckpointEnd) {
     writer.finish().unwrap()
 }
 
-fn read(chunk: &MemChunk) -> Result<Vec<(u16, u64, u32, Vec<u8>)>, Fault> {
+fn read(chunk: &MemChunk) -> Result<Vec<Object>, Fault> {
     let mut reader = CheckpointReader::open(chunk)?;
     let mut found = Vec::new();
     while let Some(object) = reader.next_object()? {
@@ -32,7 +35,7 @@ fn read(chunk: &MemChunk) -> Result<Vec<(u16, u64, u32, Vec<u8>)>, Fault> {
     Ok(found)
 }
 
-fn objects() -> Vec<(u16, u64, u32, Vec<u8>)> {
+fn objects() -> Vec<Object> {
     vec![
         (1, 7, 500, vec![1; 10]),
         (1, 8, 400, vec![]),
@@ -90,7 +93,7 @@ fn a_checkpoint_cut_short_or_lengthened_is_not_complete() {
         chunk.bytes.truncate(cut);
         assert!(read(&chunk).is_err(), "cut at {cut}");
     }
-    let mut longer = whole.clone();
+    let mut longer = whole;
     longer.append(&[0; 64]).unwrap();
     assert!(read(&longer).is_err());
 }

@@ -39,6 +39,11 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// Goes over to another record of the same directory, and keeps the page.
+    pub(crate) const fn turn_to(&mut self, record: &DirectoryRecord) {
+        self.record = *record;
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> u32 {
@@ -86,7 +91,8 @@ impl<'a> Blocks<'a> {
     /// As [`Blocks::get`].
     pub fn limit(&mut self, number: u32) -> Result<i64, Fault> {
         let next = self.get(number.saturating_add(1))?;
-        Ok(next.map_or(self.record.last.saturating_add(1), |next| next.base))
+        let end = self.record.last.saturating_add(1);
+        Ok(next.map_or(end, |next| next.base))
     }
 
     /// The number of the last block that begins at `offset` or below; 0 if none does.

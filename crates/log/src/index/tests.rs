@@ -23,6 +23,15 @@ fn extent(chunk: u32, first: i64, last: i64, bytes: u64) -> Extent {
     }
 }
 
+fn damaged(partition: u64, base: i64, last: i64) -> DamagedRange {
+    DamagedRange {
+        partition,
+        base,
+        last,
+        at: Position::ZERO,
+    }
+}
+
 #[test]
 fn a_tail_ends_where_an_extent_begins_even_if_chunks_are_sealed_out_of_order() {
     let mut index = Index::new();
@@ -82,15 +91,9 @@ fn what_was_removed_or_trimmed_during_a_pass_does_not_come_back() {
 fn damage_is_met_where_it_lies_and_read_around() {
     let mut index = Index::new();
     index.load(3, extent(1, 0, 99, 1000));
-    let damaged = |base, last| DamagedRange {
-        partition: 3,
-        base,
-        last,
-        at: Position::ZERO,
-    };
-    index.damage(damaged(40, 44));
-    index.damage(damaged(42, 50));
-    index.damage(damaged(60, 60));
+    index.damage(damaged(3, 40, 44));
+    index.damage(damaged(3, 42, 50));
+    index.damage(damaged(3, 60, 60));
     assert_eq!(index.damaged(3), [(40, 50), (60, 60)]);
     assert!(matches!(
         index.locate(3, 0, 10, 100),
@@ -324,30 +327,14 @@ impl Naive {
                 timestamp,
             } => {
                 let base = self.next.get(&partition).copied().unwrap_or_default() + skip;
-                let last = base + records - 1;
-                self.next.insert(partition, last + 1);
-                let at = Position::new(ChunkId(self.chunk), self.offset);
-                self.offset += 1;
                 let entry = TailEntry {
                     base,
-                    last,
-                    at,
+                    last: base + records - 1,
+                    at: Position::new(ChunkId(self.chunk), self.offset),
                     length,
                     max_timestamp: timestamp,
                 };
-                let (chunk, slot, bytes, damaged) = (self.chunk, None, entry.bytes(), false);
-                let batch = Batch {
-                    base,
-                    last,
-                    chunk,
-                    slot,
-                    timestamp,
-                    bytes,
-                    damaged,
-                };
-                if last >= self.start(partition) {
-                    self.batches.entry(partition).or_default().push(batch);
-                }
+                self.append(partition, &entry);
                 index.append(partition, entry);
             }
             Step::NewChunk => {
@@ -355,24 +342,7 @@ impl Naive {
                 self.chunk += 1;
                 self.offset = 0;
             }
-            Step::Seal => {
-                if self.unsealed.is_empty() {
-                    return;
-                }
-                let chunk = self.unsealed.remove(0);
-                let listed: Vec<_> = index
-                    .tail_of(ChunkId(chunk), ..)
-                    .flat_map(|(partition, entries)| entries.map(move |e| (partition, e.base)))
-                    .collect();
-                let mine = self.batches.iter().flat_map(|(partition, batches)| {
-                    let mine = batches.iter().filter(|batch| batch.chunk == chunk);
-                    mine.map(|batch| (*partition, batch.base))
-                });
-                assert_eq!(listed, mine.collect::<Vec<_>>());
-                let extents = self.move_to(chunk, |batch| batch.chunk == chunk, &[]);
-                index.seal(ChunkId(chunk), extents);
-                self.sealed.push(chunk);
-            }
+            Step::Seal => self.seal(index),
             Step::Trim { partition, share } => {
                 let to = self.at_share(partition, share).max(self.start(partition));
                 self.starts.insert(partition, to);
@@ -390,48 +360,77 @@ impl Naive {
                 let hit = self.at_share(partition, share);
                 let batches = self.batches.get_mut(&partition);
                 let batch = batches.and_then(|all| all.iter_mut().find(|b| b.last >= hit));
-                if let Some(Batch {
-                    base,
-                    last,
-                    damaged,
-                    ..
-                }) = batch
-                {
-                    *damaged = true;
-                    let (base, last) = (*base, *last);
-                    let at = Position::ZERO;
-                    index.damage(DamagedRange {
-                        partition,
-                        base,
-                        last,
-                        at,
-                    });
+                if let Some(batch) = batch {
+                    batch.damaged = true;
+                    index.damage(damaged(partition, batch.base, batch.last));
                 }
             }
-            Step::Regroup { which } => {
-                let chosen = self
-                    .sealed
-                    .iter()
-                    .enumerate()
-                    .filter(|(at, _)| which >> (at % 32) & 1 == 1);
-                let chosen: Vec<u32> = chosen.map(|(_, chunk)| *chunk).collect();
-                let ids: Vec<_> = chosen.iter().map(|chunk| ChunkId(*chunk)).collect();
-                let splits = index.boundaries(&ids, ..);
-                // The pass gets an id, and the log's next chunk one above it.
-                self.unsealed.push(self.chunk);
-                let into = self.chunk + 1;
-                self.chunk += 2;
-                self.offset = 0;
-                let added = self.move_to(
-                    into,
-                    |batch| batch.slot.is_some() && chosen.contains(&batch.chunk),
-                    &splits,
-                );
-                index.replace(&ids, added);
-                self.sealed.retain(|chunk| !chosen.contains(chunk));
-                self.sealed.push(into);
-            }
+            Step::Regroup { which } => self.regroup(which, index),
         }
+    }
+
+    fn append(&mut self, partition: u64, entry: &TailEntry) {
+        self.next.insert(partition, entry.last + 1);
+        self.offset += 1;
+        let batch = Batch {
+            base: entry.base,
+            last: entry.last,
+            chunk: self.chunk,
+            slot: None,
+            timestamp: entry.max_timestamp,
+            bytes: entry.bytes(),
+            damaged: false,
+        };
+        if batch.last >= self.start(partition) {
+            self.batches.entry(partition).or_default().push(batch);
+        }
+    }
+
+    fn seal(&mut self, index: &mut Index) {
+        if self.unsealed.is_empty() {
+            return;
+        }
+        let chunk = self.unsealed.remove(0);
+        let listed: Vec<_> = index
+            .tail_of(ChunkId(chunk), ..)
+            .flat_map(|(partition, entries)| entries.map(move |e| (partition, e.base)))
+            .collect();
+        let mine = self.batches.iter().flat_map(|(partition, batches)| {
+            let mine = batches.iter().filter(|batch| batch.chunk == chunk);
+            mine.map(|batch| (*partition, batch.base))
+        });
+        assert_eq!(listed, mine.collect::<Vec<_>>());
+        let extents = self.move_to(chunk, |batch| batch.chunk == chunk, &[]);
+        index.seal(ChunkId(chunk), extents);
+        self.sealed.push(chunk);
+    }
+
+    fn regroup(&mut self, which: u32, index: &mut Index) {
+        let chosen = self.sealed.iter().enumerate();
+        let chosen = chosen.filter(|(at, _)| which >> (at % 32) & 1 == 1);
+        let chosen: Vec<u32> = chosen.map(|(_, chunk)| *chunk).collect();
+        let ids: Vec<_> = chosen.iter().map(|chunk| ChunkId(*chunk)).collect();
+        let splits = index.boundaries(&ids, ..);
+        // The pass gets an id, and the log's next chunk one above it.
+        self.unsealed.push(self.chunk);
+        let into = self.chunk + 1;
+        self.chunk += 2;
+        self.offset = 0;
+        let moves = |batch: &Batch| batch.slot.is_some() && chosen.contains(&batch.chunk);
+        let added = self.move_to(into, moves, &splits);
+        index.replace(&ids, added);
+        self.sealed.retain(|chunk| !chosen.contains(chunk));
+        self.sealed.push(into);
+    }
+
+    /// The batches that a cold read finds.
+    fn cold(&self, read: ColdRead) -> impl Iterator<Item = &Batch> {
+        let place = (read.chunk.0, Some(read.slot));
+        let batches = self.of(read.partition).iter();
+        batches.filter(move |batch| {
+            let wanted = batch.last >= read.from && batch.base < read.end;
+            wanted && (batch.chunk, batch.slot) == place
+        })
     }
 
     /// Reads on and on from `offset`, as a consumer does that steps over damage.
@@ -446,17 +445,11 @@ impl Naive {
                     offset = last + 1;
                 }
                 Located::Tail(entries) => {
-                    for entry in entries {
-                        found.push(Found::Batch(entry.base));
-                        offset = entry.last + 1;
-                    }
+                    offset = entries.clone().next_back().map_or(offset, |e| e.last + 1);
+                    found.extend(entries.map(|entry| Found::Batch(entry.base)));
                 }
                 Located::Cold(read) => {
-                    let place = (read.chunk.0, Some(read.slot));
-                    let inside = self.of(partition).iter().filter(|b| {
-                        (b.chunk, b.slot) == place && b.last >= read.from && b.base < read.end
-                    });
-                    found.extend(inside.map(|b| Found::Batch(b.base)));
+                    found.extend(self.cold(read).map(|b| Found::Batch(b.base)));
                     offset = read.end;
                 }
             }
@@ -490,22 +483,15 @@ impl Naive {
     fn find_time(&self, index: &Index, partition: u64, timestamp: i64, end: i64) -> Option<i64> {
         let mut from = i64::MIN;
         loop {
-            match index.by_time_from(partition, timestamp, from, end) {
+            let read = match index.by_time_from(partition, timestamp, from, end) {
                 TimeLookup::None => return None,
                 TimeLookup::Tail(entry) => return Some(entry.base),
-                TimeLookup::Cold(read) => {
-                    let inside = self.of(partition).iter().find(|b| {
-                        (b.chunk, b.slot) == (read.chunk.0, Some(read.slot))
-                            && b.last >= read.from
-                            && b.base < read.end
-                            && b.timestamp >= timestamp
-                    });
-                    if let Some(batch) = inside {
-                        return Some(batch.base);
-                    }
-                    from = read.end;
-                }
+                TimeLookup::Cold(read) => read,
+            };
+            if let Some(batch) = self.cold(read).find(|b| b.timestamp >= timestamp) {
+                return Some(batch.base);
             }
+            from = read.end;
         }
     }
 

@@ -243,9 +243,9 @@ impl Writer {
     /// A list that is not there.
     fn null(&mut self) {
         if self.flexible() {
-            self.out().put_u8(0)
+            self.out().put_u8(0);
         } else {
-            self.out().put_i32(-1)
+            self.out().put_i32(-1);
         }
     }
 }

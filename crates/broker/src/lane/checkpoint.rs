@@ -1,0 +1,305 @@
+//! The lane's state as pages of a checkpoint, and back.
+//!
+//! A checkpoint is written while the broker works: some objects at a time, each with the position
+//! that it is good for. Replay begins where the first was taken, and each object passes over what it
+//! holds already. It counts once a log chunk's header names it; that header is written when all of the
+//! chunk before is synced, so no checkpoint is ever ahead of the log.
+
+use std::collections::BTreeMap;
+
+use bytes::BufMut;
+use mulgil_core::machine::Now;
+use mulgil_core::partition::{self, Partition};
+use mulgil_log::checkpoint::CheckpointObject;
+use mulgil_log::chunk::{ChunkHeader, ChunkKind};
+use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
+use mulgil_log::entry::EntryKind;
+use mulgil_log::position::{ChunkId, Position};
+use mulgil_log::recovery::DamagedRange;
+use mulgil_meta::state::Change;
+use mulgil_record::ids::{GroupId, PartitionId};
+
+use super::Lane;
+use super::append::entry;
+use super::keep::Deletion;
+
+/// Kinds of pages. The numbers are on disk and never change their meaning.
+mod kind {
+    /// The set of chunks. Object 0.
+    pub(super) const CHUNKS: u16 = 1;
+    /// Metadata: changes that lead to it, each behind its u32 length. Object 0.
+    pub(super) const METADATA: u16 = 2;
+    /// A partition's machine. Object: the partition.
+    pub(super) const PARTITION: u16 = 3;
+    /// A group's name and machine. Object: the group.
+    pub(super) const GROUP: u16 = 4;
+    /// The first producer id that was never reserved, i64. Object 0.
+    pub(super) const PRODUCERS: u16 = 5;
+    /// Damaged ranges: partition u64, base i64, last i64, position u64 each. Object 0.
+    pub(super) const DAMAGED: u16 = 6;
+}
+
+/// Objects of a checkpoint, all good for one position.
+#[derive(Debug)]
+pub struct Objects {
+    /// Changes from here on are not in them.
+    pub good_for: Position,
+    /// Kind, object and content of each.
+    pub objects: Vec<(u16, u64, Vec<u8>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// A checkpoint that is being taken.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The chunk to write it to.
+    pub header: ChunkHeader,
+    /// Where replay would have to begin.
+    pub from: Position,
+    /// What is small, taken together.
+    pub objects: Objects,
+}
+
+/// A checkpoint that is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Complete {
+    chunk: ChunkId,
+    from: Position,
+}
+
+/// The newest checkpoints.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    newest: Option<Complete>,
+    previous: Option<Complete>,
+}
+
+impl Checkpoints {
+    /// The oldest log chunk that a start might have to replay, even if the newest checkpoint is damaged.
+    pub(super) fn floor(&self) -> ChunkId {
+        self.previous
+            .map_or(ChunkId::NONE, |complete| complete.from.chunk())
+    }
+
+    pub(super) fn set_newest(&mut self, chunk: ChunkId, from: Position) {
+        self.newest = Some(Complete { chunk, from });
+    }
+}
+
+impl Lane {
+    /// Whether it is time for a checkpoint: much was written since the last.
+    #[must_use]
+    pub fn wants_checkpoint(&self, bytes: u64) -> bool {
+        let from = self.checkpoints.newest.map_or(Position::ZERO, |c| c.from);
+        let at = self.log.position();
+        let chunks = u64::from(at.chunk().0 - from.chunk().0.min(at.chunk().0));
+        // Chunks in between are counted as full: rather a checkpoint too many.
+        let whole = chunks * u64::from(self.options.chunk_bytes_max);
+        (whole + u64::from(at.offset())).saturating_sub(u64::from(from.offset())) > bytes
+    }
+
+    /// Begins a checkpoint with what is small: chunks, metadata, producer ids.
+    pub fn checkpoint_begin(&mut self, now: Now) -> Beginning {
+        let chunk = self.log.take_chunk_id();
+        let header = self.log.other_header(chunk, ChunkKind::Checkpoint, now);
+        let oldest = self
+            .unsealed
+            .oldest()
+            .map(|chunk| Position::new(chunk, 4096));
+        let open = self.log.frame_start();
+        let from = oldest.map_or(open, |oldest| oldest.min(open));
+        let mut metadata = Vec::new();
+        for change in self.metadata.checkpoint() {
+            let bytes = change.encode();
+            metadata.put_u32_le(u32::try_from(bytes.len()).expect("a change is small"));
+            metadata.extend_from_slice(&bytes);
+        }
+        let mut damaged = Vec::new();
+        for range in &self.damaged {
+            damaged.put_u64_le(range.partition);
+            damaged.put_i64_le(range.base);
+            damaged.put_i64_le(range.last);
+            damaged.put_u64_le(range.at.0);
+        }
+        let producers = self.producers.reserved().to_le_bytes().to_vec();
+        let chunks = self.chunks.to_change().encode();
+        let objects = vec![
+            (kind::CHUNKS, 0, chunks),
+            (kind::METADATA, 0, metadata),
+            (kind::PRODUCERS, 0, producers),
+            (kind::DAMAGED, 0, damaged),
+        ];
+        let good_for = self.log.position();
+        Beginning {
+            header,
+            from,
+            objects: Objects {
+                good_for,
+                objects,
+                next: Some(0),
+            },
+        }
+    }
+
+    /// Goes on with some partitions from `from` on.
+    #[must_use]
+    pub fn checkpoint_partitions(&self, from: u64, max: usize) -> Objects {
+        let mut hosted = self.partitions.range(PartitionId(from)..);
+        let mut objects = Vec::new();
+        for (id, hosted) in hosted.by_ref().take(max) {
+            let mut page = Vec::new();
+            partition::wire::encode(&hosted.machine, &mut page);
+            objects.push((kind::PARTITION, id.0, page));
+        }
+        let next = hosted.next().map(|(id, _)| id.0);
+        Objects {
+            good_for: self.log.position(),
+            objects,
+            next,
+        }
+    }
+
+    /// Goes on with some groups from `from` on.
+    #[must_use]
+    pub fn checkpoint_groups(&self, from: u64, max: usize) -> Objects {
+        let mut pages = self.groups.pages(GroupId(from));
+        let objects = pages
+            .by_ref()
+            .take(max)
+            .map(|(id, page)| (kind::GROUP, id.0, page))
+            .collect();
+        let next = pages.next().map(|(id, _)| id.0);
+        Objects {
+            good_for: self.log.position(),
+            objects,
+            next,
+        }
+    }
+
+    /// The checkpoint is complete and synced: the next chunk's header names it.
+    ///
+    /// The one before stays, in case this one is found damaged; older ones go.
+    pub fn checkpoint_done(&mut self, info: ChunkInfo, from: Position) {
+        let complete = Complete {
+            chunk: info.chunk,
+            from,
+        };
+        let previous = self.checkpoints.newest.replace(complete);
+        self.checkpoints.previous = previous;
+        self.log.set_checkpoint(info.chunk);
+        let keeps = [info.chunk, previous.map_or(ChunkId::NONE, |c| c.chunk)];
+        let goes = self
+            .chunks
+            .iter()
+            .filter(|c| c.kind == ChunkKind::Checkpoint);
+        let goes = goes.map(|c| c.chunk).filter(|c| !keeps.contains(c));
+        let removed: Vec<_> = goes.collect();
+        let writing = self.log.position().chunk();
+        let due = Deletion::NextChunk(writing);
+        self.deletions
+            .extend(removed.iter().map(|chunk| (due, *chunk)));
+        let added = vec![info];
+        self.change_chunks(&ChunkSetChange { added, removed });
+    }
+
+    /// Writes a change of the set of chunks and makes it so; says where its entry lies.
+    pub(super) fn change_chunks(&mut self, change: &ChunkSetChange) -> Position {
+        let at = self
+            .log
+            .push(entry(EntryKind::ChunkSet, 0, 0), &[&change.encode()]);
+        self.chunks.apply(change);
+        at
+    }
+
+    /// Takes an object of a checkpoint. `None`: it is not known to this version.
+    pub(super) fn load(&mut self, object: &CheckpointObject) -> Option<()> {
+        let content = &object.content[..];
+        match object.kind {
+            kind::CHUNKS => self.chunks.apply(&ChunkSetChange::decode(content).ok()?),
+            kind::METADATA => self.load_metadata(content)?,
+            kind::PARTITION => {
+                let machine = partition::wire::decode(content).ok()?;
+                let id = PartitionId(object.object);
+                self.loaded
+                    .partitions
+                    .insert(id, (object.good_for, machine));
+                self.settle_loaded(id);
+            }
+            kind::GROUP => {
+                self.groups.load(GroupId(object.object), content)?;
+                self.loaded
+                    .groups
+                    .insert(GroupId(object.object), object.good_for);
+            }
+            kind::PRODUCERS => {
+                let reserved = i64::from_le_bytes(content.try_into().ok()?);
+                self.producers.reserved_to(reserved);
+            }
+            kind::DAMAGED => self.load_damaged(content)?,
+            _ => return None,
+        }
+        match object.kind {
+            kind::CHUNKS => self.loaded.chunks = object.good_for,
+            kind::METADATA => self.loaded.metadata = object.good_for,
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn load_metadata(&mut self, mut content: &[u8]) -> Option<()> {
+        while let Some((length, rest)) = content.split_first_chunk() {
+            let length = u32::from_le_bytes(*length) as usize;
+            let (change, rest) = rest.split_at_checked(length)?;
+            self.apply_metadata(&Change::decode(change).ok()?);
+            content = rest;
+        }
+        content.is_empty().then_some(())
+    }
+
+    fn load_damaged(&mut self, content: &[u8]) -> Option<()> {
+        let (ranges, rest) = content.as_chunks::<32>();
+        for range in ranges {
+            let word = |at: usize| {
+                range
+                    .get(at..at + 8)?
+                    .try_into()
+                    .ok()
+                    .map(u64::from_le_bytes)
+            };
+            let range = DamagedRange {
+                partition: word(0)?,
+                base: word(8)?.cast_signed(),
+                last: word(16)?.cast_signed(),
+                at: Position(word(24)?),
+            };
+            self.index.damage(range);
+            self.damaged.push(range);
+        }
+        rest.is_empty().then_some(())
+    }
+
+    /// Gives a partition that is hosted the state that a checkpoint has of it.
+    pub(super) fn settle_loaded(&mut self, id: PartitionId) {
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        if let Some((good_for, machine)) = self.loaded.partitions.remove(&id) {
+            hosted.machine = machine;
+            hosted.good_for = good_for;
+        }
+    }
+}
+
+/// What was loaded of a checkpoint, while the log behind it is replayed.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// Changes of metadata below are in it.
+    pub(super) metadata: Position,
+    /// Changes of the set of chunks below are in it.
+    pub(super) chunks: Position,
+    /// Machines of partitions that are not hosted yet: they were created while it was taken.
+    partitions: BTreeMap<PartitionId, (Position, Partition)>,
+    /// Changes of groups below are in it.
+    pub(super) groups: BTreeMap<GroupId, Position>,
+}

@@ -1,0 +1,223 @@
+//! A start: from what is on disk to a lane.
+//!
+//! The newest checkpoint that is whole is loaded, the log behind it replayed, and the footers of
+//! sealed chunks read. A damaged checkpoint costs only time: the one before is still there. A damaged
+//! footer costs only time too, since the frames of its chunk are.
+
+use std::sync::Arc;
+
+use mulgil_log::checkpoint::CheckpointReader;
+use mulgil_log::chunk::{ChunkFile, ChunkHeader, ChunkKind, chunk_name, parse_chunk_name};
+use mulgil_log::disk::Disk;
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::footer::Footer;
+use mulgil_log::index::Extent;
+use mulgil_log::position::{ChunkId, Position};
+use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+
+use crate::lane::{LaneOptions, Replayer, Retired};
+
+/// What a start has found.
+#[derive(Debug)]
+pub struct Found {
+    /// The lane, not yet alive.
+    pub replayer: Replayer,
+    /// How the log was.
+    pub recovered: Recovered,
+}
+
+/// A chunk's footer, as far as it could be read.
+type Listed = (ChunkId, Vec<(u64, Extent)>);
+
+/// Reads everything back.
+///
+/// # Errors
+///
+/// The disk cannot be read, or state is damaged: the fault names file and position.
+pub fn read_back(disk: &Arc<dyn Disk>, options: &LaneOptions) -> Result<Found, Fault> {
+    let logs = log_chunks(disk)?;
+    let (mut replayer, mut from) = load_checkpoint(disk, &logs, options)?;
+    let mut listed = Vec::new();
+    for info in replayer.chunks().iter().copied().collect::<Vec<_>>() {
+        if info.kind == ChunkKind::Checkpoint {
+            continue;
+        }
+        match footer(disk, info.chunk, info.kind) {
+            Ok(extents) => listed.push((info.chunk, extents)),
+            Err(fault) if info.kind == ChunkKind::Log => {
+                tracing::warn!(%fault, "a footer is unreadable; its chunk is read instead");
+                from = from.min(Position::new(info.chunk, FIRST_FRAME));
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let recovered = recovery::recover(disk, &mut replayer, RecoverFrom { position: from })?;
+    replayer.replayed();
+    finish_index(disk, &mut replayer, listed, from.chunk())?;
+    note_unsealed(disk, &mut replayer, &recovered, from.chunk())?;
+    sweep(disk, &replayer, from.chunk())?;
+    Ok(Found {
+        replayer,
+        recovered,
+    })
+}
+
+/// Where the first frame of a log chunk lies.
+const FIRST_FRAME: u32 = 4096;
+
+fn unreadable(what: &str) -> impl Fn(std::io::Error) -> Fault + '_ {
+    move |source| Fault::io(FaultKind::Unavailable, what.to_owned(), source)
+}
+
+/// The headers of all log chunks that have a whole one, in order.
+fn log_chunks(disk: &Arc<dyn Disk>) -> Result<Vec<ChunkHeader>, Fault> {
+    let mut headers = Vec::new();
+    for (name, _) in disk
+        .list()
+        .map_err(unreadable("listing the data directory"))?
+    {
+        let Some((chunk, ChunkKind::Log)) = parse_chunk_name(&name) else {
+            continue;
+        };
+        // One that is damaged is recovery's business, which looks at what lies around it.
+        headers.extend(
+            ChunkFile::open(&**disk, chunk, ChunkKind::Log)
+                .ok()
+                .map(|f| *f.header()),
+        );
+    }
+    headers.sort_by_key(|header| header.chunk);
+    Ok(headers)
+}
+
+/// Loads the newest checkpoint that is whole; says from where on the log must be replayed.
+fn load_checkpoint(
+    disk: &Arc<dyn Disk>,
+    logs: &[ChunkHeader],
+    options: &LaneOptions,
+) -> Result<(Replayer, Position), Fault> {
+    let mut named: Vec<_> = logs.iter().map(|header| header.checkpoint).collect();
+    named.dedup();
+    let mut failed = None;
+    for chunk in named
+        .into_iter()
+        .rev()
+        .filter(|chunk| *chunk != ChunkId::NONE)
+    {
+        match load_one(disk, chunk, options) {
+            Ok(loaded) => return Ok(loaded),
+            Err(fault) => {
+                tracing::error!(%fault, %chunk, "a checkpoint is unreadable; trying the one before");
+                failed = Some(fault);
+            }
+        }
+    }
+    let whole = logs
+        .first()
+        .is_none_or(|first| first.previous_end == Position::ZERO);
+    match failed {
+        // Without any checkpoint all of the log is needed, and it is not all there any more.
+        Some(fault) if !whole => Err(fault),
+        _ => Ok((Replayer::new(options.clone()), Position::ZERO)),
+    }
+}
+
+fn load_one(
+    disk: &Arc<dyn Disk>,
+    chunk: ChunkId,
+    options: &LaneOptions,
+) -> Result<(Replayer, Position), Fault> {
+    let file = ChunkFile::open(&**disk, chunk, ChunkKind::Checkpoint)?;
+    let mut reader = CheckpointReader::open(&file)?;
+    let mut replayer = Replayer::new(options.clone());
+    while let Some(object) = reader.next_object()? {
+        replayer.load(&object)?;
+    }
+    let from = reader.end().from;
+    replayer.loaded(chunk, from);
+    Ok((replayer, from))
+}
+
+fn footer(
+    disk: &Arc<dyn Disk>,
+    chunk: ChunkId,
+    kind: ChunkKind,
+) -> Result<Vec<(u64, Extent)>, Fault> {
+    let file = ChunkFile::open(&**disk, chunk, kind)?;
+    Footer::open(&file)?.extents(&file)
+}
+
+/// Puts the extents of all chunks that count into the index, instead of what was replayed of them.
+fn finish_index(
+    disk: &Arc<dyn Disk>,
+    replayer: &mut Replayer,
+    listed: Vec<Listed>,
+    scanned_from: ChunkId,
+) -> Result<(), Fault> {
+    let mut known: Vec<_> = listed.iter().map(|(chunk, _)| *chunk).collect();
+    known.sort_unstable();
+    for (chunk, extents) in listed {
+        if replayer.chunks().get(chunk).is_some() {
+            replayer.load_footer(chunk, extents);
+        }
+    }
+    for info in replayer.chunks().iter().copied().collect::<Vec<_>>() {
+        let counted = known.binary_search(&info.chunk).is_ok();
+        if counted || info.kind == ChunkKind::Checkpoint {
+            continue;
+        }
+        match footer(disk, info.chunk, info.kind) {
+            Ok(extents) => replayer.load_footer(info.chunk, extents),
+            // Its frames were replayed, so the index has them one by one.
+            Err(_) if info.kind == ChunkKind::Log && info.chunk >= scanned_from => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+/// Log chunks that were replayed and have no footer: the keeper will put one to them.
+fn note_unsealed(
+    disk: &Arc<dyn Disk>,
+    replayer: &mut Replayer,
+    recovered: &Recovered,
+    scanned_from: ChunkId,
+) -> Result<(), Fault> {
+    let logs = log_chunks(disk)?;
+    for (at, header) in logs.iter().enumerate() {
+        let next = logs.get(at + 1).map(|next| next.previous_end);
+        let end = next.unwrap_or(recovered.end);
+        let sealed = replayer.chunks().get(header.chunk).is_some()
+            && footer(disk, header.chunk, ChunkKind::Log).is_ok();
+        let replayed = header.chunk >= scanned_from && end.chunk() == header.chunk;
+        if replayed && !sealed {
+            replayer.unsealed(Retired {
+                chunk: header.chunk,
+                end,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Removes files that no entry names: a pass that was not committed, chunks that were given up.
+fn sweep(disk: &Arc<dyn Disk>, replayer: &Replayer, scanned_from: ChunkId) -> Result<(), Fault> {
+    for (name, _) in disk
+        .list()
+        .map_err(unreadable("listing the data directory"))?
+    {
+        let Some((chunk, kind)) = parse_chunk_name(&name) else {
+            continue;
+        };
+        let replayed = kind == ChunkKind::Log && chunk >= scanned_from;
+        if replayed || replayer.chunks().get(chunk).is_some() {
+            continue;
+        }
+        tracing::info!(name, "a chunk that does not count any more is removed");
+        let removed = disk.remove(&chunk_name(chunk, kind));
+        removed.map_err(|source| {
+            Fault::io(FaultKind::Unavailable, format!("removing {name}"), source)
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The Kafka door against a broker of a hundred lines, by bytes alone.
+//!
+//! Requests are written and answers read with the client's side of `kafka-protocol`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and its helpers are part of it"
+)]
+
+#[path = "door/alloc.rs"]
+mod alloc;
+#[path = "door/broker.rs"]
+mod broker;
+#[path = "door/client.rs"]
+mod client;
+#[path = "door/cuts.rs"]
+mod cuts;
+#[path = "door/driver.rs"]
+mod driver;
+#[path = "door/fetching.rs"]
+mod fetching;
+#[path = "door/groups.rs"]
+mod groups;
+#[path = "door/hostile.rs"]
+mod hostile;
+#[path = "door/order.rs"]
+mod order;
+#[path = "door/producing.rs"]
+mod producing;
+#[path = "door/samples.rs"]
+mod samples;
+#[path = "door/topics.rs"]
+mod topics;
+#[path = "door/versions.rs"]
+mod versions;
+#[path = "door/wire.rs"]
+mod wire;

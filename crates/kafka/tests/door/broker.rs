@@ -1,0 +1,286 @@
+//! A broker that keeps everything in memory and answers at once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
+use mulgil_broker::meta::schema::{Topic, TopicName, TopicSettings};
+use mulgil_broker::request::*;
+use mulgil_kafka::IdSource;
+
+use mulgil_record::batch::restamp;
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
+
+use crate::groups::FakeGroups;
+
+pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
+pub(crate) const PARTITIONS_MAX: u32 = 1000;
+
+#[derive(Default)]
+struct Log {
+    start: i64,
+    next: i64,
+    batches: Vec<(i64, Bytes)>,
+}
+
+#[derive(Default)]
+struct State {
+    catalog: Catalog,
+    logs: BTreeMap<PartitionId, Log>,
+    last_partition: u64,
+    last_producer: i64,
+    last_id: u64,
+    groups: FakeGroups,
+}
+
+/// All that there is, behind one lock.
+#[derive(Default)]
+pub(crate) struct FakeBroker {
+    state: Mutex<State>,
+}
+
+impl CatalogReader for FakeBroker {
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::new(self.state.lock().unwrap().catalog.clone())
+    }
+}
+
+impl IdSource for FakeBroker {
+    fn topic_id(&self) -> TopicId {
+        let mut state = self.state.lock().unwrap();
+        state.last_id += 1;
+        TopicId(u128::from(state.last_id) << 64 | 0xabcd)
+    }
+
+    fn fetch_session_id(&self) -> u32 {
+        let mut state = self.state.lock().unwrap();
+        state.last_id += 1;
+        u32::try_from(state.last_id).unwrap() + 7000
+    }
+}
+
+impl FakeBroker {
+    pub(crate) fn new() -> Arc<Self> {
+        let broker = Self::default();
+        broker.state.lock().unwrap().catalog.leader_epoch = EPOCH;
+        Arc::new(broker)
+    }
+
+    /// A topic that is there from the start.
+    pub(crate) fn with_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        settings: TopicSettings,
+    ) -> TopicId {
+        let id = self.topic_id();
+        let name = TopicName::in_default(name);
+        let topic = CreateTopic {
+            name,
+            partitions: Some(partitions),
+            settings,
+            id,
+        };
+        self.state.lock().unwrap().create(&topic, false).unwrap();
+        id
+    }
+
+    pub(crate) fn answer(&self, request: Request) -> Reply {
+        let state = &mut *self.state.lock().unwrap();
+        match request {
+            Request::Append(append) => {
+                Reply::Append(append.partitions.iter().map(|p| state.append(p)).collect())
+            }
+            Request::Read(read) => {
+                let mut left = read.bytes_max;
+                Reply::Read(
+                    read.partitions
+                        .iter()
+                        .map(|p| state.read(p, &mut left))
+                        .collect(),
+                )
+            }
+            Request::FindOffsets(list) => {
+                Reply::FindOffsets(list.iter().map(|find| state.find(find)).collect())
+            }
+            Request::FindEpochEnds(list) => {
+                Reply::FindEpochEnds(list.iter().map(|find| state.epoch_end(find)).collect())
+            }
+            Request::CreateTopics(create) => {
+                let one = |topic| state.create(topic, create.validate_only);
+                Reply::CreateTopics(create.topics.iter().map(one).collect())
+            }
+            Request::DeleteTopics(list) => {
+                Reply::DeleteTopics(list.iter().map(|topic| state.delete(topic)).collect())
+            }
+            Request::Trim(list) => Reply::Trim(list.iter().map(|trim| state.trim(trim)).collect()),
+            Request::NewProducer(_) => {
+                state.last_producer += 1;
+                let id = ProducerId(state.last_producer + 999);
+                Reply::NewProducer(Ok((id, ProducerEpoch(0))))
+            }
+            Request::AlterTopic(_) => panic!("topics are not altered"),
+            Request::Group(request) => Reply::Group(state.groups.answer(request)),
+        }
+    }
+}
+
+impl State {
+    fn create(
+        &mut self,
+        topic: &CreateTopic,
+        validate_only: bool,
+    ) -> Result<CreatedTopic, CreateRefusal> {
+        if self.catalog.topics.contains_key(&topic.name) {
+            return Err(CreateRefusal::Exists(topic.name.clone()));
+        }
+        let asked = topic.partitions.unwrap_or(1);
+        if !(1..=PARTITIONS_MAX).contains(&asked) {
+            return Err(CreateRefusal::PartitionCount {
+                asked,
+                most: PARTITIONS_MAX,
+            });
+        }
+        let (id, settings) = (topic.id, topic.settings.clone());
+        if !validate_only {
+            let mut partitions = Vec::new();
+            for _ in 0..asked {
+                self.last_partition += 1;
+                partitions.push(PartitionId(self.last_partition));
+                self.logs
+                    .insert(PartitionId(self.last_partition), Log::default());
+            }
+            let (name, settings) = (topic.name.clone(), settings.clone());
+            let topic = Arc::new(Topic {
+                id,
+                name: name.clone(),
+                partitions,
+                settings,
+                created_ms: 0,
+            });
+            self.catalog.topics.insert(name, Arc::clone(&topic));
+            self.catalog.by_id.insert(id, topic);
+        }
+        Ok(CreatedTopic {
+            id,
+            partitions: asked,
+            settings,
+        })
+    }
+
+    fn delete(&mut self, topic: &TopicRef) -> Result<(TopicId, TopicName), DeleteRefusal> {
+        let found = match topic {
+            TopicRef::Name(name) => self.catalog.topic(name),
+            TopicRef::Id(id) => self.catalog.topic_by_id(*id),
+        };
+        let topic = Arc::clone(found.ok_or(DeleteRefusal::Unknown)?);
+        self.catalog.topics.remove(&topic.name);
+        self.catalog.by_id.remove(&topic.id);
+        Ok((topic.id, topic.name.clone()))
+    }
+
+    fn append(&mut self, append: &AppendPartition) -> Result<Appended, AppendRefusal> {
+        let unknown = AppendRefusal::UnknownPartition(append.partition);
+        let log = self.logs.get_mut(&append.partition).ok_or(unknown)?;
+        let base = log.next;
+        let mut bytes = append.batch.bytes.to_vec();
+        restamp(&mut bytes, Offset(base), EPOCH);
+        log.batches.push((base, Bytes::from(bytes)));
+        log.next += i64::from(append.batch.header.record_count);
+        Ok(Appended {
+            base: Offset(base),
+            log_start: Offset(log.start),
+            duplicate: false,
+        })
+    }
+
+    fn log(&self, id: PartitionId) -> Result<&Log, ReadRefusal> {
+        self.logs.get(&id).ok_or(ReadRefusal::UnknownPartition(id))
+    }
+
+    fn read(&self, read: &ReadPartition, left: &mut u32) -> Result<ReadOut, ReadRefusal> {
+        let log = self.log(read.partition)?;
+        check_epoch(read.leader_epoch)?;
+        let (offset, start, end) = (read.offset, Offset(log.start), Offset(log.next));
+        let mut out = ReadOut {
+            high_watermark: end,
+            last_stable: end,
+            log_start: start,
+            ..ReadOut::default()
+        };
+        if read.last_epoch.is_some_and(|last| last.0 == 1) {
+            out.diverging = Some((LeaderEpoch(1), start));
+            return Ok(out);
+        }
+        if offset < start || offset > end {
+            return Err(ReadRefusal::OutOfRange { offset, start, end });
+        }
+        let mut mine = read.bytes_max;
+        let wanted = log
+            .batches
+            .iter()
+            .rev()
+            .take_while(|(base, _)| *base >= offset.0);
+        for (_, batch) in log.batches.iter().skip(log.batches.len() - wanted.count()) {
+            let bytes = u32::try_from(batch.len()).unwrap();
+            if !out.batches.is_empty() && (bytes > mine || bytes > *left) {
+                break;
+            }
+            (mine, *left) = (mine.saturating_sub(bytes), left.saturating_sub(bytes));
+            out.batches.push(batch.clone());
+        }
+        Ok(out)
+    }
+
+    fn find(&self, find: &FindOffset) -> Result<FoundOffset, ReadRefusal> {
+        let log = self.log(find.partition)?;
+        check_epoch(find.leader_epoch)?;
+        let (offset, timestamp) = match find.seek {
+            Seek::Earliest => (Some(log.start), None),
+            Seek::Latest => (Some(log.next), None),
+            Seek::Time(time) => (Some(log.start), Some(time)).only_if(log.next > log.start),
+            Seek::MaxTimestamp => (Some(log.next - 1), Some(77)).only_if(log.next > log.start),
+        };
+        Ok(FoundOffset {
+            offset: offset.map(Offset),
+            timestamp,
+            leader_epoch: EPOCH,
+        })
+    }
+
+    fn epoch_end(&self, find: &FindEpochEnd) -> Result<Option<(LeaderEpoch, Offset)>, ReadRefusal> {
+        let log = self.log(find.partition)?;
+        check_epoch(find.leader_epoch)?;
+        Ok((find.epoch == EPOCH).then_some((EPOCH, Offset(log.next))))
+    }
+
+    fn trim(&mut self, trim: &Trim) -> Result<Offset, TrimRefusal> {
+        let unknown = TrimRefusal::UnknownPartition(trim.partition);
+        let log = self.logs.get_mut(&trim.partition).ok_or(unknown)?;
+        log.start = trim
+            .to
+            .map_or(log.next, |to| to.0.min(log.next))
+            .max(log.start);
+        Ok(Offset(log.start))
+    }
+}
+
+fn check_epoch(epoch: Option<LeaderEpoch>) -> Result<(), ReadRefusal> {
+    match epoch {
+        Some(epoch) if epoch < EPOCH => Err(ReadRefusal::FencedEpoch { current: EPOCH }),
+        Some(epoch) if epoch > EPOCH => Err(ReadRefusal::UnknownEpoch { current: EPOCH }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Keeps a pair of findings only if there is anything to find.
+trait OnlyIf {
+    fn only_if(self, there: bool) -> Self;
+}
+
+impl OnlyIf for (Option<i64>, Option<i64>) {
+    fn only_if(self, there: bool) -> Self {
+        if there { self } else { (None, None) }
+    }
+}

@@ -1,0 +1,135 @@
+//! The chunks that a pass writes, one after the other.
+
+use super::load::Moved;
+use super::{Create, Keep, Live, OUTPUT_KIND, Output, Regrouped};
+use crate::access::AppendTo;
+use crate::append::Appender;
+use crate::chunkset::ChunkInfo;
+use crate::fault::Fault;
+use crate::footer::FooterBuilder;
+use crate::index::TailEntry;
+use crate::recovery::DamagedRange;
+
+/// A chunk ends below 4 GiB, and its footer has to fit, too.
+const CHUNK_BYTES_MAX: u64 = (4 << 30) - (16 << 20);
+/// Bytes between two calls of [`Live::pace`].
+const PACE_BYTES: u64 = 1 << 20;
+
+/// The chunk that is being written.
+struct Open<'a> {
+    out: Appender<Box<dyn Output + 'a>>,
+    footer: FooterBuilder,
+}
+
+/// All chunks that a pass writes.
+pub(super) struct Outputs<'c, 'a> {
+    create: &'c mut Create<'a>,
+    chunk_bytes: u64,
+    /// Boundaries that were not reached yet.
+    boundaries: &'c [(u64, i64)],
+    open: Option<Open<'a>>,
+    damaged: Vec<DamagedRange>,
+    unpaced: u64,
+    done: Regrouped,
+}
+
+impl<'c, 'a> Outputs<'c, 'a> {
+    pub(super) fn new(
+        create: &'c mut Create<'a>,
+        chunk_bytes: u64,
+        boundaries: &'c [(u64, i64)],
+    ) -> Self {
+        Self {
+            create,
+            chunk_bytes: chunk_bytes.min(CHUNK_BYTES_MAX),
+            boundaries,
+            open: None,
+            damaged: Vec::new(),
+            unpaced: 0,
+            done: Regrouped::default(),
+        }
+    }
+
+    /// Remembers that offsets are lost, if anybody could still ask for them.
+    pub(super) fn damage(&mut self, live: &dyn Live, range: DamagedRange) {
+        if live.live(range.partition, range.base, range.last) != Keep::None {
+            self.damaged.push(range);
+        }
+    }
+
+    /// Adds an entry at its new place.
+    pub(super) fn push(&mut self, live: &dyn Live, moved: &Moved<'_>) -> Result<(), Fault> {
+        let full = self.open.as_ref().is_some_and(|open| {
+            let at = u64::from(open.out.position().offset());
+            at + moved.bytes() + open.footer.bytes() > self.chunk_bytes
+        });
+        if full {
+            self.close()?;
+        }
+        let key = (moved.header.object, moved.header.base);
+        let mut split = false;
+        while let Some((boundary, rest)) = self.boundaries.split_first()
+            && *boundary <= key
+        {
+            self.boundaries = rest;
+            split = true;
+        }
+        let open = self.opened()?;
+        if split {
+            open.footer.split();
+        }
+        let at = open
+            .out
+            .entry(moved.header, moved.payload_crc, &[moved.payload])?;
+        let entry = TailEntry {
+            base: moved.header.base,
+            last: moved.last,
+            at,
+            length: u32::try_from(moved.payload.len()).expect("an entry is far below 4 GiB"),
+            max_timestamp: moved.max_timestamp,
+        };
+        open.footer.entry(moved.header.object, &entry);
+        self.unpaced += moved.bytes();
+        if self.unpaced >= PACE_BYTES {
+            live.pace(std::mem::take(&mut self.unpaced))?;
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self) -> Result<&mut Open<'a>, Fault> {
+        if self.open.is_none() {
+            let out = Appender::new((self.create)()?);
+            let footer = FooterBuilder::new(out.position().chunk(), OUTPUT_KIND);
+            self.open = Some(Open { out, footer });
+        }
+        Ok(self.open.as_mut().expect("it was opened just now"))
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let sealed = open.footer.finish(&mut open.out)?;
+        open.out.into_inner()?.finish()?;
+        self.done.chunks.push(ChunkInfo {
+            chunk: sealed.footer.chunk,
+            kind: OUTPUT_KIND,
+            bytes: sealed.footer.bytes,
+        });
+        self.done.bytes_written += sealed.footer.bytes;
+        self.done.added.extend(sealed.extents);
+        Ok(())
+    }
+
+    /// Writes down what is damaged, in the last chunk, and says what was done.
+    pub(super) fn finish(mut self) -> Result<Regrouped, Fault> {
+        if !self.damaged.is_empty() {
+            let damaged = std::mem::take(&mut self.damaged);
+            let open = self.opened()?;
+            damaged.iter().for_each(|range| open.footer.damage(*range));
+            self.done.damaged = damaged;
+        }
+        self.close()?;
+        Ok(self.done)
+    }
+}

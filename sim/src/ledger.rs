@@ -1,0 +1,447 @@
+//! What the broker has promised, as its clients saw it, and the checks of each single answer.
+//!
+//! The ledger knows every batch that was ever sent, and every place at which anybody saw one: in an
+//! acknowledgement or in a read. Who reads a record relies on it as much as who was acknowledged, so
+//! both make it one that *must* stay, for as long as the level of its topic promises:
+//!
+//! ```text
+//! level    over a kill    over a power cut
+//! fsync    stays          stays
+//! os       stays          may go
+//! memory   may go         may go
+//! ```
+//!
+//! What may go may also stay, but an offset that was ever seen never stands for another batch, and a
+//! watermark or log start that was ever seen is never undercut, at any level.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use mulgil_broker::request::{Appended, ReadOut};
+use mulgil_meta::schema::Durability;
+use mulgil_record::batch::Batch;
+use mulgil_record::ids::{PartitionId, TopicId};
+
+use crate::violation::{Kept, Rule, Violation};
+
+mod partition;
+mod topics;
+mod view;
+
+pub use partition::{PartitionModel, Placed};
+pub use topics::{Asked, TopicModel, TopicState};
+pub use view::{Found, PartitionView, View};
+
+/// How a life of the broker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// In order.
+    Clean,
+    /// The process ended; the page cache stayed.
+    Kill,
+    /// The power went, or a write failed and nobody knows what is on disk.
+    Power,
+}
+
+impl Outage {
+    /// Whether a record of this level may be lost.
+    #[must_use]
+    pub fn loses(self, level: Durability) -> bool {
+        match level {
+            Durability::Memory => true,
+            Durability::Os => self == Self::Power,
+            Durability::Fsync => false,
+        }
+    }
+}
+
+/// Names a batch that was sent: its place in the ledger. Its records' timestamps say it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BatchName(pub usize);
+
+impl BatchName {
+    /// The timestamp of the batch's first record.
+    #[must_use]
+    pub fn timestamp(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX / 2048) * 1000
+    }
+
+    fn of_timestamp(timestamp: i64) -> Option<Self> {
+        (timestamp % 1000 == 0).then(|| usize::try_from(timestamp / 1000).ok().map(Self))?
+    }
+}
+
+/// A batch that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// For which partition.
+    pub partition: PartitionId,
+    /// As it was sent.
+    pub bytes: Bytes,
+    /// How many offsets it takes.
+    pub records: i64,
+    /// By which client.
+    pub client: usize,
+    /// Whether its producer is idempotent.
+    pub idempotent: bool,
+    /// With which others it was first sent in one request; 0 once it was sent again.
+    pub request: u64,
+    /// The level of its topic when it was sent.
+    level: Durability,
+    /// The high watermark that was known when it was sent.
+    after: i64,
+    /// Where it was last seen.
+    seen_at: Option<i64>,
+}
+
+/// Everything that the clients know together.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    batches: Vec<Sent>,
+    /// The batches of each client for each partition, in order.
+    sent: BTreeMap<(usize, PartitionId), Vec<BatchName>>,
+    partitions: BTreeMap<PartitionId, PartitionModel>,
+    topics: BTreeMap<TopicId, TopicModel>,
+    producer_ids: BTreeSet<i64>,
+    epoch_seen: i32,
+    /// Requests that are in doubt because something of them may have been refused.
+    refusals: bool,
+    requests: u64,
+}
+
+/// What was known of a partition when something was asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The high watermark.
+    pub high_watermark: i64,
+    /// The log start.
+    pub start: i64,
+}
+
+impl Ledger {
+    /// A number for a request that appends.
+    pub const fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// The name that the next batch will have.
+    #[must_use]
+    pub const fn next_batch(&self) -> BatchName {
+        BatchName(self.batches.len())
+    }
+
+    /// A batch is sent for the first time.
+    pub fn send(&mut self, batch: &Batch, partition: PartitionId, client: usize, request: u64) {
+        let name = self.next_batch();
+        let model = self.partitions.entry(partition).or_default();
+        let level = self
+            .topics
+            .get(&model.topic)
+            .map_or(Durability::Memory, TopicModel::level);
+        self.batches.push(Sent {
+            partition,
+            bytes: batch.bytes.clone(),
+            records: i64::from(batch.header.record_count),
+            client,
+            idempotent: batch.header.producer_id.0 >= 0,
+            request,
+            level,
+            after: model.high_watermark_seen,
+            seen_at: None,
+        });
+        self.sent.entry((client, partition)).or_default().push(name);
+    }
+
+    /// A batch is sent once more: not all that it was first sent with may be there with it.
+    pub fn send_again(&mut self, batch: BatchName) {
+        let request = self.batches.get(batch.0).map_or(0, |sent| sent.request);
+        for sent in self
+            .batches
+            .iter_mut()
+            .filter(|sent| request != 0 && sent.request == request)
+        {
+            sent.request = 0;
+        }
+    }
+
+    /// Something may have been refused in the middle of a request.
+    pub const fn refused(&mut self) {
+        self.refusals = true;
+    }
+
+    /// A batch by name.
+    #[must_use]
+    pub fn batch(&self, name: BatchName) -> Option<&Sent> {
+        self.batches.get(name.0)
+    }
+
+    /// What is known of a partition.
+    #[must_use]
+    pub fn known(&self, partition: PartitionId) -> Known {
+        let model = self.partitions.get(&partition);
+        Known {
+            partition,
+            high_watermark: model.map_or(0, |m| m.high_watermark_seen),
+            start: model.map_or(0, |m| m.start_seen),
+        }
+    }
+
+    /// The model of a partition.
+    pub fn partition_mut(&mut self, partition: PartitionId) -> &mut PartitionModel {
+        self.partitions.entry(partition).or_default()
+    }
+
+    /// Whether a read of the partition from `offset` would find something that must be there.
+    #[must_use]
+    pub fn has_from(&self, partition: PartitionId, offset: i64) -> bool {
+        self.partitions
+            .get(&partition)
+            .is_some_and(|model| model.has_from(offset))
+    }
+
+    /// The level that a partition's topic surely has.
+    #[must_use]
+    pub fn level(&self, partition: PartitionId) -> Durability {
+        let topic = self
+            .partitions
+            .get(&partition)
+            .and_then(|m| self.topics.get(&m.topic));
+        topic.map_or(Durability::Memory, TopicModel::level)
+    }
+
+    /// Whether the partition's topic may be gone, because somebody asked for that.
+    #[must_use]
+    pub fn may_be_gone(&self, partition: PartitionId) -> bool {
+        let topic = self
+            .partitions
+            .get(&partition)
+            .and_then(|m| self.topics.get(&m.topic));
+        topic.is_none_or(|topic| topic.state != TopicState::There)
+    }
+
+    /// Somebody saw `batch` with its first record at `base`.
+    ///
+    /// # Errors
+    ///
+    /// If another batch was seen there, or the same one elsewhere.
+    pub fn witness(&mut self, batch: BatchName, base: i64) -> Kept {
+        let Some(sent) = self.batches.get_mut(batch.0) else {
+            return Err(Violation::new(
+                Rule::AsProduced,
+                format!("{batch:?} was never sent"),
+            ));
+        };
+        let id = sent.partition;
+        let model = self.partitions.entry(id).or_default();
+        let now = self
+            .topics
+            .get(&model.topic)
+            .map_or(Durability::Memory, TopicModel::level);
+        let (level, last) = (sent.level.min(now), base + sent.records - 1);
+        if sent.idempotent
+            && let Some(before) = sent.seen_at.filter(|before| *before != base)
+            && model.placed.get(&before).is_some_and(|placed| placed.must)
+        {
+            let what = format!("{batch:?} in partition {id} is at {before} and at {base}");
+            return Err(Violation::new(Rule::NoDuplicate, what));
+        }
+        sent.seen_at = Some(base);
+        model.place(
+            id,
+            base,
+            Placed {
+                batch,
+                last,
+                must: true,
+                level,
+            },
+        )
+    }
+
+    /// An append was acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// If the answer breaks a promise.
+    pub fn appended(&mut self, batch: BatchName, known: Known, answer: Appended) -> Kept {
+        let base = answer.base.0;
+        if !answer.duplicate && base < known.high_watermark {
+            let id = known.partition;
+            let what = format!(
+                "{batch:?} in partition {id} was given {base}, below the high watermark {}",
+                known.high_watermark
+            );
+            return Err(Violation::new(Rule::OffsetOnce, what));
+        }
+        self.witness(batch, base)?;
+        self.started(known, answer.log_start.0)
+    }
+
+    /// An answer said where a partition starts.
+    ///
+    /// # Errors
+    ///
+    /// If it started further on before, or nobody asked for such a start.
+    pub fn started(&mut self, known: Known, start: i64) -> Kept {
+        let id = known.partition;
+        let discards = self.may_discard(id);
+        let model = self.partitions.entry(id).or_default();
+        if start < known.start {
+            let what = format!(
+                "partition {id} starts at {start}, and before at {}",
+                known.start
+            );
+            return Err(Violation::new(Rule::NeverBack, what));
+        }
+        if start > model.start_asked && !discards {
+            let what = format!(
+                "partition {id} starts at {start}, asked was {}",
+                model.start_asked
+            );
+            return Err(Violation::new(Rule::OnlyTrimmed, what));
+        }
+        model.start_seen = model.start_seen.max(start);
+        Ok(())
+    }
+
+    /// Whether a start may discard all of the partition.
+    fn may_discard(&self, id: PartitionId) -> bool {
+        let model = self.partitions.get(&id);
+        model.is_none_or(|model| {
+            model.discarded
+                || self
+                    .topics
+                    .get(&model.topic)
+                    .is_none_or(|t| t.level() == Durability::Memory)
+        })
+    }
+
+    /// The batch that these bytes are, which were read from `partition`.
+    ///
+    /// # Errors
+    ///
+    /// If they are not what was sent for it.
+    pub fn recognise(&self, partition: PartitionId, bytes: &Bytes) -> Result<Found, Violation> {
+        let bad = |what: String| {
+            Violation::new(Rule::AsProduced, format!("partition {partition}: {what}"))
+        };
+        let batch = Batch::check(bytes.clone()).map_err(|e| bad(e.to_string()))?;
+        let header = batch.header;
+        let name = BatchName::of_timestamp(header.base_timestamp);
+        let known = name.and_then(|name| Some((name, self.batches.get(name.0)?)));
+        let (name, sent) =
+            known.ok_or_else(|| bad(format!("no batch has {}", header.base_timestamp)))?;
+        let same = |from: usize, to: usize| bytes.get(from..to) == sent.bytes.get(from..to);
+        if sent.partition != partition
+            || !same(8, 12)
+            || !same(16, sent.bytes.len())
+            || bytes.len() != sent.bytes.len()
+        {
+            return Err(bad(format!("{name:?} is not as it was sent")));
+        }
+        let (base, last) = (header.base_offset.0, header.last_offset().0);
+        Ok(Found {
+            name,
+            base,
+            last,
+            epoch: header.leader_epoch.0,
+        })
+    }
+
+    /// A read was answered.
+    ///
+    /// # Errors
+    ///
+    /// If the answer breaks a promise.
+    pub fn read(&mut self, known: Known, offset: i64, out: &ReadOut, alone: bool) -> Kept {
+        let id = known.partition;
+        self.watermark(known, out.high_watermark.0)?;
+        self.started(known, out.log_start.0)?;
+        let mut found = Vec::new();
+        for bytes in &out.batches {
+            found.push(self.recognise(id, bytes)?);
+        }
+        let from = offset.max(out.log_start.0);
+        let to = match found.last() {
+            Some(last) => last.last,
+            None if alone => out.high_watermark.0 - 1,
+            None => return Ok(()),
+        };
+        let mut next = from;
+        for batch in &found {
+            if batch.last < next || batch.last >= out.high_watermark.0 {
+                let what = format!(
+                    "a read of partition {id} from {offset} gave {}..={} where {next} was next, \
+                     below {}",
+                    batch.base, batch.last, out.high_watermark
+                );
+                return Err(Violation::new(Rule::ReadsAll, what));
+            }
+            next = batch.last + 1;
+        }
+        let model = self.partitions.entry(id).or_default();
+        model.check_all(id, (from, to), &found)?;
+        for batch in found {
+            self.witness(batch.name, batch.base)?;
+        }
+        Ok(())
+    }
+
+    /// An answer said where a partition ends.
+    ///
+    /// # Errors
+    ///
+    /// If it ended further on before.
+    pub fn watermark(&mut self, known: Known, high_watermark: i64) -> Kept {
+        let id = known.partition;
+        if high_watermark < known.high_watermark {
+            let before = known.high_watermark;
+            let what = format!("partition {id} ends at {high_watermark}, and before at {before}");
+            return Err(Violation::new(Rule::NeverBack, what));
+        }
+        let model = self.partitions.entry(id).or_default();
+        model.high_watermark_seen = model.high_watermark_seen.max(high_watermark);
+        Ok(())
+    }
+
+    /// A producer id was given.
+    ///
+    /// # Errors
+    ///
+    /// If it was given before.
+    pub fn producer_id(&mut self, id: i64) -> Kept {
+        if self.producer_ids.insert(id) {
+            return Ok(());
+        }
+        Err(Violation::new(
+            Rule::ProducerIdOnce,
+            format!("producer id {id} was given twice"),
+        ))
+    }
+
+    /// A start has this leader epoch.
+    ///
+    /// # Errors
+    ///
+    /// If one as high was seen before.
+    pub fn epoch(&mut self, epoch: i32) -> Kept {
+        if epoch <= self.epoch_seen {
+            let what = format!("a start has leader epoch {epoch} after {}", self.epoch_seen);
+            return Err(Violation::new(Rule::EpochRises, what));
+        }
+        self.epoch_seen = epoch;
+        Ok(())
+    }
+
+    /// A life of the broker ended.
+    pub fn ended(&mut self, outage: Outage) {
+        for model in self.partitions.values_mut() {
+            let topic = self.topics.get(&model.topic);
+            let level = topic.map_or(Durability::Memory, TopicModel::level);
+            model.ended(outage, level);
+        }
+    }
+}

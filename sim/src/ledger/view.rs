@@ -1,0 +1,230 @@
+//! All that a broker has after a start, and whether that is all that it must have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mulgil_meta::catalog::Catalog;
+use mulgil_meta::schema::Durability;
+use mulgil_record::ids::PartitionId;
+
+use super::{BatchName, Ledger, Outage, TopicModel};
+use crate::violation::{Kept, Rule, Violation};
+
+/// A batch that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub name: BatchName,
+    /// Its first offset.
+    pub base: i64,
+    /// Its last offset.
+    pub last: i64,
+    /// The leadership that wrote it.
+    pub epoch: i32,
+}
+
+/// All of a partition.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionView {
+    /// Its log start.
+    pub start: i64,
+    /// Its high watermark.
+    pub high_watermark: i64,
+    /// Its batches, in order.
+    pub found: Vec<Found>,
+    /// Offsets that are reported as damaged, first and last.
+    pub damaged: Vec<(i64, i64)>,
+}
+
+/// All of a broker.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Its topics.
+    pub catalog: Arc<Catalog>,
+    /// Its partitions.
+    pub partitions: BTreeMap<PartitionId, PartitionView>,
+    /// Whether levels of topics are as asked; not if a planted bug changes them.
+    pub levels: bool,
+}
+
+impl Ledger {
+    /// Compares what is there after an outage with what must be there.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, or should not be there.
+    pub fn check_view(&self, view: &View, outage: Outage) -> Kept {
+        self.check_topics(&view.catalog, view.levels)?;
+        for (id, partition) in &view.partitions {
+            self.check_partition(*id, partition, outage)?;
+            self.check_order(*id, partition)?;
+        }
+        self.check_frames(view)
+    }
+
+    /// What is there after a start is what everybody relies on from now on.
+    ///
+    /// # Errors
+    ///
+    /// If something is there twice, or where something else was.
+    pub fn believe(&mut self, view: &View) -> Kept {
+        self.settle_topics(&view.catalog);
+        self.shown(&view.catalog, view.levels)?;
+        for (id, partition) in &view.partitions {
+            for found in &partition.found {
+                self.witness(found.name, found.base)?;
+            }
+            let model = self.partition_mut(*id);
+            model.start_asked = partition.start;
+            model.start_seen = partition.start;
+            model.high_watermark_seen = partition.high_watermark;
+            model.discarded = false;
+        }
+        self.refusals = false;
+        for sent in &mut self.batches {
+            sent.request = 0;
+        }
+        Ok(())
+    }
+
+    fn check_partition(&self, id: PartitionId, view: &PartitionView, outage: Outage) -> Kept {
+        let Some(model) = self.partitions.get(&id) else {
+            return Ok(());
+        };
+        let topic = self.topics.get(&model.topic);
+        let level = topic.map_or(Durability::Memory, TopicModel::level);
+        let discarded = level == Durability::Memory;
+        let bad = |rule, what: String| {
+            Err(Violation::new(
+                rule,
+                format!("partition {id} after {outage:?}: {what}"),
+            ))
+        };
+        if view.start < model.start_seen {
+            return bad(
+                Rule::NeverBack,
+                format!("start {} < {}", view.start, model.start_seen),
+            );
+        }
+        if view.high_watermark < model.high_watermark_seen {
+            let (is, was) = (view.high_watermark, model.high_watermark_seen);
+            return bad(Rule::NeverBack, format!("high watermark {is} < {was}"));
+        }
+        if view.start > model.start_asked && !discarded && !model.discarded {
+            let (is, asked) = (view.start, model.start_asked);
+            return bad(Rule::OnlyTrimmed, format!("start {is} > asked {asked}"));
+        }
+        for (base, placed) in &model.placed {
+            let must = placed.must && !discarded && !outage.loses(placed.level);
+            let reported = view
+                .damaged
+                .iter()
+                .any(|(f, l)| *f <= placed.last && *l >= *base);
+            if !must || placed.last < view.start || reported {
+                continue;
+            }
+            let there = view
+                .found
+                .iter()
+                .any(|f| f.base == *base && f.name == placed.batch);
+            if !there {
+                let what = format!(
+                    "{:?} at {base}..={} of level {:?} is lost; there are {}..{}",
+                    placed.batch, placed.last, placed.level, view.start, view.high_watermark
+                );
+                return bad(Rule::KeptRecords, what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Order of offsets, epochs and of each producer's batches.
+    fn check_order(&self, id: PartitionId, view: &PartitionView) -> Kept {
+        let lossy = self.partitions.get(&id).is_none_or(|m| m.lossy) || !view.damaged.is_empty();
+        let level = self.level(id);
+        let mut newest: BTreeMap<usize, BatchName> = BTreeMap::new();
+        let mut before: Option<Found> = None;
+        for found in &view.found {
+            if let Some(before) = before
+                && (found.base <= before.last || found.epoch < before.epoch)
+            {
+                let what = format!("partition {id}: {found:?} after {before:?}");
+                return Err(Violation::new(Rule::Order, what));
+            }
+            before = Some(*found);
+            let Some(sent) = self.batch(found.name) else {
+                continue;
+            };
+            if let Some(last) = newest.insert(sent.client, found.name) {
+                let holes = !sent.idempotent || lossy || level != Durability::Fsync;
+                self.check_follows(id, sent.client, (last, found.name), holes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a producer's batch may follow another one of it.
+    fn check_follows(
+        &self,
+        id: PartitionId,
+        client: usize,
+        (last, next): (BatchName, BatchName),
+        holes: bool,
+    ) -> Kept {
+        if next == last {
+            let what = format!("partition {id}: {next:?} is there twice");
+            return Err(Violation::new(Rule::NoDuplicate, what));
+        }
+        if next < last {
+            let what = format!("partition {id}: {next:?} comes after {last:?}");
+            return Err(Violation::new(Rule::Order, what));
+        }
+        let all = self.sent.get(&(client, id)).map_or(&[][..], Vec::as_slice);
+        let hole = all.iter().find(|name| **name > last && **name < next);
+        match hole {
+            Some(hole) if !holes => {
+                let what = format!("partition {id}: {next:?} after {last:?} without {hole:?}");
+                Err(Violation::new(Rule::Order, what))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What was sent in one request is there wholly or not at all.
+    fn check_frames(&self, view: &View) -> Kept {
+        if self.refusals {
+            return Ok(());
+        }
+        let mut requests: BTreeMap<u64, Vec<(BatchName, bool)>> = BTreeMap::new();
+        let mut unclear = Vec::new();
+        for (at, sent) in self
+            .batches
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.request != 0)
+        {
+            let name = BatchName(at);
+            let partition = view.partitions.get(&sent.partition);
+            let clear = partition.is_some_and(|p| p.start <= sent.after && p.damaged.is_empty());
+            let may_be_gone = self.may_be_gone(sent.partition);
+            if !clear || may_be_gone || self.level(sent.partition) != Durability::Fsync {
+                unclear.push(sent.request);
+                continue;
+            }
+            let there = partition.is_some_and(|p| p.found.iter().any(|f| f.name == name));
+            requests
+                .entry(sent.request)
+                .or_default()
+                .push((name, there));
+        }
+        for (request, batches) in requests {
+            let all = batches.iter().all(|(_, there)| *there);
+            let none = batches.iter().all(|(_, there)| !*there);
+            if !all && !none && !unclear.contains(&request) {
+                let what = format!("one request is there in part: {batches:?}");
+                return Err(Violation::new(Rule::OneFrame, what));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Bugs that are put in on purpose, so that it is known that the simulation would find them.
+//!
+//! None of them is in the broker: each is a lie of the disk, a completion told too early, an entry
+//! that replay is not shown, or an answer that is changed on its way.
+
+/// A bug put in on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Planted {
+    /// The lane is told that a frame is synced when it is only written.
+    ReplyBeforeSync,
+    /// Files are never synced.
+    SyncSkipped,
+    /// Another file is synced than the one that was written.
+    SyncOfWrongFile,
+    /// Names are never synced.
+    NamesNotSynced,
+    /// Recovery serves a tail without syncing it.
+    TailTrusted,
+    /// Recovery cuts one whole frame too many.
+    FrameTooManyCut,
+    /// What is known of producers is lost over a restart.
+    DuplicatesForgotten,
+    /// The ceilings of offsets are lost over a restart.
+    CeilingsForgotten,
+    /// Every start believes that the stop before it was clean.
+    AlwaysClean,
+    /// The high watermark of a topic that syncs rises when its batch is written.
+    WatermarkAtWrite,
+    /// The index has the place of the batch before.
+    IndexOffByOne,
+    /// A batch is served although its bytes are damaged.
+    DamageServed,
+    /// The block of producer ids is lost over a restart.
+    ProducerIdsForgotten,
+    /// Log starts are lost over a restart.
+    TrimsForgotten,
+    /// Deletions of topics are lost over a restart.
+    DeletionsForgotten,
+    /// A start goes on with the leader epoch of the one before.
+    EpochKept,
+    /// A read that waits is not told that there is enough.
+    WakeUpLost,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::ReplyBeforeSync,
+        Self::SyncSkipped,
+        Self::SyncOfWrongFile,
+        Self::NamesNotSynced,
+        Self::TailTrusted,
+        Self::FrameTooManyCut,
+        Self::DuplicatesForgotten,
+        Self::CeilingsForgotten,
+        Self::AlwaysClean,
+        Self::WatermarkAtWrite,
+        Self::IndexOffByOne,
+        Self::DamageServed,
+        Self::ProducerIdsForgotten,
+        Self::TrimsForgotten,
+        Self::DeletionsForgotten,
+        Self::EpochKept,
+        Self::WakeUpLost,
+    ];
+}

@@ -1,0 +1,307 @@
+//! One life of a broker process, driven by hand: what the shell does under threads.
+//!
+//! Start follows the order of the real node: replay the log, take over its head, submit the first
+//! frame. What waits between visits (completions, cold reads, reads to come back for) waits here, and
+//! the world decides when it is carried out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, Replayer, ReplyTo, Turn};
+use mulgil_broker::pool;
+use mulgil_broker::request::{Reply, Request, Ticket};
+use mulgil_core::machine::{Elapsed, Now, WallTime};
+use mulgil_log::disk::Disk;
+use mulgil_log::disk::cut::Dice;
+use mulgil_log::fault::Fault;
+use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
+use mulgil_meta::catalog::Catalog;
+
+use crate::disk::SimDisk;
+use crate::planted::Planted;
+
+mod twist;
+
+use twist::Twisted;
+
+/// Sizes of lane and store, small enough that everything happens often.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// The lane's.
+    pub lane: LaneOptions,
+    /// The store's.
+    pub store: StoreOptions,
+}
+
+impl Sizes {
+    /// Sizes for one run.
+    #[must_use]
+    pub fn roll(dice: &mut Dice) -> Self {
+        let mut pick = |from: &[usize]| {
+            let at = usize::try_from(dice.below(from.len() as u64)).unwrap_or(0);
+            from.get(at).copied().unwrap_or_default()
+        };
+        let chunk = pick(&[6 << 10, 16 << 10, 64 << 10, 256 << 10]);
+        let lane = LaneOptions {
+            tail_bytes_max: pick(&[0, 2 << 10, 16 << 10, 1 << 20]),
+            frame_bytes_max: pick(&[300, 1 << 10, 8 << 10, 64 << 10]),
+            group_bytes_max: pick(&[1 << 10, 8 << 10, 256 << 10]),
+            chunk_bytes_max: u32::try_from(chunk).unwrap_or(u32::MAX),
+            partitions_default: 2,
+            read_bytes_max: u32::try_from(pick(&[2 << 10, 1 << 20])).unwrap_or(u32::MAX),
+            ..LaneOptions::default()
+        };
+        let store = StoreOptions {
+            grow_first: pick(&[1 << 10, 16 << 10]) as u64,
+            grow_most: 64 << 10,
+            join_bytes: 8 << 20,
+            unsynced_bytes: pick(&[2 << 10, 1 << 20]) as u64,
+        };
+        Self { lane, store }
+    }
+}
+
+/// The hand-moved clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Running time of this life, milliseconds.
+    pub elapsed: u64,
+    /// Milliseconds since 1970.
+    pub wall: u64,
+}
+
+impl Clock {
+    /// Both times.
+    #[must_use]
+    pub const fn now(self) -> Now {
+        Now {
+            elapsed: Elapsed(self.elapsed),
+            wall: WallTime(self.wall),
+        }
+    }
+}
+
+/// What came of a visit.
+#[derive(Debug, Default)]
+pub struct Came {
+    /// Answers that leave.
+    pub replies: Vec<(ReplyTo, Reply)>,
+    /// The lane, or the store, has ended the process.
+    pub ended: Option<String>,
+}
+
+type Inbox = Arc<Mutex<VecDeque<Completion>>>;
+
+/// A broker process.
+#[derive(Debug)]
+pub struct Process {
+    lane: Lane,
+    store: Arc<StepStore>,
+    disk: SimDisk,
+    planted: Option<Planted>,
+    inbox: Inbox,
+    cold: Vec<ColdWork>,
+    retries: VecDeque<u64>,
+    /// Appends whose answers a planted bug has to hold back.
+    late: BTreeMap<ReplyTo, Reply>,
+    /// What recovery found.
+    pub recovered: Recovered,
+    /// The picture of metadata that doors have.
+    pub catalog: Arc<Catalog>,
+}
+
+impl Process {
+    /// Recovers the log on `disk` and begins a life; running time goes on in `clock`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever recovery says.
+    pub fn start(
+        disk: &SimDisk,
+        sizes: &Sizes,
+        clock: &mut Clock,
+        planted: Option<Planted>,
+    ) -> Result<Self, Fault> {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut replayer = Replayer::new(sizes.lane.clone());
+        disk.set_recovering(true);
+        let mut twisted = Twisted::new(&mut replayer, planted);
+        let recovered = recovery::recover(&shared, &mut twisted, RecoverFrom::default());
+        disk.set_recovering(false);
+        let mut recovered = recovered?;
+        if recovered.cluster == 0 {
+            recovered.cluster = 7;
+        }
+        clock.elapsed = recovered.elapsed_ms;
+        let kept = planted == Some(Planted::EpochKept) && recovered.incarnation > 0;
+        let head = LogHead {
+            chunk: recovered.next_chunk,
+            lsn: recovered.next_lsn,
+            incarnation: recovered.incarnation + u32::from(!kept),
+            previous_end: recovered.end,
+            checkpoint: recovered.checkpoint,
+            cluster: recovered.cluster,
+        };
+        let clean = recovered.clean || planted == Some(Planted::AlwaysClean);
+        let lane = replayer.finish(head, clean, clock.now());
+        let inbox = Inbox::default();
+        let completions = Arc::clone(&inbox);
+        let complete = Arc::new(move |completion| {
+            let mut inbox = completions.lock().unwrap_or_else(PoisonError::into_inner);
+            inbox.push_back(completion);
+        });
+        let store = Arc::new(StepStore::new(shared, sizes.store, complete));
+        let catalog = lane.catalog();
+        let mut process = Self {
+            lane,
+            store,
+            disk: disk.clone(),
+            planted,
+            inbox,
+            cold: Vec::new(),
+            retries: VecDeque::new(),
+            late: BTreeMap::new(),
+            recovered,
+            catalog,
+        };
+        let _nothing_to_answer = process.finish_turn(Turn::default(), clock.now());
+        Ok(process)
+    }
+
+    /// The lane, to look at.
+    #[must_use]
+    pub const fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// Visits the lane.
+    pub fn visit(&mut self, now: Now, visit: impl FnOnce(&mut Lane, &mut Turn)) -> Came {
+        let mut turn = Turn::default();
+        visit(&mut self.lane, &mut turn);
+        self.finish_turn(turn, now)
+    }
+
+    fn finish_turn(&mut self, turn: Turn, now: Now) -> Came {
+        if let Some(group) = self.lane.take_group(now) {
+            self.store.submit(group);
+        }
+        if let Some(catalog) = turn.catalog {
+            self.catalog = catalog;
+        }
+        self.cold.extend(turn.cold);
+        if self.planted != Some(Planted::WakeUpLost) {
+            self.retries
+                .extend(turn.retries.into_iter().map(|(_, id)| id));
+        }
+        let mut replies = turn.replies;
+        if self.planted == Some(Planted::WatermarkAtWrite) {
+            twist::hold_appends(&mut replies, &mut self.late);
+        }
+        Came {
+            replies,
+            ended: None,
+        }
+    }
+
+    /// Asks for a client.
+    pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
+        let request = twist::request(request, self.planted);
+        self.visit(now, |lane, turn| {
+            lane.enter(from, [(ticket, request)], now, turn)
+        })
+    }
+
+    /// Asks and is answered at once, cold reads included; none if the answer has to wait.
+    pub fn ask_now(&mut self, request: Request, now: Now) -> Option<Reply> {
+        let origin = Origin {
+            runtime: u16::MAX,
+            connection: 0,
+        };
+        let mut came = self.enter(origin, Ticket(0), request, now);
+        if let Some((_, reply)) = came.replies.pop() {
+            return Some(reply);
+        }
+        let work = self.cold.pop_if(|work| work.to.origin == origin)?;
+        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
+        twist::reply(&mut reply, self.planted);
+        Some(reply)
+    }
+
+    /// Lets the store write up to `groups` groups. Says whether there was one.
+    pub fn step_store(&self, groups: usize) -> bool {
+        self.store.step_joined(groups)
+    }
+
+    /// How much waits: groups, completions, cold reads, reads to come back for.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize, usize, usize) {
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        (
+            self.store.queued(),
+            inbox.len(),
+            self.cold.len(),
+            self.retries.len(),
+        )
+    }
+
+    /// Tells the lane the oldest completion, if there is one.
+    pub fn deliver(&mut self, now: Now) -> Option<Came> {
+        let completion = {
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            let completion = inbox.pop_front()?;
+            if self.planted == Some(Planted::ReplyBeforeSync)
+                && let Completion::Written { frames } = &completion
+                && let Some((at, bytes)) = frames.last()
+            {
+                inbox.push_front(Completion::Synced {
+                    through: at.plus(bytes.len()),
+                });
+            }
+            completion
+        };
+        if let Completion::Failed(fault) = completion {
+            let ended = (!self.disk.is_out()).then(|| fault.to_string());
+            return Some(Came {
+                ended,
+                ..Came::default()
+            });
+        }
+        let synced = matches!(completion, Completion::Synced { .. });
+        let mut came = self.visit(now, |lane, turn| lane.completed(completion, now, turn));
+        if synced {
+            came.replies.extend(std::mem::take(&mut self.late));
+        }
+        Some(came)
+    }
+
+    /// Carries out one of the cold reads that wait.
+    pub fn read_cold(&mut self, dice: &mut Dice) -> Option<Came> {
+        if self.cold.is_empty() {
+            return None;
+        }
+        let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
+        let work = self.cold.remove(at);
+        let to = work.to;
+        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
+        twist::reply(&mut reply, self.planted);
+        Some(Came {
+            replies: vec![(to, reply)],
+            ..Came::default()
+        })
+    }
+
+    /// Comes back for one read that has enough or has waited long enough.
+    pub fn resume(&mut self, now: Now) -> Option<Came> {
+        let id = self.retries.pop_front()?;
+        Some(self.visit(now, |lane, turn| lane.resume(id, now, turn)))
+    }
+
+    /// What the ticker does when it wakes.
+    pub fn tick(&mut self, now: Now) -> Came {
+        if self.lane.deadline().is_none_or(|due| now.elapsed < due) {
+            return Came::default();
+        }
+        self.visit(now, |lane, turn| lane.tick(now, turn))
+    }
+}

@@ -1,0 +1,180 @@
+//! Planted bugs between the parts of a process: what replay is shown, and answers on their way.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use mulgil_broker::lane::{Replayer, ReplyTo};
+use mulgil_broker::request::{Reply, Request};
+use mulgil_log::entry::{EntryHeader, EntryKind};
+use mulgil_log::fault::Fault;
+use mulgil_log::frame::FrameHeader;
+use mulgil_log::position::{Lsn, Position};
+use mulgil_log::recovery::{DamagedRange, Replay};
+use mulgil_meta::schema::Durability;
+
+use crate::planted::Planted;
+
+/// Where a batch's producer id lies in the payload of its entry, behind the two lengths.
+const PRODUCER_AT: usize = 8 + 43;
+
+struct Seen {
+    at: Position,
+    header: EntryHeader,
+    payload: Vec<u8>,
+    frame: FrameHeader,
+}
+
+/// A replayer that is not told everything.
+pub(super) struct Twisted<'a> {
+    inner: &'a mut Replayer,
+    planted: Option<Planted>,
+    /// The entries of the newest frame, held back in case it is the last.
+    held: Vec<Seen>,
+    lsn: Lsn,
+    places: BTreeMap<u64, Position>,
+}
+
+impl<'a> Twisted<'a> {
+    pub(super) const fn new(inner: &'a mut Replayer, planted: Option<Planted>) -> Self {
+        Self {
+            inner,
+            planted,
+            held: Vec::new(),
+            lsn: Lsn(0),
+            places: BTreeMap::new(),
+        }
+    }
+
+    fn hold(&mut self, seen: Seen) -> Result<(), Fault> {
+        if seen.header.kind == EntryKind::SyncedMark {
+            return Ok(());
+        }
+        if seen.frame.lsn != self.lsn {
+            self.lsn = seen.frame.lsn;
+            for seen in std::mem::take(&mut self.held) {
+                self.inner
+                    .entry(seen.at, &seen.header, &seen.payload, &seen.frame)?;
+            }
+        }
+        self.held.push(seen);
+        Ok(())
+    }
+}
+
+impl Replay for Twisted<'_> {
+    fn entry(
+        &mut self,
+        at: Position,
+        entry: &EntryHeader,
+        payload: &[u8],
+        frame: &FrameHeader,
+    ) -> Result<(), Fault> {
+        let kind = entry.kind;
+        match self.planted {
+            Some(Planted::FrameTooManyCut) => {
+                let seen = Seen {
+                    at,
+                    header: *entry,
+                    payload: payload.to_vec(),
+                    frame: *frame,
+                };
+                return self.hold(seen);
+            }
+            Some(Planted::DuplicatesForgotten) if kind == EntryKind::Batch => {
+                let mut payload = payload.to_vec();
+                if let Some(id) = payload.get_mut(PRODUCER_AT..PRODUCER_AT + 8) {
+                    id.fill(0xff);
+                }
+                return self.inner.entry(at, entry, &payload, frame);
+            }
+            Some(Planted::IndexOffByOne) if kind == EntryKind::Batch => {
+                let before = self.places.insert(entry.object, at).unwrap_or(at);
+                return self.inner.entry(before, entry, payload, frame);
+            }
+            Some(Planted::CeilingsForgotten) if kind == EntryKind::OffsetCeiling => return Ok(()),
+            Some(Planted::ProducerIdsForgotten) if kind == EntryKind::ProducerEpoch => {
+                return Ok(());
+            }
+            Some(Planted::TrimsForgotten) if kind == EntryKind::LogStart => return Ok(()),
+            Some(Planted::DeletionsForgotten) if is_deletion(kind, payload) => return Ok(()),
+            Some(_) | None => {}
+        }
+        self.inner.entry(at, entry, payload, frame)
+    }
+
+    fn damaged(&mut self, range: DamagedRange) {
+        self.inner.damaged(range);
+    }
+}
+
+fn is_deletion(kind: EntryKind, payload: &[u8]) -> bool {
+    let change = (kind == EntryKind::Metadata).then(|| mulgil_meta::state::Change::decode(payload));
+    matches!(
+        change,
+        Some(Ok(mulgil_meta::state::Change::TopicDeleted { .. }))
+    )
+}
+
+/// Topics that sync are created as ones that only write, if that is the planted bug.
+pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request {
+    if planted != Some(Planted::WatermarkAtWrite) {
+        return request;
+    }
+    match &mut request {
+        Request::CreateTopics(create) => {
+            for topic in &mut create.topics {
+                if topic.settings.durability == Durability::Fsync {
+                    topic.settings.durability = Durability::Os;
+                }
+            }
+        }
+        Request::AlterTopic(alter) => {
+            if let Some(settings) = &mut alter.settings
+                && settings.durability == Durability::Fsync
+            {
+                settings.durability = Durability::Os;
+            }
+        }
+        Request::Append(_)
+        | Request::Read(_)
+        | Request::FindOffsets(_)
+        | Request::FindEpochEnds(_)
+        | Request::DeleteTopics(_)
+        | Request::Trim(_)
+        | Request::NewProducer(_)
+        | Request::Group(_) => {}
+    }
+    request
+}
+
+/// Holds back the answers to appends until the next sync: only the watermark is wrong then.
+pub(super) fn hold_appends(
+    replies: &mut Vec<(ReplyTo, Reply)>,
+    late: &mut BTreeMap<ReplyTo, Reply>,
+) {
+    let (held, others) = std::mem::take(replies)
+        .into_iter()
+        .partition(|(_, r)| matches!(r, Reply::Append(_)));
+    *replies = others;
+    let held: Vec<_> = held;
+    late.extend(held);
+}
+
+/// Damages a batch that was read from disk, if that is the planted bug.
+pub(super) fn reply(reply: &mut Reply, planted: Option<Planted>) {
+    if planted != Some(Planted::DamageServed) {
+        return;
+    }
+    let Reply::Read(outcomes) = reply else { return };
+    for batch in outcomes
+        .iter_mut()
+        .flatten()
+        .flat_map(|out| &mut out.batches)
+    {
+        let mut bytes = batch.to_vec();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        *batch = Bytes::from(bytes);
+    }
+}

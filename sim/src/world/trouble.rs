@@ -1,0 +1,90 @@
+//! What goes wrong, or is at least rare.
+
+use super::World;
+use crate::disk::Trouble;
+use crate::violation::Kept;
+
+/// A year, by which a wall clock that was wrong may step.
+const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+
+impl World {
+    /// One rare thing.
+    pub(super) fn trouble(&mut self) -> Kept {
+        match self.dice.below(18) {
+            0..=3 => self.plan_power(),
+            4 => self.kill(),
+            5 => self.stop(),
+            6 => {
+                let after = self.dice.below(20);
+                self.trace
+                    .line(|| format!("operation {after} from here on will fail"));
+                self.disk.plan(after, Trouble::Broken);
+                Ok(())
+            }
+            7 => self.fill_disk(),
+            8 | 9 => self.toggle_full(),
+            10 | 11 => self.reconnect(),
+            12 => {
+                let forward = self.dice.below(2) == 0;
+                self.trace
+                    .line(|| "the wall clock steps by a year".to_owned());
+                self.clock.wall = if forward {
+                    self.clock.wall + YEAR_MS
+                } else {
+                    self.clock.wall.saturating_sub(YEAR_MS)
+                };
+                Ok(())
+            }
+            13 => self.law(),
+            14 => self.look(),
+            15 => self.flip_bits(),
+            _ => self.burst(),
+        }
+    }
+
+    /// Plans a power cut at one of the next operations, and how long the process goes on after it.
+    fn plan_power(&mut self) -> Kept {
+        let after = self.dice.below(15);
+        let late = self.dice.below(2) == 0;
+        let trouble = if late {
+            Trouble::PowerAfter
+        } else {
+            Trouble::PowerBefore
+        };
+        self.doomed = self.dice.below(30);
+        self.trace
+            .line(|| format!("{trouble:?} is planned for operation {after} from here on"));
+        self.disk.plan(after, trouble);
+        Ok(())
+    }
+
+    /// Lets the disk hold only a little more.
+    fn fill_disk(&mut self) -> Kept {
+        let used: usize = self.disk.mem().files().values().map(Vec::len).sum();
+        let more = self.dice.below(40_000);
+        self.trace
+            .line(|| format!("the disk has room for {more} bytes more"));
+        self.disk.mem().set_capacity(Some(used as u64 + more));
+        self.disk.set_limited();
+        Ok(())
+    }
+
+    /// Tells the lane that the disk is full, or that it has room again.
+    fn toggle_full(&mut self) -> Kept {
+        self.full = !self.full;
+        self.ledger.refused();
+        let (full, now) = (self.full, self.clock.now());
+        self.trace
+            .line(|| format!("the lane is told that the disk is full: {full}"));
+        let came = self.process()?.visit(now, |lane, _| lane.set_full(full));
+        self.take(came)
+    }
+
+    /// Many requests before the store gets to do anything.
+    fn burst(&mut self) -> Kept {
+        for _ in 0..40 {
+            self.client_acts()?;
+        }
+        Ok(())
+    }
+}
