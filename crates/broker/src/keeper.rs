@@ -101,7 +101,8 @@ struct Keeper {
 impl Keeper {
     fn work(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
         self.watch_space(broker)?;
-        while let Some(retired) = broker.lane().unsealed() {
+        // The lane is let go of before the body: sealing takes it again.
+        while let Some(retired) = { broker.lane().unsealed() } {
             seal(broker, retired)?;
         }
         if broker
