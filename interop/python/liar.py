@@ -243,7 +243,19 @@ def take(consumer, message, places, open_places):
         # One offset further, as a person would try it.
         print("E", *place, places[place], error.name())
         places[place] += 1
-        consumer.seek(TopicPartition(*place, places[place]))
+        seek(consumer, TopicPartition(*place, places[place]))
+
+
+def seek(consumer, where):
+    """Seeks; while a partition is just being set up, librdkafka refuses to."""
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return consumer.seek(where)
+        except KafkaException:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.005)
 
 
 def committed(consumer, names, topics):

@@ -18,7 +18,6 @@ use bytes::Bytes;
 pub mod cut;
 mod mem;
 pub mod ops;
-#[cfg(any(test, feature = "recording"))]
 mod planted;
 mod real;
 #[cfg(any(test, feature = "recording"))]
@@ -29,7 +28,6 @@ mod tests;
 pub use cut::{FaultPlan, Model};
 pub use mem::{MemDisk, WriteFault};
 pub use ops::{DiskOp, Recording, replay_recording};
-#[cfg(any(test, feature = "recording"))]
 pub use planted::Planted;
 pub use real::RealDisk;
 #[cfg(any(test, feature = "recording"))]

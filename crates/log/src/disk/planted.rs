@@ -1,6 +1,7 @@
 //! Mistakes that a recording disk makes on purpose, to show that a search for lost data finds them.
 //!
-//! Each is what a careless change to the writer might do. The caller is told that all went well.
+//! Each is what a careless change to the writer might do. The caller is told that all went well. Here
+//! stand the names only; what makes them is compiled with the feature `recording`.
 
 /// A planted mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
