@@ -239,10 +239,13 @@ def take(consumer, message, places, open_places):
         places[place] = message.offset() + 1
     elif error.code() == KafkaError._PARTITION_EOF:
         open_places.discard(place)
-    elif place in places:
-        # One offset further, as a person would try it.
-        print("E", *place, places[place], error.name())
-        places[place] += 1
+    elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+        print("X", *place, places[place], "the reader was sent beyond the end")
+        open_places.discard(place)
+    elif message.offset() >= places[place]:
+        # One offset further, as a person would try it. An older error was in the queue already.
+        print("E", *place, message.offset(), error.name())
+        places[place] = message.offset() + 1
         seek(consumer, TopicPartition(*place, places[place]))
 
 

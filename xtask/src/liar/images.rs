@@ -116,9 +116,7 @@ impl Places {
                     places.syncs.push(at);
                     let before = seen.entry(*file).or_insert(0);
                     *before += 1;
-                    if *before <= 2 {
-                        places.first_syncs.push(at);
-                    }
+                    places.first_syncs.extend((*before <= 2).then_some(at));
                 }
                 DiskOp::Create { .. }
                 | DiskOp::Rename { .. }

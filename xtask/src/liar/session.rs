@@ -106,8 +106,8 @@ impl Session {
     pub(super) fn check(&self, kit: &Kit, image: Image) -> Result<()> {
         let outcome = self.start(kit, image, |_| Ok(()))?;
         let found = outcome.found.with_context(|| {
-            let last = outcome.logged.lines().rev().find(|line| !line.is_empty());
-            format!("the broker does not start: {}", last.unwrap_or_default())
+            let why = outcome.logged.lines().find(|line| line.contains("rror"));
+            format!("the broker does not start: {}", why.unwrap_or_default())
         })?;
         judge(&self.noted, &found, image.cut, false)
     }

@@ -57,7 +57,7 @@ impl Tape {
         match self.planted {
             Some(Planted::NoSync) => None,
             Some(Planted::NoHeaderSync) if *count == 1 => None,
-            Some(Planted::SometimesNoSync) if *count % LEFT_OUT_OF == 0 => None,
+            Some(Planted::SometimesNoSync) if count.is_multiple_of(LEFT_OUT_OF) => None,
             Some(Planted::WrongFile) if file > 1 => Some(file - 1),
             _ => Some(file),
         }
