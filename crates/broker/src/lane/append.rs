@@ -179,7 +179,11 @@ impl Lane {
             hosted.machine.apply(change);
             let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));
-            self.start_rises.push_back(StartRise { at, partition: id, to });
+            self.start_rises.push_back(StartRise {
+                at,
+                partition: id,
+                to,
+            });
         }
         Ok((hosted.machine.start, hosted.newest))
     }
