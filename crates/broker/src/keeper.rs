@@ -101,7 +101,11 @@ struct Keeper {
 impl Keeper {
     fn work(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
         self.watch_space(broker)?;
-        while let Some(retired) = broker.lane().unsealed() {
+        loop {
+            let unsealed = broker.lane().unsealed();
+            let Some(retired) = unsealed else {
+                break;
+            };
             seal(broker, retired)?;
         }
         if broker

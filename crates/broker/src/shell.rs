@@ -341,6 +341,15 @@ impl Broker {
         self.lane().figures()
     }
 
+    /// How much room there is.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn space(&self) -> Result<mulgil_log::disk::Space, Fault> {
+        self.store.space()
+    }
+
     /// Figures of one partition.
     #[must_use]
     pub fn partition_figures(
@@ -387,6 +396,17 @@ impl Broker {
                 () = tokio::time::sleep(wait) => {}
                 () = self.rearm.notified() => {}
             }
+        }
+    }
+
+    /// Waits until all that was written is synced and answered.
+    pub async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if self.lane().is_settled() {
+                return;
+            }
+            settled.await;
         }
     }
 

@@ -12,6 +12,7 @@
 pub(crate) mod fetch_sessions;
 mod pipeline;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,32 +50,24 @@ struct State {
     pipeline: Pipeline,
     sessions: FetchSessions,
     unsent: usize,
-    last_heard: Elapsed,
 }
 
 impl KafkaConnection {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted from `peer`.
     #[must_use]
-    pub fn new(shared: Arc<KafkaShared>, now: Now) -> Self {
+    pub fn new(shared: Arc<KafkaShared>, peer: IpAddr) -> Self {
         let state = State {
             inbox: Inbox::new(shared.options.request_bytes_max),
             shared,
-            peer: Arc::from(""),
+            // As Java writes an address, and so Kafka where it tells of a group's members.
+            peer: Arc::from(format!("/{peer}")),
             pipeline: Pipeline::default(),
             sessions: FetchSessions::default(),
             unsent: 0,
-            last_heard: now.elapsed,
         };
         Self {
             state: Box::new(state),
         }
-    }
-
-    /// Says where the client is, for those who look at groups; Kafka writes `/127.0.0.1`.
-    #[must_use]
-    pub fn with_peer(mut self, host: &str) -> Self {
-        self.state.peer = Arc::from(host);
-        self
     }
 }
 
@@ -82,29 +75,18 @@ impl Connection for KafkaConnection {
     fn handle(mut self, input: Input, now: Now, out: &mut Vec<Output>) -> Result<Self, Hangup> {
         let state = &mut *self.state;
         match input {
-            Input::Received(bytes) => {
-                state.last_heard = now.elapsed;
-                state.inbox.push(bytes);
-            }
+            Input::Received(bytes) => state.inbox.push(bytes),
             Input::Answered(ticket, reply) => state.answered(ticket, reply, now, out)?,
             Input::Drained => state.unsent = 0,
-            Input::DeadlineReached => state.check_idle(now)?,
+            Input::DeadlineReached => {}
         }
         state.go_on(now, out)?;
         Ok(self)
     }
 
+    /// None: waiting is the broker's, silence the socket loop's business.
     fn deadline(&self) -> Option<Elapsed> {
-        let state = &*self.state;
-        let idle = state.pipeline.is_empty();
-        idle.then(|| {
-            Elapsed(
-                state
-                    .last_heard
-                    .0
-                    .saturating_add(state.shared.options.idle_ms_max),
-            )
-        })
+        None
     }
 
     fn is_full(&self) -> bool {
@@ -184,16 +166,6 @@ impl State {
         };
         let step: Step = ready.waiting.answered(ready.replies, &mut turn)?;
         self.pipeline.put_back(ready.place, step, out);
-        Ok(())
-    }
-
-    fn check_idle(&self, now: Now) -> Result<(), Hangup> {
-        let silent_ms = now.elapsed.0.saturating_sub(self.last_heard.0);
-        if self.pipeline.is_empty() && silent_ms >= self.shared.options.idle_ms_max {
-            return Err(Hangup {
-                why: format!("nothing was heard for {silent_ms} ms"),
-            });
-        }
         Ok(())
     }
 }

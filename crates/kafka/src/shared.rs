@@ -39,8 +39,6 @@ pub struct KafkaOptions {
     pub request_bytes_max: usize,
     /// Largest answer to a fetch, Kafka's `fetch.max.bytes`.
     pub fetch_bytes_max: u32,
-    /// How long a connection may say nothing, Kafka's `connections.max.idle.ms`.
-    pub idle_ms_max: u64,
 }
 
 impl Default for KafkaOptions {
@@ -55,7 +53,6 @@ impl Default for KafkaOptions {
             auto_create_topics: true,
             request_bytes_max: 100 * 1024 * 1024,
             fetch_bytes_max: 55 * 1024 * 1024,
-            idle_ms_max: 10 * 60 * 1000,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Putting a footer to a log chunk that got its last frame.
 //!
 //! The frames of a log chunk end where the next chunk's header says; what lies behind, up to the end
-//! of the file, was preallocated and is cut off. Frames are never touched. If power fails in between
-//! the chunk has no whole footer, which the next start sees, and builds it again from the frames.
+//! of the file, was preallocated and is cut off. Frames are never touched. The trailer is written when
+//! all before it is synced: a chunk that has one has a whole footer, and one that has none, because
+//! power failed in between, is seen by the next start, which builds it again from the frames.
 
 use crate::access::AppendTo;
 use crate::chunk::{ChunkFile, ChunkKind, write_failed};
@@ -11,6 +12,9 @@ use crate::footer::{FooterBuilder, Sealed};
 use crate::index::TailEntry;
 use crate::position::Position;
 use crate::recovery::DamagedRange;
+
+#[cfg(test)]
+mod tests;
 
 /// Puts a footer to the log chunk whose frames end at `end` for good, and syncs it.
 ///
@@ -32,8 +36,14 @@ pub fn seal_log_chunk(
     let failed = |source| write_failed(&name, source);
     let file = chunk.file();
     file.set_len(u64::from(end.offset())).map_err(failed)?;
-    let mut out = LogEnd { chunk, end };
+    let mut out = LogEnd {
+        chunk,
+        end,
+        held: Vec::new(),
+    };
     let sealed = write_log_footer(&mut out, tail, damaged)?;
+    file.sync().map_err(failed)?;
+    out.write_held()?;
     file.sync().map_err(failed)?;
     Ok(sealed)
 }
@@ -61,10 +71,27 @@ pub fn write_log_footer(
     builder.finish(out)
 }
 
-/// The end of a log chunk that gets no more frames.
+/// The end of a log chunk that gets no more frames. What was added last, the trailer in the end, is
+/// held back until something follows.
 struct LogEnd<'a> {
     chunk: &'a ChunkFile,
     end: Position,
+    held: Vec<u8>,
+}
+
+impl LogEnd<'_> {
+    fn write_held(&mut self) -> Result<(), Fault> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let at = u64::from(self.end.offset()) - self.held.len() as u64;
+        self.chunk
+            .file()
+            .write_at(&self.held, at)
+            .map_err(|source| write_failed(&self.chunk.header().name(), source))?;
+        self.held.clear();
+        Ok(())
+    }
 }
 
 impl AppendTo for LogEnd<'_> {
@@ -73,11 +100,9 @@ impl AppendTo for LogEnd<'_> {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<Position, Fault> {
+        self.write_held()?;
         let at = self.end;
-        self.chunk
-            .file()
-            .write_at(bytes, u64::from(at.offset()))
-            .map_err(|source| write_failed(&self.chunk.header().name(), source))?;
+        self.held.extend_from_slice(bytes);
         self.end = at.plus(bytes.len());
         Ok(at)
     }

@@ -4,11 +4,10 @@
 //! replayed, the writer started, a new leadership synced, and only then does anybody listen.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow};
+use mulgil_admin::catalogue::Code;
 use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
@@ -17,56 +16,70 @@ use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
-use mulgil_log::recovery::Recovered;
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::failure::{Failure, Outcome};
+
 /// How a broker is to be started.
 #[derive(Clone, Debug)]
-pub struct NodeOptions {
-    /// Where everything is kept.
-    pub data_dir: PathBuf,
+pub(crate) struct NodeOptions {
     /// Where the Kafka door listens; port 0 for a free one.
-    pub kafka: Option<SocketAddr>,
+    pub(crate) kafka: Option<SocketAddr>,
     /// Host and port that Kafka's clients are told, if not the listener's own.
-    pub advertised: Option<(String, u16)>,
+    pub(crate) advertised: Option<(String, u16)>,
     /// Runtimes that serve sockets; 0 for one a core.
-    pub runtimes: usize,
+    pub(crate) runtimes: u16,
     /// Partitions of a topic whose creator does not say.
-    pub partitions_default: u32,
+    pub(crate) partitions_default: u32,
     /// Whether asking for a topic may create it.
-    pub auto_create_topics: bool,
+    pub(crate) auto_create_topics: bool,
     /// The lane's sizes.
-    pub lane: LaneOptions,
+    pub(crate) lane: LaneOptions,
     /// How the store is kept in order.
-    pub keeper: KeeperOptions,
+    pub(crate) keeper: KeeperOptions,
     /// Limits of connections.
-    pub limits: DoorLimits,
+    pub(crate) limits: DoorLimits,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            kafka: None,
+            advertised: None,
+            runtimes: 0,
+            partitions_default: 1,
+            auto_create_topics: true,
+            lane: LaneOptions::default(),
+            keeper: KeeperOptions::default(),
+            limits: DoorLimits::default(),
+        }
+    }
 }
 
 /// A broker that runs.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// The broker itself, to be asked.
-    pub broker: Arc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     /// Where the Kafka door really listens.
-    pub kafka: Option<SocketAddr>,
-    /// Host and port that Kafka's clients are told.
-    pub kafka_advertised: Option<(String, u16)>,
+    pub(crate) kafka: Option<SocketAddr>,
     /// Counters of the doors.
-    pub figures: Arc<DoorFigures>,
+    pub(crate) figures: Arc<DoorFigures>,
     /// What recovery found.
-    pub recovered: Recovered,
+    pub(crate) recovered: Recovered,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Node {
     /// Stops in order: no new work, all that was taken synced, connections closed.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.broker.stop().await;
         self.stop.send_replace(true);
         for thread in self.threads {
@@ -81,13 +94,12 @@ impl Node {
 /// # Errors
 ///
 /// The data directory is in use or damaged, or an address cannot be listened on.
-pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
+pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node> {
     let listener = options.kafka.map(bind).transpose()?;
-    let kafka = listener
-        .as_ref()
-        .map(std::net::TcpListener::local_addr)
-        .transpose()?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&options.data_dir)?);
+    let kafka = match &listener {
+        Some(listener) => Some(listener.local_addr().map_err(cannot_listen)?),
+        None => None,
+    };
     let (broker, recovered) = start_broker(options, disk)?;
     let figures = Arc::<DoorFigures>::default();
     let (stop, stopped) = watch::channel(false);
@@ -97,9 +109,8 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
             .clone()
             .unwrap_or_else(|| advertised(addr))
     });
-    let shared = advertised
-        .clone()
-        .map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
+    let shared =
+        advertised.map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
     let mut threads = Vec::new();
     let mut halls = Vec::new();
     for number in 0..runtimes(options) {
@@ -107,7 +118,7 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
         halls.push(sender);
         let seat = Seat {
             broker: Arc::clone(&broker),
-            number: u16::try_from(number).context("too many runtimes")?,
+            number: number,
             limits: Arc::new(options.limits.clone()),
             figures: Arc::clone(&figures),
             shared: shared.clone(),
@@ -118,13 +129,12 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
         })?);
     }
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
-    threads.push(spawn("keeper", move || {
+    threads.push(spawn("accept", move || {
         keep(keeper.0, keeper.1, keeper.2, keeper.3)
     })?);
     Ok(Node {
         broker,
         kafka,
-        kafka_advertised: advertised,
         figures,
         recovered,
         stop,
@@ -132,22 +142,58 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
     })
 }
 
-fn start_broker(
-    options: &NodeOptions,
-    disk: Arc<dyn Disk>,
-) -> anyhow::Result<(Arc<Broker>, Recovered)> {
+/// The disk of the data directory. With the feature `recording`, `MULGIL_RECORDING` names a file into
+/// which it writes down what is done to it, and `MULGIL_PLANTED` a mistake that it makes meanwhile.
+#[cfg_attr(
+    not(feature = "recording"),
+    expect(
+        clippy::unnecessary_wraps,
+        reason = "only a recording can fail to start"
+    )
+)]
+pub(crate) fn disk_of(disk: RealDisk) -> Outcome<Arc<dyn Disk>> {
+    #[cfg(feature = "recording")]
+    if let Some(recording) = std::env::var_os("MULGIL_RECORDING") {
+        use mulgil_log::disk::{Planted, RecordingDisk};
+        let unknown = |name: String| Failure::new(Code::Usage, format!("no planted bug is {name}"));
+        let planted = std::env::var("MULGIL_PLANTED")
+            .ok()
+            .map(|name| Planted::named(&name).ok_or_else(|| unknown(name)))
+            .transpose()?;
+        let disk = RecordingDisk::start(disk, std::path::Path::new(&recording)).map_err(failed)?;
+        return Ok(Arc::new(disk.with_planted(planted)));
+    }
+    Ok(Arc::new(disk))
+}
+
+/// How large log chunks grow. With the feature `recording`, `MULGIL_CHUNK_BYTES` may say so: a short
+/// recording is to hold the beginning and the end of many.
+fn chunk_bytes_max(options: &NodeOptions) -> u32 {
+    #[cfg(feature = "recording")]
+    if let Some(bytes) = std::env::var("MULGIL_CHUNK_BYTES")
+        .ok()
+        .and_then(|bytes| bytes.parse().ok())
+    {
+        return bytes;
+    }
+    options.lane.chunk_bytes_max
+}
+
+fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Broker>, Recovered)> {
     let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
+        chunk_bytes_max: chunk_bytes_max(options),
         ..options.lane.clone()
     };
     let Found {
         replayer,
         mut recovered,
-    } = start::read_back(&disk, &lane_options)?;
+    } = start::read_back(&disk, &lane_options).map_err(failed)?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
     let clock = Clock::new(recovered.elapsed_ms);
+    report(&recovered, replayer.damaged());
     let head = LogHead {
         chunk: recovered.next_chunk,
         lsn: recovered.next_lsn,
@@ -160,8 +206,8 @@ fn start_broker(
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
-    let store = LocalStore::start(disk, StoreOptions::default(), complete)?;
-    let on_fatal = Box::new(|fault: &mulgil_log::fault::Fault| {
+    let store = LocalStore::start(disk, StoreOptions::default(), complete).map_err(failed)?;
+    let on_fatal = Box::new(|fault: &Fault| {
         tracing::error!(%fault, source = ?fault.source, "the log cannot be written; the process ends");
         std::process::exit(1);
     });
@@ -169,7 +215,7 @@ fn start_broker(
         lane,
         store: Arc::new(store),
         clock,
-        runtimes: runtimes(options),
+        runtimes: usize::from(runtimes(options)),
         keeper: options.keeper,
         on_fatal,
     };
@@ -177,19 +223,60 @@ fn start_broker(
     Ok((broker, recovered))
 }
 
-fn runtimes(options: &NodeOptions) -> usize {
+/// Says what recovery found, if it is worth a line.
+fn report(recovered: &Recovered, damaged: &[DamagedRange]) {
+    let Recovered { copied, clean, .. } = recovered;
+    tracing::info!(clean, copied, end = %recovered.end, "log read back");
+    for piece in &recovered.quarantined {
+        let (file, from, bytes, kept) = (&piece.file, piece.from, piece.bytes, &piece.kept_as);
+        tracing::error!(
+            file,
+            from,
+            bytes,
+            kept,
+            why = piece.why,
+            "put into quarantine"
+        );
+    }
+    for at in &recovered.mended {
+        tracing::error!(%at, "a frame header was damaged; its entries were whole and are used");
+    }
+    for range in damaged {
+        let (partition, base, last) = (range.partition, range.base, range.last);
+        tracing::error!(at = %range.at, partition, base, last, "records are damaged on disk");
+    }
+}
+
+fn runtimes(options: &NodeOptions) -> u16 {
     if options.runtimes > 0 {
         return options.runtimes;
     }
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores).unwrap_or(u16::MAX - 1)
 }
 
-fn bind(addr: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(addr).with_context(|| {
-        format!("the Kafka listener cannot use {addr}: choose another with --kafka")
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// Tells damage from other faults of the store.
+fn failed(fault: Fault) -> Failure {
+    let code = match fault.kind {
+        FaultKind::Corrupt => Code::DataDamaged,
+        FaultKind::Exhausted => Code::DiskFull,
+        FaultKind::Unavailable | FaultKind::Fenced | FaultKind::Fatal => Code::BrokerFailed,
+    };
+    let source = fault.source.as_ref().map(|source| format!(": {source}"));
+    Failure::new(code, format!("{fault}{}", source.unwrap_or_default()))
+}
+
+fn cannot_listen(error: std::io::Error) -> Failure {
+    Failure::new(Code::CannotListen, format!("--kafka: {error}"))
+}
+
+fn bind(addr: SocketAddr) -> Outcome<std::net::TcpListener> {
+    let bound = std::net::TcpListener::bind(addr);
+    let bound = bound.and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| Failure::new(Code::CannotListen, format!("--kafka {addr}: {error}")))
 }
 
 /// What clients on this machine can reach a listener by.
@@ -212,7 +299,7 @@ fn kafka_shared(
         options: KafkaOptions {
             advertised_host: host,
             advertised_port: port,
-            cluster_id: format!("{:032x}", cluster),
+            cluster_id: format!("{cluster:032x}"),
             partitions_default: options.partitions_default,
             auto_create_topics: options.auto_create_topics,
             ..KafkaOptions::default()
@@ -240,11 +327,11 @@ fn random_id() -> u128 {
     uuid::Uuid::new_v4().as_u128()
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread
         .spawn(run)
-        .map_err(|error| anyhow!("thread {name} cannot be started: {error}"))
+        .map_err(|error| Failure::new(Code::BrokerFailed, format!("thread {name}: {error}")))
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -292,7 +379,7 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
                 continue;
             };
-            let connection = KafkaConnection::new(shared, hall.broker().now());
+            let connection = KafkaConnection::new(shared, peer.ip());
             served.spawn_local(hall.clone().serve(stream, peer, connection));
             while served.try_join_next().is_some() {}
         }
@@ -311,7 +398,9 @@ fn keep(
 ) {
     let local = LocalSet::new();
     local.block_on(&runtime(), async move {
-        let ticker = tokio::task::spawn_local(broker.tick_forever());
+        let ticker = tokio::task::spawn_local(Arc::clone(&broker).tick_forever());
+        // Nobody is served before it is on disk that a new leadership has begun.
+        broker.settled().await;
         match listener.map(TcpListener::from_std) {
             Some(Ok(listener)) => door::accept(listener, halls, stopped).await,
             Some(Err(error)) => tracing::error!(%error, "the listener is unusable"),

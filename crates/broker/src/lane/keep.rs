@@ -17,8 +17,8 @@ use mulgil_log::recovery::DamagedRange;
 use mulgil_log::regroup::{ChunkUse, Regrouped};
 use mulgil_record::ids::{Offset, PartitionId};
 
-use super::{Lane, StartRise};
 use super::append::entry;
+use super::{Lane, StartRise};
 
 /// A log chunk that gets no more frames, and where they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

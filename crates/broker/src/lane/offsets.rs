@@ -52,13 +52,15 @@ impl Lane {
                 )
             }));
         }
-        let gone = |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
+        let gone =
+            |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
         if outcomes.iter().any(gone) && self.unknown_due() != Due::NOW {
             // Only the lane can hold an answer, so nothing may have to be read for it.
             for (at, part) in missing {
                 if let Some(outcome) = outcomes.get_mut(at) {
                     let id = part.partition;
-                    let what = format!("partition {id} was asked about with one that is going away");
+                    let what =
+                        format!("partition {id} was asked about with one that is going away");
                     *outcome = Err(ReadRefusal::Unavailable(what));
                 }
             }

@@ -215,7 +215,8 @@ impl Lane {
         let Gathered {
             outcomes, missing, ..
         } = gathered;
-        let gone = |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
+        let gone =
+            |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
         if outcomes.iter().any(gone) && self.unknown_due() != Due::NOW {
             // What is on disk is left out, so that nothing but the lane has to hold the answer.
             return self.answer(to, self.unknown_due(), Reply::Read(outcomes), turn);

@@ -85,6 +85,12 @@ impl Replayer {
         Self { lane }
     }
 
+    /// The ranges that recovery found damaged.
+    #[must_use]
+    pub fn damaged(&self) -> &[DamagedRange] {
+        &self.lane.damaged
+    }
+
     /// Everything was replayed: the lane takes over the log at `head`.
     ///
     /// Partitions go on at their ceilings. Whether the stop before was clean makes no difference:

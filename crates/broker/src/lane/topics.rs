@@ -180,8 +180,7 @@ impl Lane {
         let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
         let header = entry(EntryKind::Metadata, 0, revision);
         self.metadata_due = self.log.push(header, &[&change.encode()]);
-        self.unshown
-            .push_back((self.metadata_due, change.clone()));
+        self.unshown.push_back((self.metadata_due, change.clone()));
         self.apply_metadata(change);
     }
 

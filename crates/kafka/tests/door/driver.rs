@@ -1,5 +1,6 @@
 //! Feeds a connection and carries out what it says.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -42,12 +43,8 @@ impl Driver {
             catalog,
             ids,
         });
-        let now = Now {
-            elapsed: Elapsed(0),
-            wall: WallTime(WALL_MS),
-        };
         Self {
-            connection: Some(KafkaConnection::new(shared, now)),
+            connection: Some(KafkaConnection::new(shared, Ipv4Addr::LOCALHOST.into())),
             broker,
             elapsed: 0,
             asked: Vec::new(),

@@ -3,7 +3,6 @@
 use kafka_protocol::messages::*;
 use mulgil_broker::connection::Connection;
 use mulgil_broker::request::Request;
-use mulgil_kafka::KafkaOptions;
 
 use crate::client::{answers, frame, show};
 use crate::driver::Driver;
@@ -117,25 +116,4 @@ fn acks_0_is_not_answered_unless_by_the_end_of_the_connection() {
     driver.receive(frame(ApiKey::Produce, 9, 3, &unknown));
     assert!(driver.hangup.is_some());
     assert!(driver.sent().is_empty());
-}
-
-#[test]
-fn a_connection_that_says_nothing_ends() {
-    let (broker, id) = broker();
-    let options = KafkaOptions {
-        idle_ms_max: 1000,
-        ..KafkaOptions::default()
-    };
-    let mut driver = Driver::with_options(&broker, options);
-    driver.elapsed = 400;
-    driver.receive(sample(ApiKey::Fetch, 9, 1, id));
-    assert_eq!(
-        driver.connection().deadline(),
-        None,
-        "a wait is not silence"
-    );
-    driver.elapsed = 1500;
-    driver.settle();
-    driver.input(mulgil_broker::connection::Input::DeadlineReached);
-    assert!(driver.hangup.is_some());
 }

@@ -120,7 +120,12 @@ fn check_timestamps(batch: &Batch, settings: &TopicSettings, now_ms: i64) -> Res
     for (index, view) in (0_i32..).zip(records.views()) {
         let timestamp = records.timestamp(view.timestamp_delta);
         if timestamp != NO_TIMESTAMP && !(earliest..=latest).contains(&timestamp) {
-            let why = format!("timestamp {timestamp} lies outside {earliest} to {latest}");
+            let (limit, than) = if timestamp < earliest {
+                (earliest, "older")
+            } else {
+                (latest, "newer")
+            };
+            let why = format!("timestamp {timestamp} is {than} than {limit}, the limit");
             bad.push(UnfitRecord { index, why });
         }
         if bad.len() >= RECORD_ERRORS_MAX {

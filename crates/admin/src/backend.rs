@@ -1,0 +1,168 @@
+//! What the API needs of the broker. The program implements it; the API knows nothing else.
+//!
+//! Answers are about durable things, as everywhere. Names are those of the default virtual host.
+//! Futures are boxed, so that the API is compiled once and a test can bring a backend of its own.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::model::{
+    AlterTopic, Broker, Check, CreateTopic, Position, Record, TopicDetail, TopicPage,
+};
+
+pub use crate::problem::Refusal;
+
+/// A future of the backend.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+
+/// The broker, as the API sees it.
+pub trait Backend: Send + Sync {
+    /// Up to `limit` topics in the order of their names, those after the name `after`.
+    fn list_topics<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, TopicPage>;
+
+    /// One topic with its partitions.
+    fn describe_topic<'a>(&'a self, name: &'a str) -> Answer<'a, TopicDetail>;
+
+    /// Creates a topic, or only says what would be created if `validate_only` is set.
+    fn create_topic(&self, topic: CreateTopic) -> Answer<'_, TopicDetail>;
+
+    /// Changes a topic's settings or raises its number of partitions, both or neither.
+    fn alter_topic<'a>(&'a self, name: &'a str, change: AlterTopic) -> Answer<'a, TopicDetail>;
+
+    /// Deletes a topic with all its records.
+    fn delete_topic<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+
+    /// Publishes records to a topic: an answer for each, in order. The outer error is for all of them.
+    fn publish<'a>(
+        &'a self,
+        topic: &'a str,
+        records: Vec<Publish>,
+    ) -> Answer<'a, Vec<Result<Position, Refusal>>>;
+
+    /// Reads records of one partition, waiting for the first if there is none.
+    fn read<'a>(&'a self, topic: &'a str, read: Read) -> Answer<'a, ReadPart>;
+
+    /// What the broker holds, and what is wrong with it.
+    fn status(&self) -> Answer<'_, Broker>;
+
+    /// Whether the broker's loops turn. Must not touch a disk or another machine.
+    fn live(&self) -> Vec<Check>;
+
+    /// Whether it can take work: storage writable, listeners up, joined.
+    fn ready(&self) -> Answer<'_, Vec<Check>>;
+
+    /// The counters since the start. Never go down while the process lives.
+    fn counters(&self) -> Counters;
+}
+
+/// A record to publish.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publish {
+    /// The partition; `None` lets the key choose, or the broker if there is no key.
+    pub partition: Option<u32>,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Headers in order. A name may stand there more than once.
+    pub headers: Vec<(String, Option<Bytes>)>,
+    /// Milliseconds since 1970; `None` for now.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Which records to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The partition.
+    pub partition: u32,
+    /// Where to begin.
+    pub from: Begin,
+    /// At most so many records.
+    pub records_max: u32,
+    /// Stop at about so many bytes of keys, values and headers, but give at least one record.
+    pub bytes_max: u32,
+    /// If there is none, wait so long for the first.
+    pub wait_ms: u32,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// The first record there is.
+    Earliest,
+    /// What comes after the last record.
+    Latest,
+    /// This offset.
+    Offset(i64),
+    /// The first record with this timestamp or a later one, milliseconds since 1970.
+    Time(i64),
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadPart {
+    /// Records in order.
+    pub records: Vec<Record>,
+    /// Where to read on. Not always the last offset and one: offsets can be left out.
+    pub next: i64,
+    /// First offset there is.
+    pub start: i64,
+    /// First offset that is not yet there.
+    pub end: i64,
+}
+
+/// All counters, for `/metrics`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Per protocol.
+    pub protocols: Vec<ProtocolCounters>,
+    /// From handing a frame to the store until it is written, seconds.
+    pub storage_append: Histogram,
+    /// Of one sync, seconds.
+    pub storage_fsync: Histogram,
+    /// Topics there are.
+    pub topics: u64,
+    /// Partitions there are.
+    pub partitions: u64,
+    /// Bytes of records that are kept.
+    pub stored_bytes: u64,
+    /// Each alarm that exists, and whether it is raised.
+    pub alarms: Vec<(&'static str, bool)>,
+}
+
+/// Counters of one protocol.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProtocolCounters {
+    /// `kafka`, `amqp091`, `amqp10` or `sqs`.
+    pub protocol: &'static str,
+    /// Messages taken.
+    pub messages_published: u64,
+    /// Messages handed out.
+    pub messages_delivered: u64,
+    /// Bytes of keys, values and headers of messages taken.
+    pub message_bytes_published: u64,
+    /// The same of messages handed out.
+    pub message_bytes_delivered: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections that were ever opened.
+    pub connections_opened: u64,
+    /// Connections that were closed, by reason.
+    pub connections_closed: Vec<(&'static str, u64)>,
+    /// Seconds from request to answer, by operation.
+    pub request_duration: Vec<(&'static str, Histogram)>,
+    /// Seconds during which connections were held back, by cause.
+    pub backpressure_seconds: Vec<(&'static str, f64)>,
+}
+
+/// A histogram as Prometheus has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// Upper bounds in rising order, each with how many lay at or below it (cumulative).
+    pub buckets: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+}

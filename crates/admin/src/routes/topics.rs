@@ -1,0 +1,80 @@
+//! `/api/v1/topics` and `/api/v1/topics/{name}`.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+
+use super::{Answered, App, json, name, parsed, query};
+use crate::catalogue::Code;
+use crate::limits;
+use crate::model::{AlterTopic, CreateTopic};
+use crate::problem::Refusal;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Answered {
+    let page = query(page)?;
+    let limit = page
+        .limit
+        .unwrap_or(limits::PAGE_MAX)
+        .clamp(1, limits::PAGE_MAX);
+    let topics = app
+        .gate
+        .backend()?
+        .list_topics(page.after.as_deref(), limit)
+        .await?;
+    json(StatusCode::OK, &topics)
+}
+
+pub(super) async fn create(State(app): State<App>, request: Request) -> Answered {
+    let body = app.body(request, "application/json").await?;
+    let topic: CreateTopic = parsed(&body.bytes)?;
+    let status = if topic.validate_only {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let created = app.gate.backend()?.create_topic(topic).await?;
+    json(status, &created)
+}
+
+pub(super) async fn describe(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Answered {
+    let topic = app.gate.backend()?.describe_topic(&name(path)?).await?;
+    json(StatusCode::OK, &topic)
+}
+
+pub(super) async fn alter(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answered {
+    let name = name(path)?;
+    let body = app.body(request, "application/json").await?;
+    let change: AlterTopic = parsed(&body.bytes)?;
+    if change == AlterTopic::default() {
+        return Err(Refusal::new(Code::Malformed, "nothing is to be changed"));
+    }
+    let topic = app.gate.backend()?.alter_topic(&name, change).await?;
+    json(StatusCode::OK, &topic)
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Answered {
+    app.gate.backend()?.delete_topic(&name(path)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

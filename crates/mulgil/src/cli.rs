@@ -1,0 +1,167 @@
+//! The command line: what can be said, and nothing of what it does.
+//!
+//! `mulgil NOUN VERB`. Settings come from flags, then from `MULGIL_…` in the environment, then from
+//! defaults. Abbreviated subcommands are not taken: a script must not change its meaning when a
+//! command is added.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments become the text of --help"
+)]
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::out::Style;
+
+mod message;
+mod server;
+mod topic;
+
+pub(crate) use message::{From, PubArgs, SubArgs};
+pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
+pub(crate) use topic::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs};
+
+/// One message broker that Kafka, RabbitMQ, JMS and Amazon SQS clients share
+#[derive(Debug, Parser)]
+#[command(name = "mulgil", version, max_term_width = 100)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server for development: nothing to configure, only this machine can reach it
+    Dev(DevArgs),
+    /// Run a server
+    Server(ServerArgs),
+    /// Topics: list, create, describe, alter, delete
+    #[command(subcommand, arg_required_else_help = true)]
+    Topic(TopicCommand),
+    /// Messages: publish, subscribe
+    #[command(subcommand, arg_required_else_help = true)]
+    Message(MessageCommand),
+    /// Show what a server is and how it is, on one screen
+    Status(StatusArgs),
+    /// Explain an error code, or list all of them
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// List topics
+    Ls(ListArgs),
+    /// Create topics
+    Create(CreateArgs),
+    /// Show a topic with its settings and partitions
+    Describe(DescribeArgs),
+    /// Change a topic's settings, or give it more partitions
+    Alter(AlterArgs),
+    /// Delete topics with all their messages
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MessageCommand {
+    /// Publish messages to a topic
+    Pub(PubArgs),
+    /// Read messages of a topic, and wait for more
+    Sub(SubArgs),
+}
+
+/// How output looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For people, with all columns
+    Wide,
+    /// What the API answers, indented
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// The same as YAML
+    Yaml,
+    /// The table, with raw numbers
+    Csv,
+    /// Only names, one a line
+    Name,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// How output looks
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    /// Only these columns of a table or CSV
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// Rows by this column; -COLUMN for falling order
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
+    /// No headers above a table or CSV
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+impl OutputArgs {
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            format: self.output.unwrap_or_default(),
+            columns: self.columns.clone(),
+            sort: self.sort.clone(),
+            no_headers: self.no_headers,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectArgs {
+    /// The server's HTTP listener
+    #[arg(
+        long,
+        env = "MULGIL_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:15672",
+        hide_env_values = true
+    )]
+    pub(crate) server: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The code, for instance MG-1001
+    pub(crate) code: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// Fish
+    Fish,
+}

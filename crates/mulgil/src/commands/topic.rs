@@ -1,0 +1,295 @@
+//! `mulgil topic …`: over the admin API.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
+
+use mulgil_admin::catalogue::Code;
+use mulgil_admin::model::{
+    AlterTopic, CreateTopic, Durability, TopicDetail, TopicSettings, TopicSummary,
+};
+use serde_json::{Value, json};
+
+use super::json_of;
+use crate::api::Api;
+use crate::cli::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, ListArgs};
+use crate::failure::{Failure, Outcome};
+use crate::out::{Cell, Column, Out, Table, View, complain, human};
+
+const COLUMNS: [Column; 11] = [
+    Column::new("name"),
+    Column::new("partitions"),
+    Column::new("records"),
+    Column::new("bytes"),
+    Column::new("retention_ms"),
+    Column::new("retention_bytes"),
+    Column::new("reclaim_on_ack"),
+    Column::new("durability"),
+    Column::wide("message_bytes_max"),
+    Column::wide("created"),
+    Column::wide("id"),
+];
+
+fn limit(value: Option<u64>, show: fn(u64) -> String) -> Cell {
+    Cell::new(value, human::limit(value, show))
+}
+
+const fn durability(settings: &TopicSettings) -> &'static str {
+    match settings.durability {
+        Durability::Memory => "memory",
+        Durability::Os => "os",
+        Durability::Fsync => "fsync",
+    }
+}
+
+const fn yes_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn row(topic: &TopicSummary) -> Vec<Cell> {
+    let settings = &topic.settings;
+    vec![
+        Cell::text(topic.name.as_str()),
+        Cell::number(topic.partitions),
+        Cell::number(topic.records),
+        Cell::new(topic.bytes, human::bytes(topic.bytes)),
+        limit(settings.retention_ms, human::duration_ms),
+        limit(settings.retention_bytes, human::bytes),
+        Cell::new(settings.reclaim_on_ack, yes_no(settings.reclaim_on_ack)),
+        Cell::text(durability(settings)),
+        Cell::new(
+            settings.message_bytes_max,
+            human::bytes(settings.message_bytes_max.into()),
+        ),
+        Cell::text(topic.created.to_string()),
+        Cell::text(topic.id.as_str()),
+    ]
+}
+
+fn list_view(topics: &[TopicSummary]) -> Outcome<View> {
+    let mut table = Table::new(&COLUMNS);
+    table.rows.extend(topics.iter().map(row));
+    let names = topics.iter().map(|topic| topic.name.clone()).collect();
+    Ok(View {
+        json: json_of(&topics)?,
+        table,
+        names,
+        ..View::default()
+    })
+}
+
+/// Pages are written as they come where no column has to be aligned.
+pub(super) fn list(args: &ListArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = Api::new(&args.connect.server)?;
+    let mut style = args.output.style();
+    let streams = matches!(style.format, Format::Jsonl | Format::Name | Format::Csv);
+    let (mut after, mut topics) = (None, Vec::new());
+    loop {
+        let page = api.topics(after.as_deref())?;
+        topics.extend(page.topics);
+        after = page.next;
+        if after.is_none() || (streams && style.sort.is_none()) {
+            Out::new(&mut *stdout, style.clone()).show(&list_view(&topics)?)?;
+            topics.clear();
+            style.no_headers = true;
+        }
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Does `each` for all names, goes on after a failure, and says how it went as a whole.
+fn for_each<T>(
+    names: &[String],
+    mut each: impl FnMut(&String) -> Outcome<Option<T>>,
+) -> (Vec<T>, Outcome<()>) {
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for name in names {
+        match each(name) {
+            Ok(one) => done.push(one),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let count = done.len();
+    let done = done.into_iter().flatten().collect();
+    let outcome = match failures.pop() {
+        None => Ok(()),
+        Some(last) => {
+            failures.iter().for_each(complain);
+            if count == 0 {
+                Err(last)
+            } else {
+                complain(&last);
+                let detail = format!("{count} of {}", names.len());
+                Err(Failure::new(Code::PartlyDone, detail))
+            }
+        }
+    };
+    (done, outcome)
+}
+
+pub(super) fn create(args: &CreateArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = Api::new(&args.connect.server)?;
+    let settings = args.settings.change()?;
+    let (created, outcome) = for_each(&args.names, |name| {
+        let topic = CreateTopic {
+            name: name.clone(),
+            partitions: args.partitions,
+            settings: settings.clone(),
+            validate_only: args.dry_run,
+        };
+        match api.create_topic(&topic) {
+            Ok(topic) => Ok(Some(topic.summary)),
+            Err(failure) if args.idempotent && failure.code == Code::TopicExists => {
+                Ok(Some(api.topic(name)?.summary))
+            }
+            Err(failure) => Err(failure),
+        }
+    });
+    if !created.is_empty() {
+        Out::new(stdout, args.output.style()).show(&list_view(&created)?)?;
+    }
+    outcome
+}
+
+fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
+    let settings = &topic.settings;
+    let limit = human::limit;
+    [
+        ("name", topic.name.clone()),
+        ("id", topic.id.clone()),
+        ("created", topic.created.to_string()),
+        ("partitions", topic.partitions.to_string()),
+        ("records", topic.records.to_string()),
+        ("bytes", human::bytes(topic.bytes)),
+        ("durability", durability(settings).to_owned()),
+        (
+            "retention_ms",
+            limit(settings.retention_ms, human::duration_ms),
+        ),
+        (
+            "retention_bytes",
+            limit(settings.retention_bytes, human::bytes),
+        ),
+        ("reclaim_on_ack", yes_no(settings.reclaim_on_ack).to_owned()),
+        (
+            "message_bytes_max",
+            human::bytes(settings.message_bytes_max.into()),
+        ),
+        ("timestamp_type", {
+            let kind = serde_json::to_value(settings.timestamp_type).unwrap_or_default();
+            kind.as_str().unwrap_or_default().to_owned()
+        }),
+        (
+            "timestamp_before_max_ms",
+            limit(settings.timestamp_before_max_ms, human::duration_ms),
+        ),
+        (
+            "timestamp_after_max_ms",
+            limit(settings.timestamp_after_max_ms, human::duration_ms),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn detail_view(topic: &TopicDetail) -> Outcome<View> {
+    let columns = [
+        "partition",
+        "start",
+        "end",
+        "records",
+        "bytes",
+        "leader_epoch",
+    ]
+    .map(Column::new);
+    let mut table = Table::new(&columns);
+    table
+        .rows
+        .extend(topic.partition_details.iter().map(|partition| {
+            vec![
+                Cell::number(partition.partition),
+                Cell::number(partition.start),
+                Cell::number(partition.end),
+                Cell::number(partition.end - partition.start),
+                Cell::new(partition.bytes, human::bytes(partition.bytes)),
+                Cell::number(partition.leader_epoch),
+            ]
+        }));
+    Ok(View {
+        json: json_of(topic)?,
+        facts: facts(&topic.summary),
+        table,
+        names: vec![topic.summary.name.clone()],
+    })
+}
+
+pub(super) fn describe(args: &DescribeArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let topic = Api::new(&args.connect.server)?.topic(&args.name)?;
+    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+}
+
+pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let change = AlterTopic {
+        partitions: args.partitions,
+        settings: args.settings.change()?,
+    };
+    if change == AlterTopic::default() {
+        return Err(Failure::new(Code::Usage, "pass --partitions or --set"));
+    }
+    let topic = Api::new(&args.connect.server)?.alter_topic(&args.name, &change)?;
+    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+}
+
+pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = Api::new(&args.connect.server)?;
+    if !args.yes {
+        confirm(&args.names)?;
+    }
+    let (deleted, outcome) = for_each(&args.names, |name| match api.delete_topic(name) {
+        Ok(()) => Ok(Some(name.clone())),
+        Err(failure) if args.idempotent && failure.code == Code::TopicUnknown => Ok(None),
+        Err(failure) => Err(failure),
+    });
+    let mut table = Table::new(&[Column::new("name"), Column::new("deleted")]);
+    let row = |name: &String| vec![Cell::text(name.as_str()), Cell::new(true, "yes")];
+    table.rows.extend(deleted.iter().map(row));
+    let json: Vec<Value> = deleted
+        .iter()
+        .map(|name| json!({"name": name, "deleted": true}))
+        .collect();
+    if !deleted.is_empty() || outcome.is_ok() {
+        let view = View {
+            json: json.into(),
+            table,
+            names: deleted,
+            ..View::default()
+        };
+        Out::new(stdout, args.output.style()).show(&view)?;
+    }
+    outcome
+}
+
+/// Lets the names be typed. Only a terminal is asked: a script says --yes.
+fn confirm(names: &[String]) -> Outcome<()> {
+    let names = names.join(" ");
+    let refused = |why: &str| {
+        Failure::new(
+            Code::NotConfirmed,
+            format!("deleting {names} with all messages: {why}"),
+        )
+    };
+    if !io::stdin().is_terminal() {
+        return Err(refused("standard input is no terminal"));
+    }
+    crate::out::say(&format!("Type \"{names}\" to delete with all messages:"));
+    let mut typed = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut typed)
+        .map_err(|error| refused(&error.to_string()))?;
+    if typed.trim() == names {
+        Ok(())
+    } else {
+        Err(refused("something else was typed"))
+    }
+}
