@@ -186,6 +186,8 @@ pub struct Lane {
     /// Chunks that do not count any more, and what their removal waits for.
     deletions: Vec<(keep::Deletion, ChunkId)>,
     checkpoints: checkpoint::Checkpoints,
+    /// Log chunks whose headers are not known to be synced, and the checkpoint that each names.
+    named: VecDeque<(ChunkId, ChunkId)>,
     /// While the log is replayed behind a checkpoint.
     loaded: checkpoint::Loaded,
     damaged: Vec<DamagedRange>,
