@@ -79,6 +79,7 @@ impl Replayer {
             named: std::collections::VecDeque::new(),
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
+            refused: BTreeMap::new(),
             full: false,
             stopping: false,
             options,
