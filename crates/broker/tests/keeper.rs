@@ -204,7 +204,12 @@ fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start(
                 () = Arc::clone(&broker).tick_forever() => {}
                 () = async {
                     let partitions = if round == 0 {
-                        create(&broker, TopicSettings::default()).await
+                        // The records' timestamps are of 1970: retention by time would take them.
+                        let settings = TopicSettings {
+                            retention_ms: None,
+                            ..TopicSettings::default()
+                        };
+                        create(&broker, settings).await
                     } else {
                         let name = TopicName::in_default("t");
                         broker.catalog().topic(&name).unwrap().partitions.clone()
