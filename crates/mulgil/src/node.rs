@@ -19,6 +19,7 @@ use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::recovery::{self, RecoverFrom, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -81,6 +82,7 @@ impl Node {
 ///
 /// The data directory is in use or damaged, or an address cannot be listened on.
 pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
+    raise_open_files();
     let listener = options.kafka.map(bind).transpose()?;
     let kafka = listener
         .as_ref()
@@ -129,6 +131,16 @@ pub fn start(options: &NodeOptions) -> anyhow::Result<Node> {
         stop,
         threads,
     })
+}
+
+/// Takes as many open files as the system allows: each connection needs one, and what most systems
+/// give at first, 1,024, is a tenth of what a broker may be asked for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 fn start_broker(
