@@ -1,19 +1,16 @@
-//! Writes the seeds of all targets into the folder named by the argument, a folder for each target;
-//! without an argument it names the targets. Used by `cargo xtask fuzz`.
-#![expect(clippy::print_stdout, reason = "a command line talks to its user")]
+//! Writes the seeds of all targets into the folder named by the argument, a folder for each target.
+//! Used by `cargo xtask fuzz`.
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 
 use mulgil_fuzz::TARGETS;
 
-fn main() -> std::io::Result<()> {
-    let folder = std::env::args_os().nth(1);
+fn main() -> io::Result<()> {
+    let folder = std::env::args_os().nth(1).map(PathBuf::from);
+    let folder = folder.ok_or_else(|| io::Error::other("name a folder to write to"))?;
     for target in TARGETS {
-        let Some(folder) = &folder else {
-            println!("{}", target.name);
-            continue;
-        };
-        let folder = Path::new(folder).join(target.name);
+        let folder = folder.join(target.name);
         std::fs::create_dir_all(&folder)?;
         for (name, bytes) in (target.seeds)() {
             std::fs::write(folder.join(name), bytes)?;

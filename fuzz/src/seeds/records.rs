@@ -121,11 +121,11 @@ pub(crate) fn facts() -> Vec<Seed> {
         priorities: vec![0, 4, 9, 255],
         verdict_bytes: 2,
         verdicts: vec![0xaa; 8],
-        ..none.clone()
+        ..none
     };
     let some = Facts {
         sizes: vec![1, 2, 3, 4],
-        ..none.clone()
+        ..Facts::new(3, 4)
     };
     [("none", none), ("all", all), ("sizes", some)]
         .map(|(name, facts)| (name.to_owned(), facts.encode()))

@@ -50,7 +50,7 @@ pub(super) fn sample(key: ApiKey, version: i16) -> Option<Bytes> {
         ),
         ApiKey::OffsetForLeaderEpoch => body(version, &epoch_ends()),
         ApiKey::DescribeCluster => body(version, &DescribeClusterRequest::default()),
-        other => return of_group(other, version),
+        other => of_group(other, version),
     }
 }
 
@@ -85,7 +85,7 @@ fn of_group(key: ApiKey, version: i16) -> Option<Bytes> {
             version,
             &DeleteGroupsRequest::default().with_groups_names(vec![group(), group()]),
         ),
-        _ => return None,
+        _ => None,
     }
 }
 
