@@ -283,7 +283,8 @@ impl<'a> Gather<'a> {
             let close = blocks.iter().skip(1).take_while(|(block, _)| {
                 let at = u64::from(block.at);
                 let near = at >= end && at - end <= GAP_BYTES;
-                let small = block.end() - u64::from(first.at) <= 2 * WINDOW_BYTES;
+                // What lies before the first is not near, and the footer may say so of any.
+                let small = block.end().saturating_sub(u64::from(first.at)) <= 2 * WINDOW_BYTES;
                 end = if near && small { block.end() } else { end };
                 near && small
             });
