@@ -125,3 +125,35 @@ fn follow(mut next: i64, mut records: Bytes) -> Result<i64> {
     }
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests {
+    use mulgil_record::batch::{BatchBuilder, restamp};
+    use mulgil_record::compression::Codec;
+    use mulgil_record::ids::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    fn batch(base: i64, records: usize) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Codec::None, 0);
+        for _ in 0..records {
+            builder.push(0, None, Some(b"value"), &[]);
+        }
+        let mut bytes = builder.finish().bytes.to_vec();
+        restamp(&mut bytes, Offset(base), LeaderEpoch(0));
+        bytes
+    }
+
+    #[test]
+    fn batches_are_followed_to_the_last_whole_one() {
+        let mut bytes = [batch(5, 3), batch(8, 2), batch(10, 1)].concat();
+        bytes.pop();
+        assert_eq!(follow(5, bytes.into()).unwrap(), 10);
+    }
+
+    #[test]
+    fn a_gap_is_an_error() {
+        let bytes = [batch(5, 3), batch(9, 2)].concat();
+        assert!(follow(5, bytes.into()).is_err());
+    }
+}

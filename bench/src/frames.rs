@@ -115,3 +115,33 @@ fn batch(shape: Shape) -> Result<Bytes> {
     }
     Ok(builder.finish().bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+    use kafka_protocol::messages::RequestHeader;
+    use kafka_protocol::protocol::{Decodable, HeaderVersion};
+
+    use super::*;
+
+    #[test]
+    fn the_pieces_make_a_request_to_the_partition() {
+        let shape = Shape {
+            record_bytes: 100,
+            batch_records: 20,
+            acks: -1,
+        };
+        let frames = Frames::build("topic", 3..5, shape).unwrap();
+        for (head, index) in frames.heads.iter().zip(3..5) {
+            let whole = [&head[..], &frames.batch, &frames.tail].concat();
+            let mut request = Bytes::from(whole);
+            assert_eq!(request.get_u32() as usize, request.len());
+            let version = ProduceRequest::header_version(PRODUCE_VERSION);
+            RequestHeader::decode(&mut request, version).unwrap();
+            let request = ProduceRequest::decode(&mut request, PRODUCE_VERSION).unwrap();
+            let part = &request.topic_data[0].partition_data[0];
+            assert_eq!(part.index, index);
+            assert_eq!(part.records.as_ref(), Some(&frames.batch));
+        }
+    }
+}

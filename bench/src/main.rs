@@ -99,7 +99,12 @@ fn main() -> Result<()> {
     match command {
         Command::Table { only, rounds } => table::run(&place, only.as_deref(), rounds),
         Command::Render { into } => render::write(&place.results, &into),
-        command => {
+        Command::Produce(_)
+        | Command::Consume(_)
+        | Command::E2e(_)
+        | Command::Latency(_)
+        | Command::Ready { .. }
+        | Command::Idle(_) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
             measure(&place, &command, &own_words(&words))
         }

@@ -53,7 +53,7 @@ pub(crate) struct ProduceOptions {
     #[arg(long)]
     pub(crate) rate: Option<u32>,
     /// Ends after so long
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 8)]
     pub(crate) seconds: u64,
     /// Ends after so much
     #[arg(long, default_value_t = 4096)]
@@ -158,7 +158,7 @@ fn start(broker: &Broker, options: &ProduceOptions, shared: &Arc<Shared>) -> Res
         let (shared, in_flight) = (Arc::clone(shared), options.in_flight);
         threads.push(thread::spawn(move || match every {
             None => closed_loop(wire, &frames, in_flight, &shared),
-            Some(every) => open_loop(wire, frames, every, &shared),
+            Some(every) => open_loop(wire, &frames, every, &shared),
         }));
     }
     Ok(threads)
@@ -190,7 +190,7 @@ fn closed_loop(
 
 fn open_loop(
     wire: Wire,
-    frames: Frames,
+    frames: &Frames,
     every: Duration,
     shared: &Arc<Shared>,
 ) -> Result<Histogram<u64>> {

@@ -82,7 +82,7 @@ pub(crate) struct IdleOptions {
     #[arg(long, default_value_t = 0)]
     partitions: i32,
     /// How long processor time is watched
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
 }
 

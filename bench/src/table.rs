@@ -23,17 +23,18 @@ const ROWS: &[&str] = &[
     "produce --partitions 100 --record-bytes 1024 --batch-records 16 --durability os",
     "produce --partitions 100 --record-bytes 1024 --batch-records 64 --durability os",
     "produce --partitions 100 --record-bytes 300 --batch-records 1 --connections 64 --in-flight 1",
-    "consume --partitions 1 --record-bytes 1024 --batch-records 16 --megabytes 2048",
-    "consume --partitions 100 --record-bytes 1024 --batch-records 16 --megabytes 2048",
-    "consume --partitions 1000 --record-bytes 1024 --batch-records 16 --megabytes 2048",
-    "consume --partitions 100 --record-bytes 100 --batch-records 150 --megabytes 2048",
-    "e2e --rate 1000",
-    "e2e --rate 10000 --partitions 100",
-    "e2e --rate 50000 --batch-records 16 --partitions 100",
-    "latency",
-    "latency --pause-ms 10",
+    "consume --partitions 1 --record-bytes 1024 --batch-records 16 --megabytes 1024",
+    "consume --partitions 100 --record-bytes 1024 --batch-records 16 --megabytes 1024",
+    "consume --partitions 100 --record-bytes 1024 --batch-records 16 --megabytes 1024 --readers 2",
+    "consume --partitions 1000 --record-bytes 1024 --batch-records 16 --megabytes 1024",
+    "consume --partitions 100 --record-bytes 100 --batch-records 150 --megabytes 1024",
+    "e2e --rate 1000 --seconds 10",
+    "e2e --rate 10000 --partitions 100 --seconds 10",
+    "e2e --rate 50000 --batch-records 16 --partitions 100 --seconds 10",
+    "latency --seconds 10",
+    "latency --pause-ms 10 --seconds 10",
     "ready",
-    "ready --gigabytes 2",
+    "ready --gigabytes 1",
     "idle",
     "idle --connections 1000",
     "idle --connections 10000",
@@ -49,10 +50,7 @@ pub(crate) fn run(place: &Place, only: Option<&str>, rounds: u32) -> Result<()> 
             .iter()
             .filter(|row| only.is_none_or(|only| row.contains(only)))
         {
-            let done = match results::read(&place.results) {
-                Ok(runs) => runs,
-                Err(_none_yet) => Vec::new(),
-            };
+            let done = results::read(&place.results).unwrap_or_default();
             let done = done
                 .iter()
                 .filter(|run| run.commit == commit && run.command == **row);

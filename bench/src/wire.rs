@@ -32,6 +32,8 @@ pub(crate) struct Wire {
 #[derive(Debug)]
 pub(crate) struct Input {
     stream: BufReader<TcpStream>,
+    /// The last answer's memory: fresh pages for each of 50 MiB would cost more than reading it.
+    lent: Bytes,
 }
 
 impl Input {
@@ -39,9 +41,18 @@ impl Input {
     pub(crate) fn answer(&mut self) -> Result<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).context("no answer")?;
-        let mut body = vec![0; usize::try_from(u32::from_be_bytes(length))?];
-        self.stream.read_exact(&mut body)?;
-        Ok(body.into())
+        let length = usize::try_from(u32::from_be_bytes(length))?;
+        let mut space = match std::mem::take(&mut self.lent).try_into_mut() {
+            Ok(space) => Vec::from(space),
+            Err(_still_read) => Vec::new(),
+        };
+        if space.len() < length {
+            space.resize(length, 0);
+        }
+        let body = space.get_mut(..length).context("room was made")?;
+        self.stream.read_exact(body)?;
+        self.lent = space.into();
+        Ok(self.lent.slice(..length))
     }
 
     /// The next answer, which is to a request `R` of `version`.
@@ -65,7 +76,10 @@ impl Wire {
         let stream = BufReader::with_capacity(READ_BUFFER_BYTES, out.try_clone()?);
         Ok(Self {
             out,
-            input: Input { stream },
+            input: Input {
+                stream,
+                lent: Bytes::new(),
+            },
             next_correlation: 0,
         })
     }
