@@ -1,8 +1,9 @@
 //! One message in flight, and beside it what the disk itself needs.
 //!
-//! Stretches of messages and stretches of bare writes take turns on the same file system, because a
-//! shared disk is ten times slower in some minutes than in others. The disk is asked in two ways: with
-//! a file that grows, whose sync also writes its length, and with one that was filled before.
+//! Messages and bare writes take turns on the same file system, a few each, because a shared disk is
+//! ten times slower in some seconds than in others; turns of equal time would let the fast seconds of
+//! one side hide its slow ones. The disk is asked in two ways: with a file that grows, whose sync also
+//! writes its length, and with one that was filled before.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -19,8 +20,10 @@ use crate::produce;
 use crate::results::Figures;
 use crate::wire::Wire;
 
-/// How long each side has its turn.
-const STRETCH: Duration = Duration::from_millis(500);
+/// How many messages or writes a turn has.
+const TURN: usize = 4;
+/// Not measured at the beginning.
+const WARMUP: usize = 1000;
 const BLOCK_BYTES: usize = 4096;
 const FILLED_BYTES: u64 = 16 << 20;
 
@@ -96,34 +99,32 @@ pub(crate) fn run(broker: &Broker, options: &LatencyOptions) -> Result<Figures> 
     let mut growing = Probe::growing(&probes.join("growing"))?;
     let mut filled = Probe::filled(&probes.join("filled"))?;
     let (mut published, mut grown, mut rewritten) = (histogram()?, histogram()?, histogram()?);
-    let pause = Duration::from_millis(options.pause_ms);
     let mut publish = || -> Result<()> {
         frames.send(&mut wire.out, 0)?;
         produce::accepted(&mut wire.input)?;
         Ok(())
     };
-    stretch(&mut histogram()?, pause, &mut publish)?;
-    let begin = Instant::now();
-    let mut figures = Figures::new();
-    while begin.elapsed() < Duration::from_secs(options.seconds) {
-        let (from, before) = (Moment::take(broker.pid)?, published.len());
-        stretch(&mut published, pause, &mut publish)?;
-        let requests = published.len() - before;
-        let bytes = requests * frames.batch_bytes() as u64;
-        let moved = Moved {
-            records: requests,
-            bytes,
-            requests,
-        };
-        for (name, value) in from.until(Moment::take(broker.pid)?, broker.pid, moved)? {
-            *figures.entry(name).or_default() += value;
-        }
-        stretch(&mut grown, pause, &mut || growing.write())?;
-        stretch(&mut rewritten, pause, &mut || filled.write())?;
+    take_turn(&mut histogram()?, (WARMUP, Duration::ZERO), &mut publish)?;
+    let (begin, until) = (
+        Moment::take(broker.pid)?,
+        Duration::from_secs(options.seconds),
+    );
+    let turn = (TURN, Duration::from_millis(options.pause_ms));
+    let started = Instant::now();
+    while started.elapsed() < until {
+        take_turn(&mut published, turn, &mut publish)?;
+        take_turn(&mut grown, turn, &mut || growing.write())?;
+        take_turn(&mut rewritten, turn, &mut || filled.write())?;
     }
-    let turns = STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64() * 3.0;
-    figures.values_mut().for_each(|sum| *sum *= turns);
-    figures.retain(|name, _| name == "server_us_per_message" || name == "messages_per_s");
+    let requests = published.len();
+    let moved = Moved {
+        records: requests,
+        bytes: requests * frames.batch_bytes() as u64,
+        requests,
+    };
+    let mut figures = begin.until(Moment::take(broker.pid)?, broker.pid, moved)?;
+    // The disk's turns lie between: only what the broker used for a message says something.
+    figures.retain(|name, _| name == "server_us_per_message");
     put_quantiles(&mut figures, "answer", &published);
     put_quantiles(&mut figures, "disk_growing", &grown);
     put_quantiles(&mut figures, "disk_filled", &rewritten);
@@ -131,13 +132,12 @@ pub(crate) fn run(broker: &Broker, options: &LatencyOptions) -> Result<Figures> 
     Ok(figures)
 }
 
-fn stretch(
+fn take_turn(
     into: &mut Histogram<u64>,
-    pause: Duration,
+    (count, pause): (usize, Duration),
     once: &mut impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let begin = Instant::now();
-    while begin.elapsed() < STRETCH {
+    for _ in 0..count {
         let at = Instant::now();
         once()?;
         note(into, at.elapsed());

@@ -88,7 +88,7 @@ Made by `cargo run -p mulgil-bench -- table` and `... -- render` out of `bench/r
 command stands in its first column, after `cargo run -p mulgil-bench --`. Broker and generator share the
 machine. A figure is the median of the last three runs of a row; the span of its first figure says how
 far they lay apart. Batches are built once and repeated, a batch a request, over plain sockets. MB are
-10^6 bytes of batches. Durability is `fsync` where the command does not say otherwise: an answer leaves
+10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is `fsync` where the command does not say otherwise: an answer leaves
 when the batch is on disk. The generator runs from a development build; its CPU is told apart.
 ";
 
