@@ -44,7 +44,7 @@ fn open(dir: &Path) -> Arc<Broker> {
         checkpoint: recovered.checkpoint,
         cluster: 1,
     };
-    let lane = found.replayer.finish(head, recovered.clean, clock.now());
+    let lane = found.replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
