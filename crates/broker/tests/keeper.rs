@@ -26,7 +26,7 @@ use mulgil_record::ids::{Offset, PartitionId, TopicId};
 const PARTITIONS: u32 = 7;
 
 fn open(dir: &Path) -> Arc<Broker> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).unwrap());
+    let disk: Arc<dyn Disk> = Arc::new(lock(dir));
     let options = LaneOptions {
         chunk_bytes_max: 200_000,
         // So little that almost every read goes to disk.
@@ -65,6 +65,17 @@ fn open(dir: &Path) -> Arc<Broker> {
         on_fatal: Box::new(|fault| panic!("{fault}")),
     };
     Broker::start(parts, &port)
+}
+
+/// Takes the data directory, once the threads of the broker before have let go of it.
+fn lock(dir: &Path) -> RealDisk {
+    for _ in 0..3_000 {
+        if let Ok(disk) = RealDisk::open(dir) {
+            return disk;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("the data directory stays locked");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -100,6 +100,10 @@ impl Lane {
     }
 
     /// Begins a checkpoint with what is small: chunks, metadata, producer ids.
+    ///
+    /// # Panics
+    ///
+    /// Never: a change of metadata is far below 4 GiB.
     pub fn checkpoint_begin(&mut self, now: Now) -> Beginning {
         let chunk = self.log.take_chunk_id();
         let header = self.log.other_header(chunk, ChunkKind::Checkpoint, now);
