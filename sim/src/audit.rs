@@ -207,6 +207,28 @@ fn restarted(machine: &Partition, level: Durability, epoch: LeaderEpoch) -> Part
     machine
 }
 
+/// The fields in which two machines differ.
+fn difference(was: &Partition, is: &Partition) -> String {
+    let ends = |m: &Partition| (m.start, m.next, m.ceiling, m.leader_epoch, m.max_timestamp);
+    let mut parts = Vec::new();
+    if ends(was) != ends(is) {
+        parts.push(format!("ends were {:?} and are {:?}", ends(was), ends(is)));
+    }
+    if was.epochs != is.epochs {
+        parts.push(format!(
+            "epochs were {:?} and are {:?}",
+            was.epochs, is.epochs
+        ));
+    }
+    for (id, producer) in &was.producers {
+        if is.producers.get(id) != Some(producer) {
+            let now = is.producers.get(id);
+            parts.push(format!("producer {} was {producer:?} and is {now:?}", id.0));
+        }
+    }
+    parts.join("; ")
+}
+
 /// The law of restart: `after`, which replayed the log of `before`, has the same machines.
 ///
 /// # Errors
@@ -230,7 +252,8 @@ pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
             let expected = restarted(live, topic.settings.durability, is.leader_epoch);
             if expected != *replayed {
                 return broken(format!(
-                    "partition {id} was {expected:?} and is {replayed:?}"
+                    "partition {id}: {}",
+                    difference(&expected, replayed)
                 ));
             }
         }

@@ -29,7 +29,7 @@ mod topics;
 mod view;
 
 pub use partition::{PartitionModel, Placed};
-pub use topics::{Asked, TopicModel, TopicState};
+pub use topics::{Asked, TopicModel, TopicState, keeps_newest};
 pub use view::{Found, PartitionView, View};
 
 /// How a life of the broker ended.
@@ -84,12 +84,8 @@ pub struct Sent {
     pub client: usize,
     /// Whether its producer is idempotent.
     pub idempotent: bool,
-    /// With which others it was first sent in one request; 0 once it was sent again.
-    pub request: u64,
     /// The level of its topic when it was sent.
     level: Durability,
-    /// The high watermark that was known when it was sent.
-    after: i64,
     /// Where it was last seen.
     seen_at: Option<i64>,
 }
@@ -103,10 +99,9 @@ pub struct Ledger {
     partitions: BTreeMap<PartitionId, PartitionModel>,
     topics: BTreeMap<TopicId, TopicModel>,
     producer_ids: BTreeSet<i64>,
-    epoch_seen: i32,
-    /// Requests that are in doubt because something of them may have been refused.
+    /// Appends may have been refused for want of room, in the middle of a producer's sequence.
     refusals: bool,
-    requests: u64,
+    epoch_seen: i32,
 }
 
 /// What was known of a partition when something was asked of it.
@@ -121,12 +116,6 @@ pub struct Known {
 }
 
 impl Ledger {
-    /// A number for a request that appends.
-    pub const fn next_request(&mut self) -> u64 {
-        self.requests += 1;
-        self.requests
-    }
-
     /// The name that the next batch will have.
     #[must_use]
     pub const fn next_batch(&self) -> BatchName {
@@ -134,7 +123,7 @@ impl Ledger {
     }
 
     /// A batch is sent for the first time.
-    pub fn send(&mut self, batch: &Batch, partition: PartitionId, client: usize, request: u64) {
+    pub fn send(&mut self, batch: &Batch, partition: PartitionId, client: usize) {
         let name = self.next_batch();
         let model = self.partitions.entry(partition).or_default();
         let level = self
@@ -147,29 +136,10 @@ impl Ledger {
             records: i64::from(batch.header.record_count),
             client,
             idempotent: batch.header.producer_id.0 >= 0,
-            request,
             level,
-            after: model.high_watermark_seen,
             seen_at: None,
         });
         self.sent.entry((client, partition)).or_default().push(name);
-    }
-
-    /// A batch is sent once more: not all that it was first sent with may be there with it.
-    pub fn send_again(&mut self, batch: BatchName) {
-        let request = self.batches.get(batch.0).map_or(0, |sent| sent.request);
-        for sent in self
-            .batches
-            .iter_mut()
-            .filter(|sent| request != 0 && sent.request == request)
-        {
-            sent.request = 0;
-        }
-    }
-
-    /// Something may have been refused in the middle of a request.
-    pub const fn refused(&mut self) {
-        self.refusals = true;
     }
 
     /// A batch by name.
@@ -212,14 +182,42 @@ impl Ledger {
         topic.map_or(Durability::Memory, TopicModel::level)
     }
 
-    /// Whether the partition's topic may be gone, because somebody asked for that.
+    /// Appends may be refused for want of room from here on.
+    pub const fn may_refuse(&mut self) {
+        self.refusals = true;
+    }
+
+    /// Whether a producer may find that later batches of it were taken before an earlier one: where
+    /// records were lost each producer may jump forward once, and a refusal can make it jump too far.
     #[must_use]
-    pub fn may_be_gone(&self, partition: PartitionId) -> bool {
-        let topic = self
-            .partitions
-            .get(&partition)
-            .and_then(|m| self.topics.get(&m.topic));
-        topic.is_none_or(|topic| topic.state != TopicState::There)
+    pub fn may_have_jumped(&self, partition: PartitionId) -> bool {
+        self.refusals
+            && self
+                .partitions
+                .get(&partition)
+                .is_some_and(|model| model.lossy)
+    }
+
+    /// Somebody was told that the partition is not there: its topic is gone for good.
+    ///
+    /// # Errors
+    ///
+    /// If nobody has deleted it.
+    pub fn told_gone(&mut self, partition: PartitionId) -> Kept {
+        let topic = self.partitions.get(&partition).map(|model| model.topic);
+        let Some(model) = topic.and_then(|topic| self.topics.get_mut(&topic)) else {
+            return Ok(());
+        };
+        match model.state {
+            TopicState::GoingAway | TopicState::Gone => {
+                model.state = TopicState::Gone;
+                Ok(())
+            }
+            TopicState::Asked | TopicState::There => {
+                let what = format!("partition {partition} is unknown, and nobody deleted it");
+                Err(Violation::new(Rule::Topics, what))
+            }
+        }
     }
 
     /// Somebody saw `batch` with its first record at `base`.
@@ -312,6 +310,7 @@ impl Ledger {
         let model = self.partitions.get(&id);
         model.is_none_or(|model| {
             model.discarded
+                || keeps_newest(model.topic)
                 || self
                     .topics
                     .get(&model.topic)

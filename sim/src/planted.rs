@@ -22,8 +22,6 @@ pub enum Planted {
     DuplicatesForgotten,
     /// The ceilings of offsets are lost over a restart.
     CeilingsForgotten,
-    /// Every start believes that the stop before it was clean.
-    AlwaysClean,
     /// The high watermark of a topic that syncs rises when its batch is written.
     WatermarkAtWrite,
     /// The index has the place of the batch before.
@@ -44,7 +42,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -53,7 +51,6 @@ impl Planted {
         Self::FrameTooManyCut,
         Self::DuplicatesForgotten,
         Self::CeilingsForgotten,
-        Self::AlwaysClean,
         Self::WatermarkAtWrite,
         Self::IndexOffByOne,
         Self::DamageServed,

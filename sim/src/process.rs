@@ -7,22 +7,25 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, Replayer, ReplyTo, Turn};
-use mulgil_broker::pool;
+use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn};
+use mulgil_broker::pool::{self, OpenChunks};
 use mulgil_broker::request::{Reply, Request, Ticket};
+use mulgil_broker::start::{self, Found};
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
-use mulgil_log::fault::Fault;
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::recovery::{self, Recovered};
 use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::catalog::Catalog;
 
 use crate::disk::SimDisk;
 use crate::planted::Planted;
 
+mod keeper;
 mod twist;
 
+pub use keeper::KeeperSizes;
 use twist::Twisted;
 
 /// Sizes of lane and store, small enough that everything happens often.
@@ -32,6 +35,8 @@ pub struct Sizes {
     pub lane: LaneOptions,
     /// The store's.
     pub store: StoreOptions,
+    /// The keeper's.
+    pub keeper: KeeperSizes,
 }
 
 impl Sizes {
@@ -58,7 +63,16 @@ impl Sizes {
             join_bytes: 8 << 20,
             unsynced_bytes: pick(&[2 << 10, 1 << 20]) as u64,
         };
-        Self { lane, store }
+        let keeper = KeeperSizes {
+            checkpoint_bytes: pick(&[4 << 10, 24 << 10, 1 << 20]) as u64,
+            regroup_bytes: pick(&[4 << 10, 40 << 10]) as u64,
+            sorted_bytes: pick(&[8 << 10, 1 << 20]) as u64,
+        };
+        Self {
+            lane,
+            store,
+            keeper,
+        }
     }
 }
 
@@ -98,6 +112,9 @@ type Inbox = Arc<Mutex<VecDeque<Completion>>>;
 pub struct Process {
     lane: Lane,
     store: Arc<StepStore>,
+    chunks: OpenChunks,
+    sizes: KeeperSizes,
+    job: keeper::Job,
     disk: SimDisk,
     planted: Option<Planted>,
     inbox: Inbox,
@@ -124,12 +141,15 @@ impl Process {
         planted: Option<Planted>,
     ) -> Result<Self, Fault> {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let mut replayer = Replayer::new(sizes.lane.clone());
         disk.set_recovering(true);
-        let mut twisted = Twisted::new(&mut replayer, planted);
-        let recovered = recovery::recover(&shared, &mut twisted, RecoverFrom::default());
+        let found = start::read_back_by(&shared, &sizes.lane, |replayer, from| {
+            recovery::recover(&shared, &mut Twisted::new(replayer, planted), from)
+        });
         disk.set_recovering(false);
-        let mut recovered = recovered?;
+        let Found {
+            replayer,
+            mut recovered,
+        } = found?;
         if recovered.cluster == 0 {
             recovered.cluster = 7;
         }
@@ -143,8 +163,7 @@ impl Process {
             checkpoint: recovered.checkpoint,
             cluster: recovered.cluster,
         };
-        let clean = recovered.clean || planted == Some(Planted::AlwaysClean);
-        let lane = replayer.finish(head, clean, clock.now());
+        let lane = replayer.finish(head, clock.now());
         let inbox = Inbox::default();
         let completions = Arc::clone(&inbox);
         let complete = Arc::new(move |completion| {
@@ -155,7 +174,10 @@ impl Process {
         let catalog = lane.catalog();
         let mut process = Self {
             lane,
+            chunks: OpenChunks::new(Arc::clone(&store) as Arc<dyn ChunkStore>),
             store,
+            sizes: sizes.keeper,
+            job: keeper::Job::None,
             disk: disk.clone(),
             planted,
             inbox,
@@ -165,8 +187,28 @@ impl Process {
             recovered,
             catalog,
         };
-        let _nothing_to_answer = process.finish_turn(Turn::default(), clock.now());
+        process.first_sync(*clock)?;
         Ok(process)
+    }
+
+    /// Nobody is let in before the new leadership is synced: it must never be begun twice.
+    fn first_sync(&mut self, clock: Clock) -> Result<(), Fault> {
+        let now = clock.now();
+        let _nothing_to_answer = self.visit(now, |lane, turn| lane.begin(now, turn));
+        while self.step_store(1) {
+            while let Some(came) = self.deliver(clock.now()) {
+                if let Some(what) = came.ended {
+                    return Err(Fault::new(FaultKind::Fatal, what));
+                }
+            }
+        }
+        if self.lane.is_settled() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            FaultKind::Fatal,
+            "the first frame is not synced",
+        ))
     }
 
     /// The lane, to look at.
@@ -223,7 +265,7 @@ impl Process {
             return Some(reply);
         }
         let work = self.cold.pop_if(|work| work.to.origin == origin)?;
-        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
+        let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);
         Some(reply)
     }
@@ -283,7 +325,7 @@ impl Process {
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
         let work = self.cold.remove(at);
         let to = work.to;
-        let mut reply = pool::carry_out(work, &pool::OpenChunks::new(self.store.clone()));
+        let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);
         Some(Came {
             replies: vec![(to, reply)],

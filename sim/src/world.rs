@@ -186,7 +186,8 @@ impl World {
             self.doomed -= 1;
         }
         match self.dice.below(1000) {
-            0..=419 => self.client_acts(),
+            0..=359 => self.client_acts(),
+            360..=419 => self.keep(),
             420..=579 => {
                 let groups = if self.dice.below(3) == 0 { 4 } else { 1 };
                 if self.process()?.step_store(groups) {
@@ -285,6 +286,25 @@ impl World {
         }
     }
 
+    /// Lets the keeper do a piece of its work.
+    fn keep(&mut self) -> Kept {
+        let now = self.clock.now();
+        match self.process()?.keep(now) {
+            Ok("") => {}
+            Ok(what) => self.trace.line(|| format!("keeper: {what}")),
+            Err(fault) => {
+                let expected = self.disk.is_out() || self.disk.has_failed();
+                self.trace
+                    .line(|| format!("the keeper is interrupted: {fault}"));
+                if !expected {
+                    let what = format!("the keeper failed: {fault} ({:?})", fault.source);
+                    return Err(Violation::new(Rule::Starts, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn deliver(&mut self) -> Kept {
         let now = self.clock.now();
         match self.process()?.deliver(now) {
@@ -353,7 +373,7 @@ impl World {
         }
         self.settle()?;
         self.check_waits(false)?;
-        self.pass(500)?;
+        self.pass(1_500)?;
         self.settle()?;
         self.check_waits(true)
     }

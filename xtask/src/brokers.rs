@@ -3,6 +3,7 @@
 //! A broker lives in a process of its own, on ports that it keeps over restarts, with its data in a
 //! folder of its own. It is killed when its handle is dropped.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, Write};
 use std::net::TcpListener;
@@ -53,9 +54,29 @@ pub(crate) struct Broker {
     child: Option<Child>,
     kafka: String,
     http: String,
+    special: Option<Special>,
+}
+
+/// Another program than the one in the target folder, and what its environment holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Special {
+    pub(crate) program: PathBuf,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
 impl Broker {
+    /// A Mulgil with an empty folder called `name`, without data and not started yet.
+    pub(crate) fn prepared(name: &str, special: Special) -> Result<Self> {
+        Ok(Self {
+            kind: Kind::Mulgil,
+            home: repo::fresh(&format!("brokers/{name}"))?,
+            child: None,
+            kafka: free_address()?,
+            http: free_address()?,
+            special: Some(special),
+        })
+    }
+
     /// Starts a broker on an empty data folder called `name` and waits until it is ready.
     pub(crate) fn start(kind: &Kind, name: &str) -> Result<Self> {
         if let Kind::Running(address) = kind {
@@ -66,6 +87,7 @@ impl Broker {
                 child: None,
                 kafka,
                 http,
+                special: None,
             });
         }
         let home = repo::fresh(&format!("brokers/{name}"))?;
@@ -76,6 +98,7 @@ impl Broker {
             child: None,
             kafka,
             http,
+            special: None,
         };
         if *kind == Kind::Kafka {
             broker.format_kafka()?;
@@ -107,7 +130,8 @@ impl Broker {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let child = self.child.insert(child);
-        await_line(child, &log, from, ready, started)?;
+        let quiet = self.special.is_some();
+        await_line(child, (&log, from), ready, started, quiet)?;
         let took = started.elapsed();
         if self.kind == Kind::Mulgil {
             self.read_addresses()?;
@@ -161,13 +185,20 @@ impl Broker {
         self.home.join("broker.log")
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
         self.home.join("data")
     }
 
     fn mulgil(&self) -> Result<Command> {
-        let program = std::env::var_os("MULGIL_BIN")
-            .map_or_else(|| repo::target().join("debug/mulgil"), PathBuf::from);
+        let usual = || {
+            std::env::var_os("MULGIL_BIN")
+                .map_or_else(|| repo::target().join("debug/mulgil"), PathBuf::from)
+        };
+        let program = self
+            .special
+            .as_ref()
+            .map_or_else(usual, |special| special.program.clone());
         ensure!(
             program.exists(),
             "{} is not built: cargo build -p mulgil",
@@ -177,6 +208,14 @@ impl Broker {
         let mut command = Command::new(program);
         command.arg("server").arg("--data-dir").arg(self.data());
         command.args(["--kafka", &self.kafka, "--http", &self.http]);
+        if let Some(special) = &self.special {
+            command.envs(
+                special
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
+        }
         Ok(command)
     }
 
@@ -250,10 +289,10 @@ fn free_address() -> Result<String> {
 
 fn await_line(
     child: &mut Child,
-    log: &Path,
-    from: usize,
+    (log, from): (&Path, usize),
     line: &str,
     started: Instant,
+    quiet: bool,
 ) -> Result<()> {
     loop {
         let ended = child.try_wait()?;
@@ -262,7 +301,7 @@ fn await_line(
         if text.contains(line) {
             return Ok(());
         }
-        if ended.is_some() || started.elapsed() > READY_LIMIT {
+        if !quiet && (ended.is_some() || started.elapsed() > READY_LIMIT) {
             run::show("the broker", &text);
         }
         if let Some(status) = ended {

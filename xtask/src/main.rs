@@ -1,7 +1,8 @@
 //! Developer commands: `cargo xtask <command>` is the only entry point that a developer needs.
 //!
 //! Whatever checks the project is reachable from here and runs the same at home and in CI. The broker
-//! under test is always the real program in a process of its own; nothing here links the product.
+//! under test is always the real program in a process of its own. Nothing here links the product, except
+//! that the lying disk is built by the log's own reader of recordings.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -15,6 +16,7 @@ mod file_test;
 mod interop;
 mod kcat;
 mod layers;
+mod liar;
 mod parts;
 mod prerequisites;
 mod producers;
@@ -82,6 +84,8 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Start the broker on disks as a power cut leaves them, and look for what it lost
+    Liar(liar::Options),
     /// Send a text of 100 MB in by kcat and compare what the Java client reads
     FileTest {
         /// Kill the broker with -9 in the middle
@@ -131,6 +135,7 @@ fn carry_out(command: Command) -> anyhow::Result<Tally> {
             against,
             seed,
         } => crash::run(rounds, &against, seed),
+        Command::Liar(options) => liar::run(&options),
         Command::FileTest {
             kill,
             against,

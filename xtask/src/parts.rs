@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::brokers::Kind;
 use crate::tally::Tally;
-use crate::{check, crash, file_test, interop, repo, test};
+use crate::{check, crash, file_test, interop, liar, repo, test};
 
 type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds are cut in two, so that each stays below half an hour on two cores.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
@@ -27,6 +27,8 @@ const PARTS: [Part; 8] = [
     ("file-test-kill", || file(true)),
     ("crash-1", || crash_rounds(100)),
     ("crash-2", || crash_rounds(100)),
+    ("liar", || liar::run(&liar::Options::images(200))),
+    ("liar-planted", || liar::run(&liar::Options::planted())),
 ];
 
 fn file(kill: bool) -> Result<Tally> {

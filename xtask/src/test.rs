@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::brokers::Kind;
 use crate::tally::Tally;
-use crate::{check, crash, interop, repo, run};
+use crate::{check, crash, interop, liar, repo, run};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -18,11 +18,12 @@ type Step = (&'static str, fn() -> Result<Tally>);
 /// Every step, even after a failed one, so that one run tells all. The simulation's fixed seeds are
 /// among the workspace's tests.
 pub(crate) fn quick() -> Tally {
-    let steps: [Step; 4] = [
+    let steps: [Step; 5] = [
         ("check", || Ok(check::all())),
         ("cargo test", cargo_tests),
         ("interop", || interop_with_mulgil(&[])),
         ("crash", || crash_with_mulgil(QUICK_ROUNDS)),
+        ("liar", || liar::run(&liar::Options::images(QUICK_ROUNDS))),
     ];
     let mut tally = Tally::default();
     for (name, step) in steps {

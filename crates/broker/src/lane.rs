@@ -123,6 +123,8 @@ struct Hosted {
     durability: Durability,
     /// The first offset that is not yet durable at the topic's level.
     high_watermark: Offset,
+    /// The first offset that is told: the machine's start, once that is synced.
+    log_start: Offset,
     /// The newest change that an answer about this partition waits for.
     newest: Due,
     /// The entry that reserved the ceiling, while it is not synced.
@@ -137,9 +139,19 @@ struct Hosted {
 #[derive(Clone, Copy, Debug)]
 struct Rise {
     at: Position,
+    /// The entry that reserved its offsets, if that has to be synced first.
+    ceiling: Position,
     partition: PartitionId,
     to: Offset,
     bytes: u32,
+}
+
+/// A log start that will rise.
+#[derive(Clone, Copy, Debug)]
+struct StartRise {
+    at: Position,
+    partition: PartitionId,
+    to: Offset,
 }
 
 /// All partitions and machines of a broker.
@@ -151,6 +163,10 @@ pub struct Lane {
     catalog: Arc<Catalog>,
     /// The newest change of metadata, while it is not synced.
     metadata_due: Position,
+    /// Metadata as far as it is synced: what the catalog shows.
+    shown: Metadata,
+    /// Changes that are not synced yet, and where their entries lie.
+    unshown: VecDeque<(Position, mulgil_meta::state::Change)>,
     leader_epoch: LeaderEpoch,
     partitions: BTreeMap<PartitionId, Hosted>,
     producers: producers::ProducerIds,
@@ -161,6 +177,7 @@ pub struct Lane {
     held: Held<(ReplyTo, Reply)>,
     rises_by_sync: VecDeque<Rise>,
     rises_by_write: VecDeque<Rise>,
+    start_rises: VecDeque<StartRise>,
     reads: read::Reads,
     unsealed: keep::Unsealed,
     chunks: ChunkSet,
@@ -281,7 +298,7 @@ impl Lane {
     pub fn partition_figures(&self, partition: PartitionId) -> Option<PartitionFigures> {
         let hosted = self.partitions.get(&partition)?;
         Some(PartitionFigures {
-            start: hosted.machine.start,
+            start: hosted.log_start,
             high_watermark: hosted.high_watermark,
             bytes: self.index.bytes(partition.0),
         })
@@ -302,6 +319,7 @@ impl Lane {
             topic: topic.id,
             durability: topic.settings.durability,
             high_watermark: Offset::ZERO,
+            log_start: Offset::ZERO,
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
             readers: Vec::new(),

@@ -26,8 +26,15 @@ const OPENED_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Debug, Default)]
 struct Queue {
-    work: Mutex<VecDeque<ColdWork>>,
+    work: Mutex<Waiting>,
     more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    work: VecDeque<ColdWork>,
+    /// Nobody submits any more.
+    ended: bool,
 }
 
 /// How many chunks are kept open, so that a reader that goes through one opens it once.
@@ -100,7 +107,7 @@ pub(crate) struct ReadPool {
 }
 
 impl ReadPool {
-    /// Starts the threads; they end with the process.
+    /// Starts the threads; they end with the pool.
     pub(crate) fn start(store: Arc<dyn ChunkStore>, broker: &Weak<Broker>) -> Self {
         let chunks = Arc::new(OpenChunks::new(store));
         let queue = Arc::<Queue>::default();
@@ -121,8 +128,15 @@ impl ReadPool {
 
     /// Hands work to the pool.
     pub(crate) fn submit(&self, work: ColdWork) {
-        lock(&self.queue.work).push_back(work);
+        lock(&self.queue.work).work.push_back(work);
         self.queue.more.notify_one();
+    }
+}
+
+impl Drop for ReadPool {
+    fn drop(&mut self) {
+        lock(&self.queue.work).ended = true;
+        self.queue.more.notify_all();
     }
 }
 
@@ -130,15 +144,14 @@ fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
     loop {
         let mut waiting = lock(&queue.work);
         let work = loop {
-            match waiting.pop_front() {
-                Some(work) => break work,
-                None => {
-                    waiting = queue
-                        .more
-                        .wait(waiting)
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                }
+            if let Some(work) = waiting.work.pop_front() {
+                break work;
             }
+            if waiting.ended {
+                return;
+            }
+            let woken = queue.more.wait(waiting);
+            waiting = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         };
         drop(waiting);
         let (to, reply) = (work.to, carry_out(work, chunks));

@@ -72,7 +72,7 @@ pub enum TopicRef {
     Id(TopicId),
 }
 
-/// Append batches to partitions, all in one frame.
+/// Append batches to partitions, each batch in one frame.
 #[derive(Debug)]
 pub struct Append {
     /// Which, and what. One partition may stand here more than once.

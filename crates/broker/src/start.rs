@@ -35,6 +35,23 @@ type Listed = (ChunkId, Vec<(u64, Extent)>);
 ///
 /// The disk cannot be read, or state is damaged: the fault names file and position.
 pub fn read_back(disk: &Arc<dyn Disk>, options: &LaneOptions) -> Result<Found, Fault> {
+    read_back_by(disk, options, |replayer, from| {
+        recovery::recover(disk, replayer, from)
+    })
+}
+
+/// As [`read_back`]; `recover` replays the log, as [`recovery::recover`] does.
+///
+/// The simulation stands in between there, to see whether a replay that is wrong would be noticed.
+///
+/// # Errors
+///
+/// As [`read_back`], and those of `recover`.
+pub fn read_back_by(
+    disk: &Arc<dyn Disk>,
+    options: &LaneOptions,
+    recover: impl FnOnce(&mut Replayer, RecoverFrom) -> Result<Recovered, Fault>,
+) -> Result<Found, Fault> {
     let logs = log_chunks(disk)?;
     let (mut replayer, mut from) = load_checkpoint(disk, &logs, options)?;
     let mut listed = Vec::new();
@@ -51,7 +68,7 @@ pub fn read_back(disk: &Arc<dyn Disk>, options: &LaneOptions) -> Result<Found, F
             Err(fault) => return Err(fault),
         }
     }
-    let recovered = recovery::recover(disk, &mut replayer, RecoverFrom { position: from })?;
+    let recovered = recover(&mut replayer, RecoverFrom { position: from })?;
     replayer.replayed();
     finish_index(disk, &mut replayer, listed, from.chunk())?;
     note_unsealed(disk, &mut replayer, &recovered, from.chunk())?;

@@ -339,6 +339,9 @@ impl Partition {
     fn begin_epoch(&mut self, epoch: LeaderEpoch, at: Offset) {
         self.leader_epoch = self.leader_epoch.max(epoch);
         if self.epochs.last().is_none_or(|(last, _)| *last < epoch) {
+            // One that wrote nothing which is still there says nothing, as in Kafka's
+            // `LeaderEpochFileCache.assign`.
+            while self.epochs.pop_if(|(_, start)| *start >= at).is_some() {}
             self.epochs.push((epoch, at));
         }
     }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 pub mod cut;
 mod mem;
 pub mod ops;
+mod planted;
 mod real;
 #[cfg(any(test, feature = "recording"))]
 mod recording;
@@ -27,6 +28,7 @@ mod tests;
 pub use cut::{FaultPlan, Model};
 pub use mem::{MemDisk, WriteFault};
 pub use ops::{DiskOp, Recording, replay_recording};
+pub use planted::Planted;
 pub use real::RealDisk;
 #[cfg(any(test, feature = "recording"))]
 pub use recording::RecordingDisk;

@@ -21,7 +21,7 @@ use mulgil_admin::backend::Backend;
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::gate::Gate;
 
-use mulgil_log::disk::{Disk, RealDisk};
+use mulgil_log::disk::RealDisk;
 use mulgil_log::fault::FaultKind;
 
 use crate::backend::LocalBackend;
@@ -112,8 +112,7 @@ impl Opened for OwnDirectory {
             };
             // Recovery reads for a while; the HTTP listener answers meanwhile.
             let started = tokio::task::spawn_blocking(move || {
-                let disk: Arc<dyn Disk> = Arc::new(disk);
-                node::start(disk, &node_options)
+                node::start(node::disk_of(disk)?, &node_options)
             });
             let node = started.await.map_err(|error| {
                 Failure::new(

@@ -15,9 +15,9 @@ use mulgil_broker::lane::{LaneOptions, LogHead};
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
-use mulgil_log::disk::Disk;
+use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::fault::{Fault, FaultKind};
-use mulgil_log::recovery::Recovered;
+use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use tokio::net::TcpListener;
@@ -142,20 +142,58 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
     })
 }
 
+/// The disk of the data directory. With the feature `recording`, `MULGIL_RECORDING` names a file into
+/// which it writes down what is done to it, and `MULGIL_PLANTED` a mistake that it makes meanwhile.
+#[cfg_attr(
+    not(feature = "recording"),
+    expect(
+        clippy::unnecessary_wraps,
+        reason = "only a recording can fail to start"
+    )
+)]
+pub(crate) fn disk_of(disk: RealDisk) -> Outcome<Arc<dyn Disk>> {
+    #[cfg(feature = "recording")]
+    if let Some(recording) = std::env::var_os("MULGIL_RECORDING") {
+        use mulgil_log::disk::{Planted, RecordingDisk};
+        let unknown = |name: String| Failure::new(Code::Usage, format!("no planted bug is {name}"));
+        let planted = std::env::var("MULGIL_PLANTED")
+            .ok()
+            .map(|name| Planted::named(&name).ok_or_else(|| unknown(name)))
+            .transpose()?;
+        let disk = RecordingDisk::start(disk, std::path::Path::new(&recording)).map_err(failed)?;
+        return Ok(Arc::new(disk.with_planted(planted)));
+    }
+    Ok(Arc::new(disk))
+}
+
+/// How large log chunks grow. With the feature `recording`, `MULGIL_CHUNK_BYTES` may say so: a short
+/// recording is to hold the beginning and the end of many.
+fn chunk_bytes_max(options: &NodeOptions) -> u32 {
+    #[cfg(feature = "recording")]
+    if let Some(bytes) = std::env::var("MULGIL_CHUNK_BYTES")
+        .ok()
+        .and_then(|bytes| bytes.parse().ok())
+    {
+        return bytes;
+    }
+    options.lane.chunk_bytes_max
+}
+
 fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Broker>, Recovered)> {
     let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
+        chunk_bytes_max: chunk_bytes_max(options),
         ..options.lane.clone()
     };
     let Found {
         replayer,
         mut recovered,
     } = start::read_back(&disk, &lane_options).map_err(failed)?;
-    report(&recovered);
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
     let clock = Clock::new(recovered.elapsed_ms);
+    report(&recovered, replayer.damaged());
     let head = LogHead {
         chunk: recovered.next_chunk,
         lsn: recovered.next_lsn,
@@ -164,7 +202,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
         checkpoint: recovered.checkpoint,
         cluster: recovered.cluster,
     };
-    let lane = replayer.finish(head, recovered.clean, clock.now());
+    let lane = replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
@@ -186,7 +224,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
 }
 
 /// Says what recovery found, if it is worth a line.
-fn report(recovered: &Recovered) {
+fn report(recovered: &Recovered, damaged: &[DamagedRange]) {
     let Recovered { copied, clean, .. } = recovered;
     tracing::info!(clean, copied, end = %recovered.end, "log read back");
     for piece in &recovered.quarantined {
@@ -202,6 +240,10 @@ fn report(recovered: &Recovered) {
     }
     for at in &recovered.mended {
         tracing::error!(%at, "a frame header was damaged; its entries were whole and are used");
+    }
+    for range in damaged {
+        let (partition, base, last) = (range.partition, range.base, range.last);
+        tracing::error!(at = %range.at, partition, base, last, "records are damaged on disk");
     }
 }
 

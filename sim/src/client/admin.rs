@@ -8,7 +8,7 @@ use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState};
+use crate::ledger::{Asked, Known, TopicState, keeps_newest};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,16 @@ fn roll_level(scene: &mut Scene<'_>) -> Durability {
         0 => Durability::Memory,
         1..=3 => Durability::Os,
         _ => Durability::Fsync,
+    }
+}
+
+/// What holds for a topic; each third one keeps only its newest records.
+fn settings(durability: Durability, id: TopicId) -> TopicSettings {
+    TopicSettings {
+        durability,
+        retention_ms: None,
+        retention_bytes: keeps_newest(id).then_some(3_000),
+        ..TopicSettings::default()
     }
 }
 
@@ -65,10 +75,7 @@ impl Admin {
         let partitions = 1 + scene.below(2);
         let holds = Asked { level, partitions };
         scene.ledger.topic_asked(id, name.clone(), holds);
-        let settings = TopicSettings {
-            durability: level,
-            ..TopicSettings::default()
-        };
+        let settings = settings(level, id);
         let partitions = u32::try_from(partitions).ok();
         let topic = CreateTopic {
             name,
@@ -102,15 +109,16 @@ impl Admin {
         let level = roll_level(scene);
         let more = scene.below(2);
         let model = scene.ledger.topic_mut(id)?;
+        if model.asked.is_some() {
+            // An earlier one, whose answer was lost with its connection, may still be on its way.
+            return None;
+        }
         let asked = Asked {
             level,
             partitions: model.holds.partitions + more,
         };
         model.asked = Some(asked);
-        let settings = TopicSettings {
-            durability: level,
-            ..TopicSettings::default()
-        };
+        let settings = settings(level, id);
         let alter = AlterTopic {
             topic: TopicRef::Id(id),
             settings: Some(settings),

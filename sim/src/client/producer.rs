@@ -53,6 +53,8 @@ pub struct Producer {
     id_asked: Option<Ticket>,
     queues: BTreeMap<PartitionId, Queue>,
     open: BTreeMap<Ticket, Vec<(BatchName, Known)>>,
+    /// Answers that came before those of earlier requests: a connection has them in order.
+    early: BTreeMap<Ticket, Vec<Result<Appended, AppendRefusal>>>,
 }
 
 impl Producer {
@@ -77,7 +79,6 @@ impl Producer {
         if self.open.len() >= IN_FLIGHT {
             return None;
         }
-        let request = scene.ledger.next_request();
         let mut partitions = Vec::new();
         let mut asked = Vec::new();
         for _ in 0..=scene.below(3) {
@@ -85,7 +86,7 @@ impl Producer {
                 continue;
             };
             let known = scene.ledger.known(partition);
-            let Some((name, batch)) = self.next_batch(partition, ticket, request, scene) else {
+            let Some((name, batch)) = self.next_batch(partition, ticket, scene) else {
                 continue;
             };
             asked.push((name, known));
@@ -129,7 +130,6 @@ impl Producer {
         &mut self,
         partition: PartitionId,
         ticket: Ticket,
-        request: u64,
         scene: &mut Scene<'_>,
     ) -> Option<(BatchName, Batch)> {
         let number = self.number;
@@ -137,7 +137,6 @@ impl Producer {
         if let Some(at) = queue.next()? {
             let unacked = queue.batches.get_mut(at)?;
             unacked.ticket = Some(ticket);
-            scene.ledger.send_again(unacked.name);
             return Some((unacked.name, unacked.batch.clone()));
         }
         let name = scene.ledger.next_batch();
@@ -170,7 +169,7 @@ impl Producer {
         }
         let batch = builder.finish();
         queue.next_sequence += i32::try_from(records).unwrap_or(0);
-        scene.ledger.send(&batch, partition, number, request);
+        scene.ledger.send(&batch, partition, number);
         queue.batches.push_back(Unacked {
             name,
             batch: batch.clone(),
@@ -193,12 +192,20 @@ impl Producer {
                 Ok(())
             }
             Reply::Append(outcomes) => {
-                let asked = self.open.remove(&ticket).unwrap_or_default();
-                if asked.len() != outcomes.len() {
+                if self
+                    .open
+                    .get(&ticket)
+                    .is_none_or(|asked| asked.len() != outcomes.len())
+                {
                     return Err(odd(&Reply::Append(outcomes)));
                 }
-                for ((name, known), outcome) in asked.into_iter().zip(outcomes) {
-                    self.outcome(name, known, outcome, scene)?;
+                self.early.insert(ticket, outcomes);
+                while let Some(first) = self.open.first_entry()
+                    && let Some(outcomes) = self.early.remove(first.key())
+                {
+                    for ((name, known), outcome) in first.remove().into_iter().zip(outcomes) {
+                        self.outcome(name, known, outcome, scene)?;
+                    }
                 }
                 Ok(())
             }
@@ -237,14 +244,14 @@ impl Producer {
         match refusal {
             AppendRefusal::UnknownPartition(_) => {
                 queue.batches.clear();
-                if scene.ledger.may_be_gone(id) {
-                    return Ok(());
-                }
-                let what = format!("partition {id} is unknown, and nobody deleted it");
-                return Err(Violation::new(Rule::Topics, what));
+                return scene.ledger.told_gone(id);
             }
             AppendRefusal::Partition(refusal) => {
                 let early = matches!(refusal, Refusal::OutOfOrder { .. }) && at > 0;
+                if self.idempotent && scene.ledger.may_have_jumped(id) && !early {
+                    queue.batches.remove(at);
+                    return Ok(());
+                }
                 if !self.idempotent || !early {
                     let what = format!("partition {id} refused b{}: {refusal}", name.0);
                     return Err(Violation::new(Rule::Sequence, what));
@@ -264,6 +271,7 @@ impl Producer {
 
     pub(super) fn disconnected(&mut self) {
         self.open.clear();
+        self.early.clear();
         self.id_asked = None;
         for queue in self.queues.values_mut() {
             if self.idempotent {

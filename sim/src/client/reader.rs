@@ -180,11 +180,7 @@ impl Reader {
         match refusal {
             ReadRefusal::UnknownPartition(_) => {
                 self.cursors.remove(&id);
-                if scene.ledger.may_be_gone(id) {
-                    Ok(())
-                } else {
-                    bad(Rule::Topics)
-                }
+                scene.ledger.told_gone(id)
             }
             ReadRefusal::OutOfRange { offset, start, end } => {
                 scene.ledger.watermark(known, end.0)?;

@@ -59,7 +59,7 @@ impl Ledger {
             self.check_partition(*id, partition, outage)?;
             self.check_order(*id, partition)?;
         }
-        self.check_frames(view)
+        Ok(())
     }
 
     /// What is there after a start is what everybody relies on from now on.
@@ -68,7 +68,7 @@ impl Ledger {
     ///
     /// If something is there twice, or where something else was.
     pub fn believe(&mut self, view: &View) -> Kept {
-        self.settle_topics(&view.catalog);
+        self.settle_topics(&view.catalog, view.levels);
         self.shown(&view.catalog, view.levels)?;
         for (id, partition) in &view.partitions {
             for found in &partition.found {
@@ -79,10 +79,6 @@ impl Ledger {
             model.start_seen = partition.start;
             model.high_watermark_seen = partition.high_watermark;
             model.discarded = false;
-        }
-        self.refusals = false;
-        for sent in &mut self.batches {
-            sent.request = 0;
         }
         Ok(())
     }
@@ -110,7 +106,7 @@ impl Ledger {
             let (is, was) = (view.high_watermark, model.high_watermark_seen);
             return bad(Rule::NeverBack, format!("high watermark {is} < {was}"));
         }
-        if view.start > model.start_asked && !discarded && !model.discarded {
+        if view.start > model.start_asked && !self.may_discard(id) {
             let (is, asked) = (view.start, model.start_asked);
             return bad(Rule::OnlyTrimmed, format!("start {is} > asked {asked}"));
         }
@@ -188,43 +184,5 @@ impl Ledger {
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// What was sent in one request is there wholly or not at all.
-    fn check_frames(&self, view: &View) -> Kept {
-        if self.refusals {
-            return Ok(());
-        }
-        let mut requests: BTreeMap<u64, Vec<(BatchName, bool)>> = BTreeMap::new();
-        let mut unclear = Vec::new();
-        for (at, sent) in self
-            .batches
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.request != 0)
-        {
-            let name = BatchName(at);
-            let partition = view.partitions.get(&sent.partition);
-            let clear = partition.is_some_and(|p| p.start <= sent.after && p.damaged.is_empty());
-            let may_be_gone = self.may_be_gone(sent.partition);
-            if !clear || may_be_gone || self.level(sent.partition) != Durability::Fsync {
-                unclear.push(sent.request);
-                continue;
-            }
-            let there = partition.is_some_and(|p| p.found.iter().any(|f| f.name == name));
-            requests
-                .entry(sent.request)
-                .or_default()
-                .push((name, there));
-        }
-        for (request, batches) in requests {
-            let all = batches.iter().all(|(_, there)| *there);
-            let none = batches.iter().all(|(_, there)| !*there);
-            if !all && !none && !unclear.contains(&request) {
-                let what = format!("one request is there in part: {batches:?}");
-                return Err(Violation::new(Rule::OneFrame, what));
-            }
-        }
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use mulgil_meta::schema::Durability;
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
-use super::{Due, Hosted, Lane, Rise};
+use super::{Due, Hosted, Lane, Rise, StartRise};
 use crate::request::{Append, AppendRefusal, Appended, Reply, Trim, TrimRefusal};
 
 /// Version of a batch entry's payload: facts length u32, 0 u32, facts, batch.
@@ -29,6 +29,9 @@ impl Lane {
         for part in append.partitions {
             self.log.cut(now);
             let outcome = self.append_one(part.partition, &part.batch, &part.facts, now);
+            if matches!(outcome, Err(AppendRefusal::UnknownPartition(_))) {
+                due = due.and(self.unknown_due());
+            }
             outcomes.push(outcome.map(|(appended, waits)| {
                 due = due.and(waits);
                 appended
@@ -54,6 +57,7 @@ impl Lane {
             .partitions
             .get_mut(&id)
             .ok_or(AppendRefusal::UnknownPartition(id))?;
+        let now = self.log.frame_time(now);
         let command = command_for(batch);
         let mut decision = Decision {
             changes: Vec::new(),
@@ -61,7 +65,7 @@ impl Lane {
             again: false,
         };
         hosted.machine.decide(command, now, &mut decision)?;
-        let log_start = hosted.machine.start;
+        let log_start = hosted.log_start;
         let Some((_, change)) = decision.changes.pop() else {
             let base = match decision.effects.first() {
                 Some((_, Effect::Duplicate { base })) => *base,
@@ -128,6 +132,7 @@ impl Lane {
         let bytes = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
         let rise = Rise {
             at,
+            ceiling: hosted.ceiling_due,
             partition: id,
             to: end,
             bytes,
@@ -174,7 +179,11 @@ impl Lane {
             hosted.machine.apply(change);
             let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));
-            self.index.trim(id.0, to.0);
+            self.start_rises.push_back(StartRise {
+                at,
+                partition: id,
+                to,
+            });
         }
         Ok((hosted.machine.start, hosted.newest))
     }

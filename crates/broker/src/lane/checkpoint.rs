@@ -107,7 +107,9 @@ impl Lane {
             .unsealed
             .oldest()
             .map(|chunk| Position::new(chunk, 4096));
-        let open = self.log.frame_start();
+        // From the start of the chunk that is being written: where its batches lie is in no footer
+        // yet, and the frames alone say it.
+        let open = Position::new(self.log.frame_start().chunk(), 4096);
         let from = oldest.map_or(open, |oldest| oldest.min(open));
         let mut metadata = Vec::new();
         for change in self.metadata.checkpoint() {

@@ -11,7 +11,7 @@ use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
 use super::keep::Retired;
-use super::{Lane, LaneOptions, Turn};
+use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
 const CHUNK_START: u32 = 4096;
@@ -46,6 +46,8 @@ struct Outstanding {
 pub(super) struct Commit {
     head: LogHead,
     open: OpenFrame,
+    /// When the open frame was begun: the time that it carries.
+    opened: Option<Now>,
     /// Headers of chunks that closed frames begin, by the frame's position.
     chunk_headers: VecDeque<(Position, ChunkHeader)>,
     closed: VecDeque<StampedFrame>,
@@ -73,6 +75,7 @@ impl Commit {
     pub(super) fn new(head: LogHead, options: &LaneOptions, now: Now) -> Self {
         let mut commit = Self {
             open: OpenFrame::new(Position::new(head.chunk, CHUNK_START), Vec::new()),
+            opened: None,
             head,
             chunk_headers: VecDeque::new(),
             closed: VecDeque::new(),
@@ -106,12 +109,20 @@ impl Commit {
         self.open.push(header, parts)
     }
 
+    /// The time that the frame carries to which the next entry goes.
+    ///
+    /// A change that keeps a time keeps this one: replay has no other.
+    pub(super) fn frame_time(&self, now: Now) -> Now {
+        self.opened.unwrap_or(now)
+    }
+
     /// Closes the open frame if it is large enough. Only between commands: what one command changes
     /// is never cut in two.
     pub(super) fn cut(&mut self, now: Now) {
         if self.open.bytes() >= self.frame_bytes_max {
             self.close(now);
         }
+        self.opened.get_or_insert(now);
     }
 
     /// Where the open frame begins.
@@ -152,7 +163,8 @@ impl Commit {
         };
         let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
         self.closed_bytes += frame.bytes();
-        let (elapsed_ms, wall_ms) = (now.elapsed.0, now.wall.0);
+        let time = self.opened.take().unwrap_or(now);
+        let (elapsed_ms, wall_ms) = (time.elapsed.0, time.wall.0);
         self.closed.push_back(StampedFrame {
             frame,
             lsn: self.head.lsn,
@@ -192,6 +204,9 @@ impl Commit {
 
     /// The next group for the store, if the store is free and there is anything to write.
     fn take_group(&mut self, now: Now, options: &LaneOptions) -> Option<Group> {
+        if self.open.entries() == 0 {
+            self.opened = None;
+        }
         if self.outstanding.is_some() {
             return None;
         }
@@ -359,11 +374,17 @@ impl Lane {
         while let Some(rise) = self.rises_by_sync.pop_front_if(|r| r.at < progress.synced) {
             self.rise_one(rise, turn);
         }
-        while let Some(rise) = self
-            .rises_by_write
-            .pop_front_if(|r| r.at < progress.written)
-        {
+        // A reader relies on an offset as much as who was given it: both wait for the ceiling.
+        let reserved = |r: &Rise| r.ceiling == Position::ZERO || r.ceiling < progress.synced;
+        let ready = |r: &mut Rise| r.at < progress.written && reserved(r);
+        while let Some(rise) = self.rises_by_write.pop_front_if(ready) {
             self.rise_one(rise, turn);
+        }
+        while let Some(rise) = self.start_rises.pop_front_if(|r| r.at < progress.synced) {
+            if let Some(hosted) = self.partitions.get_mut(&rise.partition) {
+                hosted.log_start = hosted.log_start.max(rise.to);
+                self.index.trim(rise.partition.0, rise.to.0);
+            }
         }
     }
 }

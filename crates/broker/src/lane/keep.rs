@@ -17,8 +17,8 @@ use mulgil_log::recovery::DamagedRange;
 use mulgil_log::regroup::{ChunkUse, Regrouped};
 use mulgil_record::ids::{Offset, PartitionId};
 
-use super::Lane;
 use super::append::entry;
+use super::{Lane, StartRise};
 
 /// A log chunk that gets no more frames, and where they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,9 +240,14 @@ impl Lane {
             return;
         }
         // Nobody waits for it: what it gives up is read as long as nobody else asks for the room.
-        self.log
+        let at = self
+            .log
             .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
         hosted.machine.apply(&Change::Trimmed { to });
-        self.index.trim(id.0, to.0);
+        self.start_rises.push_back(StartRise {
+            at,
+            partition: id,
+            to,
+        });
     }
 }

@@ -52,6 +52,20 @@ impl Lane {
                 )
             }));
         }
+        let gone =
+            |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
+        if outcomes.iter().any(gone) && self.unknown_due() != Due::NOW {
+            // Only the lane can hold an answer, so nothing may have to be read for it.
+            for (at, part) in missing {
+                if let Some(outcome) = outcomes.get_mut(at) {
+                    let id = part.partition;
+                    let what =
+                        format!("partition {id} was asked about with one that is going away");
+                    *outcome = Err(ReadRefusal::Unavailable(what));
+                }
+            }
+            return self.answer(to, self.unknown_due(), Reply::FindOffsets(outcomes), turn);
+        }
         if missing.is_empty() {
             return self.answer(to, Due::NOW, Reply::FindOffsets(outcomes), turn);
         }
@@ -84,7 +98,7 @@ impl Lane {
             leader_epoch,
         };
         let lookup = match find.seek {
-            Seek::Earliest => return Ok((plain(hosted.machine.start), None)),
+            Seek::Earliest => return Ok((plain(hosted.log_start), None)),
             Seek::Latest => return Ok((plain(end), None)),
             Seek::Time(timestamp) => self.index.by_time(id.0, timestamp, end.0),
             Seek::MaxTimestamp => self.index.by_max_time(id.0, end.0),

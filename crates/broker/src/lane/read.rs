@@ -215,6 +215,12 @@ impl Lane {
         let Gathered {
             outcomes, missing, ..
         } = gathered;
+        let gone =
+            |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
+        if outcomes.iter().any(gone) && self.unknown_due() != Due::NOW {
+            // What is on disk is left out, so that nothing but the lane has to hold the answer.
+            return self.answer(to, self.unknown_due(), Reply::Read(outcomes), turn);
+        }
         if missing.is_empty() {
             // Everything read lies below a high watermark, so it waits for nothing.
             return self.answer(to, Due::NOW, Reply::Read(outcomes), turn);
@@ -263,7 +269,7 @@ impl Lane {
             .ok_or(ReadRefusal::UnknownPartition(id))?;
         self.check_epoch(part.leader_epoch)?;
         let high_watermark = hosted.high_watermark;
-        let log_start = hosted.machine.start;
+        let log_start = hosted.log_start;
         // No transactions yet: nothing is open, so all that is durable is stable.
         let last_stable = high_watermark;
         let end = match isolation {

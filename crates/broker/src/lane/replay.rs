@@ -58,6 +58,8 @@ impl Replayer {
             metadata: Metadata::default(),
             catalog: Arc::new(Catalog::default()),
             metadata_due: Position::ZERO,
+            shown: Metadata::default(),
+            unshown: std::collections::VecDeque::new(),
             leader_epoch: LeaderEpoch(0),
             partitions: BTreeMap::new(),
             producers: super::producers::ProducerIds::default(),
@@ -68,6 +70,7 @@ impl Replayer {
             held: Held::default(),
             rises_by_sync: std::collections::VecDeque::new(),
             rises_by_write: std::collections::VecDeque::new(),
+            start_rises: std::collections::VecDeque::new(),
             reads: super::read::Reads::default(),
             unsealed: super::keep::Unsealed::default(),
             chunks: ChunkSet::default(),
@@ -82,11 +85,19 @@ impl Replayer {
         Self { lane }
     }
 
+    /// The ranges that recovery found damaged.
+    #[must_use]
+    pub fn damaged(&self) -> &[DamagedRange] {
+        &self.lane.damaged
+    }
+
     /// Everything was replayed: the lane takes over the log at `head`.
     ///
-    /// `clean` says that the broker stopped in order, so that nothing can be missing.
+    /// Partitions go on at their ceilings. Whether the stop before was clean makes no difference:
+    /// after a clean one the ceilings are the true ends, unless an earlier, unclean stop has left a
+    /// stretch of offsets that nobody may have again.
     #[must_use]
-    pub fn finish(self, head: LogHead, clean: bool, now: Now) -> Lane {
+    pub fn finish(self, head: LogHead, now: Now) -> Lane {
         let mut lane = self.lane;
         let epoch = LeaderEpoch(i32::try_from(head.incarnation).unwrap_or(i32::MAX));
         lane.log = Commit::new(head, &lane.options, now);
@@ -104,18 +115,16 @@ impl Replayer {
                 machine.apply(&Change::Trimmed { to: machine.next });
                 index.remove(id.0);
             }
-            let next = if clean {
-                machine.next
-            } else {
-                machine.next.max(machine.ceiling)
-            };
+            let next = machine.next.max(machine.ceiling);
             machine.apply(&Change::Resumed { next, epoch });
             if hosted.durability == Durability::Memory {
                 machine.apply(&Change::Trimmed { to: next });
             }
             hosted.high_watermark = next;
+            hosted.log_start = machine.start;
         }
         lane.catalog = Arc::new(lane.metadata.catalog(epoch));
+        lane.shown = lane.metadata.clone();
         lane
     }
 
@@ -132,6 +141,11 @@ impl Replayer {
         let Some(batch) = batch_header(payload) else {
             return;
         };
+        if Offset(header.base) > hosted.machine.next {
+            // Here the partition went on after an unclean stop; no entry of its own says so.
+            let (next, epoch) = (Offset(header.base), batch.leader_epoch);
+            hosted.machine.apply(&Change::Resumed { next, epoch });
+        }
         let sequence = (batch.producer_id != ProducerId::NONE).then(|| Sequence {
             producer: batch.producer_id,
             epoch: batch.producer_epoch,
@@ -342,14 +356,14 @@ pub fn payload_batch(payload: &Bytes) -> Bytes {
 }
 
 impl Lane {
-    /// Writes where partitions that do not sync each append really end, for a clean stop.
+    /// Writes where partitions that have reserved offsets really end, for a clean stop.
     pub fn write_true_ends(&mut self) {
         let Self {
             partitions, log, ..
         } = self;
         for (id, hosted) in partitions {
             let next = hosted.machine.next;
-            if hosted.durability != Durability::Fsync && hosted.machine.ceiling > next {
+            if hosted.machine.ceiling > next {
                 log.push(entry(EntryKind::TrueEnd, id.0, next.0), &[]);
                 hosted.machine.ceiling = next;
             }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use mulgil_core::machine::Now;
 use mulgil_log::entry::EntryKind;
 use mulgil_log::position::Position;
+use mulgil_meta::schema::Durability;
 use mulgil_meta::state::{Change, NewTopic, Refusal};
 use mulgil_record::ids::TopicId;
 
 use super::append::entry;
-use super::{Due, Lane, Turn};
+use super::{Due, Hosted, Lane, Turn};
 use crate::request::{
     AlterRefusal, AlterTopic, CreateRefusal, CreateTopic, CreateTopics, CreatedTopic,
     DeleteRefusal, Reply, TopicRef,
@@ -136,10 +137,35 @@ impl Lane {
                     .map_err(|refusal| alter_refusal(&refusal))?,
             );
         }
+        self.keep_starts(id);
         for change in &changes {
             self.change_metadata(change);
         }
         Ok(())
+    }
+
+    /// Writes down where the partitions of a topic start whose records are in memory only.
+    ///
+    /// What they lost at the last start is still in the log. If the topic keeps its records from here
+    /// on, the next start must not bring it back.
+    fn keep_starts(&mut self, topic: TopicId) {
+        let of_topic = |hosted: &&Hosted| hosted.topic == topic;
+        let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
+        let starts: Vec<_> = self
+            .partitions
+            .iter()
+            .filter(|(_, hosted)| of_topic(hosted) && in_memory(hosted))
+            .map(|(id, hosted)| (*id, hosted.machine.start))
+            .collect();
+        for (id, start) in starts {
+            self.log
+                .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+        }
+    }
+
+    /// What an answer waits for that says there is no such partition: its deletion may be on its way.
+    pub(super) fn unknown_due(&self) -> Due {
+        Due::synced(self.metadata_due)
     }
 
     fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<mulgil_meta::schema::Topic>> {
@@ -154,6 +180,7 @@ impl Lane {
         let revision = i64::try_from(self.metadata.revision()).unwrap_or(i64::MAX);
         let header = entry(EntryKind::Metadata, 0, revision);
         self.metadata_due = self.log.push(header, &[&change.encode()]);
+        self.unshown.push_back((self.metadata_due, change.clone()));
         self.apply_metadata(change);
     }
 
@@ -196,12 +223,21 @@ impl Lane {
         }
     }
 
-    /// Shows metadata to everybody once its newest change is synced.
+    /// Shows everybody the changes of metadata that are synced, and none that is not.
+    ///
+    /// What is shown is a state of its own: newer changes may be on their way without end.
     pub(super) fn publish_catalog(&mut self, turn: &mut Turn) {
-        let due = self.metadata_due;
-        if due != Position::ZERO && self.progress.synced > due {
-            self.metadata_due = Position::ZERO;
-            self.catalog = Arc::new(self.metadata.catalog(self.leader_epoch));
+        let synced = self.progress.synced;
+        let mut any = false;
+        while let Some((_, change)) = self.unshown.pop_front_if(|(at, _)| *at < synced) {
+            self.shown.apply(&change);
+            any = true;
+        }
+        if any {
+            if self.unshown.is_empty() {
+                self.metadata_due = Position::ZERO;
+            }
+            self.catalog = Arc::new(self.shown.catalog(self.leader_epoch));
             turn.catalog = Some(Arc::clone(&self.catalog));
         }
     }

@@ -4,17 +4,27 @@
 //! it. So a recording that is cut anywhere tells of no sync that did not happen, and of every write
 //! that a later power cut could have left behind. The recording itself is not synced: it outlives a
 //! killed process, not a power cut.
+//!
+//! A mistake from [`Planted`] can be built in: then less is synced than the caller is told.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::ops::DiskOp;
+use super::planted::Planted;
 use super::{Disk, DiskFile, RealDisk, Space};
 use crate::fault::{Fault, FaultKind};
+
+/// How long after the reply a sync comes with [`Planted::EarlyReply`].
+const LATE: Duration = Duration::from_millis(20);
+/// Of so many syncs one is left out with [`Planted::SometimesNoSync`].
+const LEFT_OUT_OF: u64 = 8;
 
 #[derive(Debug)]
 struct Tape {
@@ -23,6 +33,9 @@ struct Tape {
     next_file: u64,
     /// Numbers of files by their present name.
     names: std::collections::BTreeMap<String, u64>,
+    planted: Option<Planted>,
+    /// How often each file was to be synced.
+    syncs: std::collections::BTreeMap<u64, u64>,
 }
 
 impl Tape {
@@ -36,6 +49,23 @@ impl Tape {
         self.names.insert(name.to_owned(), self.next_file);
         self.next_file
     }
+
+    /// Which file is synced when `file` should be, if any is.
+    fn synced_for(&mut self, file: u64) -> Option<u64> {
+        let count = self.syncs.entry(file).or_default();
+        *count += 1;
+        match self.planted {
+            Some(Planted::NoSync) => None,
+            Some(Planted::NoHeaderSync) if *count == 1 => None,
+            Some(Planted::SometimesNoSync) if count.is_multiple_of(LEFT_OUT_OF) => None,
+            Some(Planted::WrongFile) if file > 1 => Some(file - 1),
+            _ => Some(file),
+        }
+    }
+}
+
+fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
+    tape.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Shared = Arc<Mutex<Tape>>;
@@ -68,6 +98,8 @@ impl RecordingDisk {
             sequence: 0,
             next_file: 0,
             names: std::collections::BTreeMap::new(),
+            planted: None,
+            syncs: std::collections::BTreeMap::new(),
         };
         for (name, length) in disk.list().map_err(failed)? {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -87,9 +119,15 @@ impl RecordingDisk {
         })
     }
 
+    /// The same disk, with a mistake built in.
+    #[must_use]
+    pub fn with_planted(self, planted: Option<Planted>) -> Self {
+        lock(&self.tape).planted = planted;
+        self
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Tape, &RealDisk) -> io::Result<T>) -> io::Result<T> {
-        let mut tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut tape, &self.disk)
+        act(&mut lock(&self.tape), &self.disk)
     }
 
     fn wrap(&self, number: u64, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
@@ -153,6 +191,9 @@ impl Disk for RecordingDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         self.with(|tape, disk| {
+            if tape.planted == Some(Planted::NoDirectorySync) {
+                return Ok(());
+            }
             disk.sync_names()?;
             tape.note(&DiskOp::SyncNames)
         })
@@ -172,8 +213,18 @@ struct RecordingFile {
 
 impl RecordingFile {
     fn note(&self, op: &DiskOp) -> io::Result<()> {
-        let mut tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        tape.note(op)
+        lock(&self.tape).note(op)
+    }
+
+    /// Notes a sync of this file some time after its caller was told of it.
+    fn note_later(&self) -> io::Result<()> {
+        let (tape, op) = (Arc::clone(&self.tape), DiskOp::Sync { file: self.number });
+        let late = move || {
+            #[expect(clippy::disallowed_methods, reason = "the mistake is to be late")]
+            thread::sleep(LATE);
+            drop(lock(&tape).note(&op));
+        };
+        thread::Builder::new().spawn(late).map(drop)
     }
 }
 
@@ -192,8 +243,18 @@ impl DiskFile for RecordingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let (planted, synced) = {
+            let mut tape = lock(&self.tape);
+            (tape.planted, tape.synced_for(self.number))
+        };
+        let Some(file) = synced else {
+            return Ok(());
+        };
         self.file.sync()?;
-        self.note(&DiskOp::Sync { file: self.number })
+        if planted == Some(Planted::EarlyReply) {
+            return self.note_later();
+        }
+        self.note(&DiskOp::Sync { file })
     }
 
     fn allocate(&self, from: u64, bytes: u64) -> io::Result<()> {

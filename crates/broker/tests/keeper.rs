@@ -1,0 +1,314 @@
+//! The whole broker on a real disk with small chunks: footers, checkpoints, regrouping, retention,
+//! cold reads, and starts from all of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mulgil_broker::clock::Clock;
+use mulgil_broker::keeper::KeeperOptions;
+use mulgil_broker::lane::{LaneOptions, LogHead};
+use mulgil_broker::request::{
+    Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadPartition,
+    Reply, Request, Seek, Trim,
+};
+use mulgil_broker::shell::{Broker, CompletionPort, Parts};
+use mulgil_broker::start;
+use mulgil_log::disk::{Disk, RealDisk};
+use mulgil_log::store::{LocalStore, StoreOptions};
+use mulgil_meta::schema::{TopicName, TopicSettings};
+use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
+use mulgil_record::compression::Codec;
+use mulgil_record::ids::{Offset, PartitionId, TopicId};
+
+const PARTITIONS: u32 = 7;
+
+fn open(dir: &Path) -> Arc<Broker> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).unwrap());
+    let options = LaneOptions {
+        chunk_bytes_max: 200_000,
+        // So little that almost every read goes to disk.
+        tail_bytes_max: 20_000,
+        ..LaneOptions::default()
+    };
+    let found = start::read_back(&disk, &options).unwrap();
+    let recovered = found.recovered;
+    let clock = Clock::new(recovered.elapsed_ms);
+    let head = LogHead {
+        chunk: recovered.next_chunk,
+        lsn: recovered.next_lsn,
+        incarnation: recovered.incarnation + 1,
+        previous_end: recovered.end,
+        checkpoint: recovered.checkpoint,
+        cluster: 1,
+    };
+    let lane = found.replayer.finish(head, recovered.clean, clock.now());
+    let port = CompletionPort::default();
+    let completions = port.clone();
+    let complete = Arc::new(move |completion| completions.complete(completion));
+    let store = LocalStore::start(disk, StoreOptions::default(), complete).unwrap();
+    let parts = Parts {
+        lane,
+        store: Arc::new(store),
+        clock,
+        runtimes: 1,
+        keeper: KeeperOptions {
+            pause_ms: 1,
+            retention_every_ms: 20,
+            reserve_bytes: 0,
+            checkpoint_bytes: 150_000,
+            regroup_bytes: 600_000,
+            ..KeeperOptions::default()
+        },
+        on_fatal: Box::new(|fault| panic!("{fault}")),
+    };
+    Broker::start(parts, &port)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn batch(partition: u64, from: i64, records: i64) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None, from);
+    for at in from..from + records {
+        let value = format!("{partition}/{at}/{}", "x".repeat(300));
+        builder.push(at, None, Some(value.as_bytes()), &[]);
+    }
+    builder.finish()
+}
+
+async fn append(broker: &Broker, partition: PartitionId, from: i64, records: i64) -> i64 {
+    let batch = batch(partition.0, from, records);
+    let part = AppendPartition {
+        partition,
+        batch,
+        facts: Bytes::new(),
+    };
+    let reply = broker
+        .ask(Request::Append(Append {
+            partitions: vec![part],
+        }))
+        .await;
+    let Some(Reply::Append(outcomes)) = reply else {
+        panic!("{reply:?}")
+    };
+    outcomes[0].as_ref().unwrap().base.0
+}
+
+async fn read(broker: &Broker, partition: PartitionId, offset: i64) -> Vec<(i64, Bytes)> {
+    let part = ReadPartition {
+        partition,
+        offset: Offset(offset),
+        bytes_max: 30_000,
+        leader_epoch: None,
+        last_epoch: None,
+    };
+    let request = Request::Read(Read {
+        partitions: vec![part],
+        bytes_min: 0,
+        wait_ms: 0,
+        bytes_max: 1 << 20,
+        isolation: Isolation::Uncommitted,
+    });
+    let Some(Reply::Read(outcomes)) = broker.ask(request).await else {
+        panic!()
+    };
+    let mut found = Vec::new();
+    for bytes in &outcomes[0].as_ref().unwrap().batches {
+        let batch = Batch::check(bytes.clone()).unwrap();
+        let records = batch.records(DecodeLimits::default()).unwrap();
+        for record in records.iter() {
+            found.push((records.offset(record.offset_delta).0, record.value.unwrap()));
+        }
+    }
+    found
+}
+
+/// Everything of a partition from `start` on, checked to be without gaps.
+async fn check(broker: &Broker, partition: PartitionId, start: i64, end: i64) {
+    let mut next = start;
+    while next < end {
+        let found = read(broker, partition, next).await;
+        assert!(
+            !found.is_empty(),
+            "nothing at {next} of partition {partition}, end {end}"
+        );
+        let wanted = next;
+        for (offset, value) in found.into_iter().filter(|(offset, _)| *offset >= wanted) {
+            assert_eq!(offset, next);
+            let expected = format!("{}/{offset}/", partition.0);
+            assert!(
+                value.starts_with(expected.as_bytes()),
+                "{offset} of {partition}"
+            );
+            next += 1;
+        }
+    }
+    assert_eq!(next, end);
+}
+
+async fn create(broker: &Broker, settings: TopicSettings) -> Vec<PartitionId> {
+    let name = TopicName::in_default("t");
+    let topic = CreateTopic {
+        name: name.clone(),
+        partitions: Some(PARTITIONS),
+        settings,
+        id: TopicId(5),
+    };
+    let create = CreateTopics {
+        topics: vec![topic],
+        validate_only: false,
+    };
+    let Some(Reply::CreateTopics(outcomes)) = broker.ask(Request::CreateTopics(create)).await
+    else {
+        panic!()
+    };
+    outcomes[0].as_ref().unwrap();
+    broker.catalog().topic(&name).unwrap().partitions.clone()
+}
+
+fn files(dir: &Path, extension: &str) -> usize {
+    let names = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_str().unwrap().ends_with(extension))
+        .count()
+}
+
+/// Waits until `done`, for at most half a minute.
+async fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain for {what}");
+}
+
+#[test]
+fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ends = BTreeMap::new();
+    for round in 0..5 {
+        let broker = open(dir.path());
+        runtime().block_on(async {
+            tokio::select! {
+                () = Arc::clone(&broker).tick_forever() => {}
+                () = async {
+                    let partitions = if round == 0 {
+                        create(&broker, TopicSettings::default()).await
+                    } else {
+                        let name = TopicName::in_default("t");
+                        broker.catalog().topic(&name).unwrap().partitions.clone()
+                    };
+                    for (id, end) in &ends {
+                        check(&broker, *id, 0, *end).await;
+                    }
+                    for turn in 0..200 {
+                        let id = partitions[turn % partitions.len()];
+                        let end = ends.entry(id).or_insert(0);
+                        let base = append(&broker, id, *end, 10).await;
+                        assert_eq!(base, *end);
+                        *end += 10;
+                    }
+                    for (id, end) in &ends {
+                        check(&broker, *id, 0, *end).await;
+                    }
+                    // Every second round stops cleanly, the others just end.
+                    if round % 2 == 0 {
+                        broker.stop().await;
+                    }
+                } => {}
+            }
+        });
+        end(broker);
+    }
+    assert!(files(dir.path(), ".sorted") > 0, "chunks were regrouped");
+    assert!(files(dir.path(), ".checkpoint") <= 3, "old checkpoints go");
+}
+
+/// Waits until nobody holds the broker, so that the data directory can be opened again.
+fn end(broker: Arc<Broker>) {
+    let weak = Arc::downgrade(&broker);
+    drop(broker);
+    runtime().block_on(wait("the broker to end", || weak.strong_count() == 0));
+}
+
+#[test]
+fn retention_and_trims_free_the_disk_and_survive_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    let mut kept = 0;
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                let settings = TopicSettings {
+                    retention_ms: None,
+                    retention_bytes: Some(50_000),
+                    ..TopicSettings::default()
+                };
+                let partitions = create(&broker, settings).await;
+                let (big, small) = (partitions[0], partitions[1]);
+                for turn in 0..600 {
+                    append(&broker, big, turn * 10, 10).await;
+                }
+                append(&broker, small, 0, 10).await;
+                wait("retention", || broker.partition_figures(big).unwrap().start.0 > 5_000).await;
+                let trim = Request::Trim(vec![Trim { partition: small, to: Some(Offset(10)) }]);
+                let Some(Reply::Trim(outcomes)) = broker.ask(trim).await else { panic!() };
+                assert_eq!(outcomes[0], Ok(Offset(10)));
+                kept = broker.partition_figures(big).unwrap().start.0;
+                check(&broker, big, kept, 6_000).await;
+                // All but the newest chunks are given back.
+                wait("old chunks to go", || files(dir.path(), ".log") < 8).await;
+                check(&broker, big, kept, 6_000).await;
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+    let broker = open(dir.path());
+    runtime().block_on(async {
+        let name = TopicName::in_default("t");
+        let partitions = broker.catalog().topic(&name).unwrap().partitions.clone();
+        let figures = broker.partition_figures(partitions[0]).unwrap();
+        assert!(figures.start.0 >= kept);
+        check(&broker, partitions[0], figures.start.0, 6_000).await;
+        assert_eq!(
+            broker.partition_figures(partitions[1]).unwrap().start,
+            Offset(10)
+        );
+        for (seek, expected) in [
+            (Seek::Time(5_995), Some(5_995)),
+            (Seek::MaxTimestamp, Some(5_999)),
+            (Seek::Time(6_000), None),
+        ] {
+            let find = FindOffset {
+                partition: partitions[0],
+                seek,
+                isolation: Isolation::Uncommitted,
+                leader_epoch: None,
+            };
+            let Some(Reply::FindOffsets(outcomes)) =
+                broker.ask(Request::FindOffsets(vec![find])).await
+            else {
+                panic!()
+            };
+            assert_eq!(
+                outcomes[0].as_ref().unwrap().offset.map(|o| o.0),
+                expected,
+                "{seek:?}"
+            );
+        }
+    });
+    end(broker);
+}
