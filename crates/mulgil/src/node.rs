@@ -20,6 +20,7 @@ use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -95,6 +96,7 @@ impl Node {
 ///
 /// The data directory is in use or damaged, or an address cannot be listened on.
 pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node> {
+    raise_open_files();
     let listener = options.kafka.map(bind).transpose()?;
     let kafka = match &listener {
         Some(listener) => Some(listener.local_addr().map_err(cannot_listen)?),
@@ -140,6 +142,16 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
         stop,
         threads,
     })
+}
+
+/// Takes as many open files as the system allows: each connection needs one, and what most systems
+/// give at first, 1,024, is a tenth of what a broker may be asked for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 /// The disk of the data directory. With the feature `recording`, `MULGIL_RECORDING` names a file into
