@@ -44,7 +44,7 @@ fn open(dir: &Path) -> Arc<Broker> {
         checkpoint: recovered.checkpoint,
         cluster: 1,
     };
-    let lane = found.replayer.finish(head, recovered.clean, clock.now());
+    let lane = found.replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
@@ -173,6 +173,14 @@ async fn create(broker: &Broker, settings: TopicSettings) -> Vec<PartitionId> {
     broker.catalog().topic(&name).unwrap().partitions.clone()
 }
 
+/// The records' timestamps are small numbers, so age would take them at once.
+fn forever() -> TopicSettings {
+    TopicSettings {
+        retention_ms: None,
+        ..TopicSettings::default()
+    }
+}
+
 fn files(dir: &Path, extension: &str) -> usize {
     let names = std::fs::read_dir(dir)
         .unwrap()
@@ -204,7 +212,7 @@ fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start(
                 () = Arc::clone(&broker).tick_forever() => {}
                 () = async {
                     let partitions = if round == 0 {
-                        create(&broker, TopicSettings::default()).await
+                        create(&broker, forever()).await
                     } else {
                         let name = TopicName::in_default("t");
                         broker.catalog().topic(&name).unwrap().partitions.clone()
@@ -252,9 +260,8 @@ fn retention_and_trims_free_the_disk_and_survive_a_start() {
             () = Arc::clone(&broker).tick_forever() => {}
             () = async {
                 let settings = TopicSettings {
-                    retention_ms: None,
                     retention_bytes: Some(50_000),
-                    ..TopicSettings::default()
+                    ..forever()
                 };
                 let partitions = create(&broker, settings).await;
                 let (big, small) = (partitions[0], partitions[1]);

@@ -118,7 +118,10 @@ impl Session {
             ids: Arc::clone(&broker) as _,
         };
         Self {
-            connection: Some(KafkaConnection::new(Arc::new(shared), std::net::IpAddr::from([127, 0, 0, 1]))),
+            connection: Some(KafkaConnection::new(
+                Arc::new(shared),
+                std::net::IpAddr::from([127, 0, 0, 1]),
+            )),
             broker,
             asked: Vec::new(),
             sent: Vec::new(),
