@@ -118,9 +118,4 @@ impl Client {
         }
     }
 
-    /// Whether it may wait for long: only a read may.
-    #[must_use]
-    pub const fn may_wait(&self) -> bool {
-        matches!(self, Self::Reader(_))
-    }
 }

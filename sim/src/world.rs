@@ -381,7 +381,7 @@ impl World {
     fn check_waits(&self, long: bool) -> Kept {
         for (at, client) in self.clients.iter().enumerate() {
             let (waits, ready) = client.waits(&self.ledger);
-            let may = client.may_wait() && !long;
+            let may = !long;
             if (waits > 0 && !may) || ready {
                 let what = format!("client {at} waits for {waits} answers while nothing happens");
                 return Err(Violation::new(Rule::Answered, what));

@@ -329,7 +329,7 @@ impl Live for Living<'_> {
 
 /// Removes chunks that do not count any more, now that it is on disk that they do not.
 fn delete(broker: &Broker) -> Result<(), Fault> {
-    let chunks = broker.lane().deletable();
+    let chunks = broker.visit_quietly(|lane, _| lane.deletable());
     broker.forget_chunks(&chunks);
     for chunk in chunks {
         broker.store().delete(chunk)?;

@@ -125,6 +125,8 @@ struct Hosted {
     high_watermark: Offset,
     /// The first offset that is told: the machine's start, once that is synced.
     log_start: Offset,
+    /// The newest entry that gave up records, at first zero.
+    start_due: Position,
     /// The newest change that an answer about this partition waits for.
     newest: Due,
     /// The entry that reserved the ceiling, while it is not synced.
@@ -184,6 +186,8 @@ pub struct Lane {
     /// Chunks that do not count any more, and what their removal waits for.
     deletions: Vec<(keep::Deletion, ChunkId)>,
     checkpoints: checkpoint::Checkpoints,
+    /// Log chunks whose headers are not known to be synced, and the checkpoint that each names.
+    named: VecDeque<(ChunkId, ChunkId)>,
     /// While the log is replayed behind a checkpoint.
     loaded: checkpoint::Loaded,
     damaged: Vec<DamagedRange>,
@@ -320,6 +324,7 @@ impl Lane {
             durability: topic.settings.durability,
             high_watermark: Offset::ZERO,
             log_start: Offset::ZERO,
+            start_due: Position::ZERO,
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
             readers: Vec::new(),

@@ -112,7 +112,7 @@ impl Process {
         if self.lane.wants_checkpoint(self.sizes.checkpoint_bytes) {
             return self.begin_checkpoint(now);
         }
-        let removed = self.remove()?;
+        let removed = self.remove(now)?;
         let mut from = Some(PartitionId(0));
         while let Some(id) = from {
             let _no_answers = self.visit(now, |lane, _| from = lane.retain(id, SLICE, now));
@@ -129,8 +129,9 @@ impl Process {
         self.pass(&chosen, now)
     }
 
-    fn remove(&mut self) -> Result<bool, Fault> {
-        let chunks = self.lane.deletable();
+    fn remove(&mut self, now: Now) -> Result<bool, Fault> {
+        let mut chunks = Vec::new();
+        let _no_answers = self.visit(now, |lane, _| chunks = lane.deletable());
         self.chunks.forget(&chunks);
         for chunk in &chunks {
             self.store.delete(*chunk)?;

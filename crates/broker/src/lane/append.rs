@@ -179,13 +179,16 @@ impl Lane {
             hosted.machine.apply(change);
             let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));
+            hosted.start_due = at;
             self.start_rises.push_back(StartRise {
                 at,
                 partition: id,
                 to,
             });
         }
-        Ok((hosted.machine.start, hosted.newest))
+        // Retention may have given up more before, and nobody has waited for that.
+        let due = hosted.newest.and(Due::synced(hosted.start_due));
+        Ok((hosted.machine.start, due))
     }
 }
 

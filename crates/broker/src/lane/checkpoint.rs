@@ -69,21 +69,48 @@ pub(super) struct Complete {
 }
 
 /// The newest checkpoints.
+///
+/// A start knows of a checkpoint only by the header of a log chunk, so one that is complete does not
+/// count before such a header is synced: until then all is kept that the one named before needs.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
-    newest: Option<Complete>,
-    previous: Option<Complete>,
+    /// Complete, and not yet named by a synced header; oldest first.
+    unnamed: Vec<Complete>,
+    /// What a start would begin with.
+    named: Option<Complete>,
+    /// What it would begin with if that one were damaged.
+    fallback: Option<Complete>,
+    /// Where the log was when the one that is being taken was begun, and the newest complete one.
+    begun: Position,
+    newest_begun: Position,
 }
 
 impl Checkpoints {
     /// The oldest log chunk that a start might have to replay, even if the newest checkpoint is damaged.
     pub(super) fn floor(&self) -> ChunkId {
-        self.previous
+        self.fallback
             .map_or(ChunkId::NONE, |complete| complete.from.chunk())
     }
 
-    pub(super) fn set_newest(&mut self, chunk: ChunkId, from: Position) {
-        self.newest = Some(Complete { chunk, from });
+    /// The start has begun with this one.
+    pub(super) fn set_named(&mut self, chunk: ChunkId, from: Position) {
+        self.named = Some(Complete { chunk, from });
+        self.newest_begun = from;
+    }
+
+    /// The synced header of a log chunk names `chunk`. Says whether that is news.
+    fn is_named(&mut self, chunk: ChunkId) -> bool {
+        let Some(found) = self.unnamed.iter().find(|c| c.chunk == chunk).copied() else {
+            return false;
+        };
+        self.unnamed.retain(|c| c.chunk > chunk);
+        self.fallback = self.named.replace(found);
+        true
+    }
+
+    fn keeps(&self, chunk: ChunkId) -> bool {
+        let mut kept = self.unnamed.iter().chain(&self.named).chain(&self.fallback);
+        kept.any(|complete| complete.chunk == chunk)
     }
 }
 
@@ -91,7 +118,7 @@ impl Lane {
     /// Whether it is time for a checkpoint: much was written since the last.
     #[must_use]
     pub fn wants_checkpoint(&self, bytes: u64) -> bool {
-        let from = self.checkpoints.newest.map_or(Position::ZERO, |c| c.from);
+        let from = self.checkpoints.newest_begun;
         let at = self.log.position();
         let chunks = u64::from(at.chunk().0 - from.chunk().0.min(at.chunk().0));
         // Chunks in between are counted as full: rather a checkpoint too many.
@@ -137,6 +164,7 @@ impl Lane {
             (kind::DAMAGED, 0, damaged),
         ];
         let good_for = self.log.position();
+        self.checkpoints.begun = good_for;
         Beginning {
             header,
             from,
@@ -184,29 +212,39 @@ impl Lane {
     }
 
     /// The checkpoint is complete and synced: the next chunk's header names it.
-    ///
-    /// The one before stays, in case this one is found damaged; older ones go.
     pub fn checkpoint_done(&mut self, info: ChunkInfo, from: Position) {
-        let complete = Complete {
-            chunk: info.chunk,
-            from,
-        };
-        let previous = self.checkpoints.newest.replace(complete);
-        self.checkpoints.previous = previous;
-        self.log.set_checkpoint(info.chunk);
-        let keeps = [info.chunk, previous.map_or(ChunkId::NONE, |c| c.chunk)];
-        let goes = self
-            .chunks
-            .iter()
-            .filter(|c| c.kind == ChunkKind::Checkpoint);
-        let goes = goes.map(|c| c.chunk).filter(|c| !keeps.contains(c));
+        let chunk = info.chunk;
+        self.checkpoints.unnamed.push(Complete { chunk, from });
+        self.checkpoints.newest_begun = self.checkpoints.begun;
+        self.log.set_checkpoint(chunk);
+        self.change_chunks(&ChunkSetChange {
+            added: vec![info],
+            removed: Vec::new(),
+        });
+    }
+
+    /// Looks which checkpoints the synced headers of log chunks name, and gives up older ones.
+    ///
+    /// The one before stays, in case the newest is found damaged.
+    pub(super) fn settle_checkpoints(&mut self) {
+        let synced = self.progress.synced.chunk();
+        let mut news = false;
+        while let Some((_, checkpoint)) = self.named.pop_front_if(|(chunk, _)| *chunk <= synced) {
+            news |= self.checkpoints.is_named(checkpoint);
+        }
+        if !news {
+            return;
+        }
+        let all = self.chunks.iter().filter(|c| c.kind == ChunkKind::Checkpoint);
+        let goes = all.map(|c| c.chunk).filter(|c| !self.checkpoints.keeps(*c));
         let removed: Vec<_> = goes.collect();
-        let writing = self.log.position().chunk();
-        let due = Deletion::NextChunk(writing);
-        self.deletions
-            .extend(removed.iter().map(|chunk| (due, *chunk)));
-        let added = vec![info];
-        self.change_chunks(&ChunkSetChange { added, removed });
+        let added = Vec::new();
+        let change = ChunkSetChange {
+            added,
+            removed: removed.clone(),
+        };
+        let due = Deletion::Synced(self.change_chunks(&change));
+        self.deletions.extend(removed.iter().map(|chunk| (due, *chunk)));
     }
 
     /// Writes a change of the set of chunks and makes it so; says where its entry lies.

@@ -69,6 +69,8 @@ pub(super) struct Commit {
     stop: Stop,
     /// A chunk got its last frame.
     retired: Vec<Retired>,
+    /// A chunk was begun, and its header names a checkpoint.
+    named: Vec<(ChunkId, ChunkId)>,
 }
 
 impl Commit {
@@ -91,6 +93,7 @@ impl Commit {
             only_mark: false,
             stop: Stop::Running,
             retired: Vec::new(),
+            named: Vec::new(),
         };
         commit.begin_chunk(commit.head.lsn, now);
         commit
@@ -182,6 +185,7 @@ impl Commit {
         header.previous_end = self.head.previous_end;
         header.first_lsn = first_lsn;
         let at = Position::new(self.head.chunk, CHUNK_START);
+        self.named.push((header.chunk, header.checkpoint));
         self.chunk_headers.push_back((at, header));
         at
     }
@@ -331,6 +335,7 @@ impl Lane {
         for retired in self.log.retired.drain(..) {
             self.unsealed.push(retired);
         }
+        self.named.extend(self.log.named.drain(..));
         group
     }
 

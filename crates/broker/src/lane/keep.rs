@@ -34,8 +34,6 @@ pub struct Retired {
 pub(super) enum Deletion {
     /// The entry here is synced.
     Synced(Position),
-    /// A log chunk after this one is synced.
-    NextChunk(ChunkId),
 }
 
 /// The part of a chunk's tail entries that was asked for.
@@ -183,13 +181,13 @@ impl Lane {
 
     /// Chunks that may be removed: it is on disk that they do not count any more.
     ///
-    /// A checkpoint goes when a chunk whose header names a newer one is synced, so that there is one at
-    /// every moment.
+    /// A checkpoint goes when chunks whose headers name two newer ones are synced, so that there are two
+    /// at every moment.
     pub fn deletable(&mut self) -> Vec<ChunkId> {
+        self.settle_checkpoints();
         let synced = self.progress.synced;
         let (goes, stays) = self.deletions.drain(..).partition(|(due, _)| match due {
             Deletion::Synced(at) => synced > *at,
-            Deletion::NextChunk(chunk) => synced.chunk() > *chunk,
         });
         self.deletions = stays;
         let goes: Vec<(Deletion, ChunkId)> = goes;
@@ -244,6 +242,7 @@ impl Lane {
             .log
             .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
         hosted.machine.apply(&Change::Trimmed { to });
+        hosted.start_due = at;
         self.start_rises.push_back(StartRise {
             at,
             partition: id,

@@ -76,6 +76,7 @@ impl Replayer {
             chunks: ChunkSet::default(),
             deletions: Vec::new(),
             checkpoints: super::checkpoint::Checkpoints::default(),
+            named: std::collections::VecDeque::new(),
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
             full: false,
@@ -211,7 +212,7 @@ impl Replayer {
 
     /// The checkpoint was loaded whole; replay begins at `from`.
     pub fn loaded(&mut self, chunk: ChunkId, from: Position) {
-        self.lane.checkpoints.set_newest(chunk, from);
+        self.lane.checkpoints.set_named(chunk, from);
     }
 
     /// Everything was replayed: the index learns where each partition starts.
