@@ -88,8 +88,13 @@ Made by `cargo run -p mulgil-bench -- table` and `... -- render` out of `bench/r
 command stands in its first column, after `cargo run -p mulgil-bench --`. Broker and generator share the
 machine. A figure is the median of the last three runs of a row; the span of its first figure says how
 far they lay apart. Batches are built once and repeated, a batch a request, over plain sockets. MB are
-10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is `fsync` where the command does not say otherwise: an answer leaves
-when the batch is on disk. The generator runs from a development build; its CPU is told apart.
+10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is
+`fsync` where the command does not say otherwise: an answer leaves when the batch is on disk. The
+generator runs from a development build; its CPU is told apart. The machine had
+other work, in the first two rounds also profilers and trial brokers. Rates scatter by up to three times
+within a row and CPU per GB by 5 to 55 % (each run is in `bench/results.jsonl`): smaller differences
+between rows mean nothing. The commit `~bf6daab` is a build of about that state, with a temporary `main`
+and without the keeper: nothing is sealed, regrouped or given up by retention.
 ";
 
 /// Reads the results and writes the tables.
@@ -134,6 +139,11 @@ fn render(runs: &[Run]) -> Result<String> {
     machines.sort_unstable();
     machines.dedup();
     writeln!(out, "\nMachines: {}.", machines.join("; "))?;
+    let busy: Vec<f64> = runs.iter().map(|run| run.load_before).collect();
+    let most = busy.iter().copied().fold(0.0, f64::max);
+    let middle = median(busy);
+    write!(out, "Load average before a run, with the runs before it: ")?;
+    writeln!(out, "median {middle:.1}, at most {most:.1}.")?;
     Ok(out)
 }
 
