@@ -117,5 +117,4 @@ impl Client {
             Self::Admin(admin) => (admin.waits(), false),
         }
     }
-
 }

@@ -1,6 +1,13 @@
 //! The whole broker on a real disk with small chunks: footers, checkpoints, regrouping, retention,
 //! cold reads, and starts from all of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test fails the test"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -155,7 +155,7 @@ impl Lane {
             damaged.put_i64_le(range.last);
             damaged.put_u64_le(range.at.0);
         }
-        let producers = self.producers.reserved().to_le_bytes().to_vec();
+        let producers = self.producers.taken_below().to_le_bytes().to_vec();
         let chunks = self.chunks.to_change().encode();
         let objects = vec![
             (kind::CHUNKS, 0, chunks),
@@ -235,7 +235,10 @@ impl Lane {
         if !news {
             return;
         }
-        let all = self.chunks.iter().filter(|c| c.kind == ChunkKind::Checkpoint);
+        let all = self
+            .chunks
+            .iter()
+            .filter(|c| c.kind == ChunkKind::Checkpoint);
         let goes = all.map(|c| c.chunk).filter(|c| !self.checkpoints.keeps(*c));
         let removed: Vec<_> = goes.collect();
         let added = Vec::new();
@@ -244,7 +247,8 @@ impl Lane {
             removed: removed.clone(),
         };
         let due = Deletion::Synced(self.change_chunks(&change));
-        self.deletions.extend(removed.iter().map(|chunk| (due, *chunk)));
+        self.deletions
+            .extend(removed.iter().map(|chunk| (due, *chunk)));
     }
 
     /// Writes a change of the set of chunks and makes it so; says where its entry lies.
@@ -278,7 +282,7 @@ impl Lane {
             }
             kind::PRODUCERS => {
                 let reserved = i64::from_le_bytes(content.try_into().ok()?);
-                self.producers.reserved_to(reserved);
+                self.producers.taken(reserved, 0);
             }
             kind::DAMAGED => self.load_damaged(content)?,
             _ => return None,
