@@ -99,8 +99,6 @@ pub struct Ledger {
     partitions: BTreeMap<PartitionId, PartitionModel>,
     topics: BTreeMap<TopicId, TopicModel>,
     producer_ids: BTreeSet<i64>,
-    /// Appends may have been refused for want of room, in the middle of a producer's sequence.
-    refusals: bool,
     epoch_seen: i32,
 }
 
@@ -180,22 +178,6 @@ impl Ledger {
             .get(&partition)
             .and_then(|m| self.topics.get(&m.topic));
         topic.map_or(Durability::Memory, TopicModel::level)
-    }
-
-    /// Appends may be refused for want of room from here on.
-    pub const fn may_refuse(&mut self) {
-        self.refusals = true;
-    }
-
-    /// Whether a producer may find that later batches of it were taken before an earlier one: where
-    /// records were lost each producer may jump forward once, and a refusal can make it jump too far.
-    #[must_use]
-    pub fn may_have_jumped(&self, partition: PartitionId) -> bool {
-        self.refusals
-            && self
-                .partitions
-                .get(&partition)
-                .is_some_and(|model| model.lossy)
     }
 
     /// Somebody was told that the partition is not there: its topic is gone for good.

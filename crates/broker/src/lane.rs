@@ -19,7 +19,7 @@ use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::Metadata;
-use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
 use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
@@ -200,6 +200,9 @@ pub struct Lane {
     damaged: Vec<DamagedRange>,
     /// A read gets at most so many bytes, for now.
     read_limit: u32,
+    /// The first sequence number of each producer that was refused for want of room, until it comes
+    /// again. Forgotten when the disk fills up anew, so that it stays small.
+    refused: BTreeMap<(PartitionId, ProducerId), (ProducerEpoch, i32)>,
     full: bool,
     stopping: bool,
 }
@@ -289,7 +292,10 @@ impl Lane {
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.
-    pub const fn set_full(&mut self, full: bool) {
+    pub fn set_full(&mut self, full: bool) {
+        if full && !self.full {
+            self.refused.clear();
+        }
         self.full = full;
     }
 

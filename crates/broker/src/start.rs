@@ -61,6 +61,8 @@ pub fn read_back_by(
         }
         match footer(disk, info.chunk, info.kind) {
             Ok(extents) => listed.push((info.chunk, extents)),
+            // Given up after the checkpoint: the log behind it says so. If not, it is missed below.
+            Err(fault) if is_gone(&fault) => {}
             Err(fault) if info.kind == ChunkKind::Log => {
                 tracing::warn!(%fault, "a footer is unreadable; its chunk is read instead");
                 from = from.min(Position::new(info.chunk, FIRST_FRAME));
@@ -162,6 +164,12 @@ fn footer(
 ) -> Result<Vec<(u64, Extent)>, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
     Footer::open(&file)?.extents(&file)
+}
+
+/// Whether a fault says that there is no such file.
+fn is_gone(fault: &Fault) -> bool {
+    let source = fault.source.as_ref();
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Puts the extents of all chunks that count into the index, instead of what was replayed of them.

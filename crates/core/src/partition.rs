@@ -366,7 +366,8 @@ pub const fn next_sequence(last: i32) -> i32 {
 }
 
 /// Whether `a` comes after `b` in a sequence that wraps.
-const fn ahead_of(a: i32, b: i32) -> bool {
+#[must_use]
+pub const fn ahead_of(a: i32, b: i32) -> bool {
     let distance = a.wrapping_sub(b) & i32::MAX;
     distance != 0 && distance < (1 << 30)
 }

@@ -248,10 +248,6 @@ impl Producer {
             }
             AppendRefusal::Partition(refusal) => {
                 let early = matches!(refusal, Refusal::OutOfOrder { .. }) && at > 0;
-                if self.idempotent && scene.ledger.may_have_jumped(id) && !early {
-                    queue.batches.remove(at);
-                    return Ok(());
-                }
                 if !self.idempotent || !early {
                     let what = format!("partition {id} refused b{}: {refusal}", name.0);
                     return Err(Violation::new(Rule::Sequence, what));

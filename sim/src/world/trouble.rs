@@ -72,7 +72,6 @@ impl World {
     /// Tells the lane that the disk is full, or that it has room again.
     fn toggle_full(&mut self) -> Kept {
         self.full = !self.full;
-        self.ledger.may_refuse();
         let (full, now) = (self.full, self.clock.now());
         self.trace
             .line(|| format!("the lane is told that the disk is full: {full}"));

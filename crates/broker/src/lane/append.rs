@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mulgil_core::machine::{Decision, Machine, Now};
-use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence};
+use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence, ahead_of};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::index::TailEntry;
 use mulgil_log::position::Position;
@@ -50,9 +50,7 @@ impl Lane {
         if self.stopping {
             return Err(AppendRefusal::Stopping);
         }
-        if self.full {
-            return Err(AppendRefusal::DiskFull);
-        }
+        self.check_room(id, sequence_of(batch))?;
         let hosted = self
             .partitions
             .get_mut(&id)
@@ -105,6 +103,39 @@ impl Lane {
             },
             due,
         ))
+    }
+
+    /// Refuses appends while the disk is full, and then all of a producer that follow one refused.
+    ///
+    /// A producer of which nothing is known may begin with any sequence number, and one whose records
+    /// were lost may skip some. What it has under way behind a refused batch must not take that chance:
+    /// the refused one would come too late, and be taken for a duplicate.
+    fn check_room(
+        &mut self,
+        id: PartitionId,
+        sequence: Option<Sequence>,
+    ) -> Result<(), AppendRefusal> {
+        let Some(sequence) = sequence else {
+            return if self.full {
+                Err(AppendRefusal::DiskFull)
+            } else {
+                Ok(())
+            };
+        };
+        let key = (id, sequence.producer);
+        let refused = self.refused.get(&key).copied();
+        let refused = refused.filter(|(epoch, _)| *epoch == sequence.epoch);
+        let behind = refused.is_some_and(|(_, first)| ahead_of(sequence.first, first));
+        if self.full || behind {
+            if !behind {
+                self.refused.insert(key, (sequence.epoch, sequence.first));
+            }
+            return Err(AppendRefusal::DiskFull);
+        }
+        if refused.is_none_or(|(_, first)| first == sequence.first) {
+            self.refused.remove(&key);
+        }
+        Ok(())
     }
 
     /// Writes a batch that has its offsets, and says what its acknowledgement waits for.

@@ -80,6 +80,7 @@ impl Replayer {
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
             read_limit: options.read_bytes_max,
+            refused: BTreeMap::new(),
             full: false,
             stopping: false,
             options,
