@@ -219,7 +219,7 @@ def read(bootstrap):
             for name, p in sorted(open_places):
                 print("X", name, p, places[name, p], "not read to its end")
             break
-        for message in consumer.consume(500, timeout=0.2):
+        for message in consumer.consume(500, timeout=0.01):
             take(consumer, message, places, open_places)
     committed(consumer, names, topics)
     sys.stdout.flush()

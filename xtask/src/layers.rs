@@ -14,7 +14,7 @@ use crate::repo;
 /// A row `all` or `anything`.
 const EVERYTHING: &str = "*";
 /// Crates that nothing imports.
-const TOOLS: [&str; 2] = ["sim", "xtask"];
+const TOOLS: [&str; 4] = ["bench", "fuzz", "sim", "xtask"];
 
 /// Row name -> names it may import.
 type Table = BTreeMap<String, BTreeSet<String>>;

@@ -14,7 +14,7 @@ mod judge;
 mod noted;
 mod session;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,11 +49,11 @@ pub(crate) struct Options {
     /// Plant only this one
     #[arg(long, value_name = "NAME", requires = "planted")]
     only: Option<String>,
-    /// Start the broker on one image of a kept recording, which this folder holds
-    #[arg(long, value_name = "DIR", requires = "image")]
+    /// Use the kept recording in this folder: one image, or flipped bits with --seed
+    #[arg(long, value_name = "DIR")]
     replay: Option<PathBuf>,
     /// Which image: OPERATION/PLAN/SEED
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", requires = "replay")]
     image: Option<Image>,
 }
 
@@ -112,9 +112,6 @@ impl Kit {
 /// `cargo xtask liar`.
 pub(crate) fn run(options: &Options) -> Result<Tally> {
     let kit = Kit::new()?;
-    if let (Some(folder), Some(image)) = (&options.replay, options.image) {
-        return replay(&kit, folder, image);
-    }
     let seed = match options.seed {
         Some(seed) => seed,
         None => u64::try_from(
@@ -124,6 +121,14 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
                 % 1_000_000_007,
         )?,
     };
+    if let Some(folder) = &options.replay {
+        let session = Session::open(folder)?;
+        println!("{}", session.told());
+        return match options.image {
+            Some(image) => Ok(replay(&kit, &session, image)),
+            None => flips::run(&kit, &session, seed),
+        };
+    }
     if options.planted {
         return planted(&kit, seed, options.only.as_deref());
     }
@@ -164,13 +169,11 @@ fn power_cuts(kit: &Kit, session: &Session, seed: u64, count: u32) -> (u32, Opti
     (count, None)
 }
 
-fn replay(kit: &Kit, folder: &Path, image: Image) -> Result<Tally> {
-    let session = Session::open(folder)?;
-    println!("{}", session.told());
-    Ok(match session.check(kit, image) {
+fn replay(kit: &Kit, session: &Session, image: Image) -> Tally {
+    match session.check(kit, image) {
         Ok(()) => Tally::passed(),
         Err(wrong) => Tally::failed(format!("{image}: {wrong:#}")),
-    })
+    }
 }
 
 /// Each mistake must show on some disk.

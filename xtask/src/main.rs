@@ -13,6 +13,7 @@ mod brokers;
 mod check;
 mod crash;
 mod file_test;
+mod fuzz;
 mod interop;
 mod kcat;
 mod layers;
@@ -98,6 +99,14 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         megabytes: u64,
     },
+    /// Let a fuzzing engine look for input that breaks a parser
+    Fuzz {
+        /// One of the targets of fuzz/; all of them without a name
+        target: Option<String>,
+        /// How long to run each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Start a broker on a free port, print its address, and run it until a line or the end comes on stdin
     Broker {
         /// mulgil or kafka
@@ -141,6 +150,7 @@ fn carry_out(command: Command) -> anyhow::Result<Tally> {
             against,
             megabytes,
         } => file_test::run(kill, &against, megabytes),
+        Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::Broker { kind } => brokers::serve(&kind),
     }
 }

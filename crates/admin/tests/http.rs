@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
 #![expect(clippy::indexing_slicing, reason = "a test may end with a panic")]
 #![expect(clippy::too_many_lines, reason = "a table is as long as it is")]
-#![expect(clippy::excessive_nesting, reason = "each of these with each of those")]
 
 use std::sync::Arc;
 

@@ -28,6 +28,10 @@ use crate::shell::Broker;
 const UNSENT_BYTES_MAX: usize = 8 << 20;
 /// Most pieces of one vectored write; the system takes at most 1,024.
 const PIECES_MAX: usize = 256;
+/// Bytes of unfinished requests of all connections, beyond which those with more than their share go.
+const RECEIVED_BYTES_MAX: usize = 1 << 30;
+/// What a connection may keep even then.
+const RECEIVED_BYTES_FAIR: usize = 1 << 20;
 /// Room made for one read from a socket, bytes.
 const READ_BYTES: usize = 256 << 10;
 /// Room below which a new buffer is made instead, bytes.
@@ -167,8 +171,15 @@ impl Hall {
             unsent_bytes: 0,
             outputs: Vec::new(),
             asks: Vec::new(),
+            buffered: 0,
         };
         let why = session.run(connection).await;
+        self.broker
+            .unsent()
+            .fetch_sub(session.unsent_bytes, Ordering::Relaxed);
+        self.broker
+            .received()
+            .fetch_sub(session.buffered, Ordering::Relaxed);
         tracing::debug!(%peer, %why, "connection closed");
         self.inboxes.borrow_mut().remove(&origin.connection);
         self.broker.forget(origin);
@@ -217,6 +228,8 @@ struct Session<'a> {
     unsent_bytes: usize,
     outputs: Vec<Output>,
     asks: Vec<(Ticket, Request)>,
+    /// Bytes that the connection keeps, as they count towards the budget of all.
+    buffered: usize,
 }
 
 /// What woke a session.
@@ -253,7 +266,9 @@ impl Session<'_> {
             let fed = match woken {
                 Woken::Answered(Some((ticket, reply))) => self.answered(connection, ticket, reply),
                 Woken::Readable(Ok(())) => match self.read() {
-                    Ok(Some(bytes)) => self.feed(connection, Input::Received(bytes)),
+                    Ok(Some(bytes)) => self
+                        .feed(connection, Input::Received(bytes))
+                        .and_then(|connection| self.within_budget(connection)),
                     Ok(None) => Ok(connection),
                     Err(error) => return error.to_string(),
                 },
@@ -329,11 +344,33 @@ impl Session<'_> {
                 Output::Send(bytes) if bytes.is_empty() => {}
                 Output::Send(bytes) => {
                     self.unsent_bytes += bytes.len();
+                    self.hall
+                        .broker
+                        .unsent()
+                        .fetch_add(bytes.len(), Ordering::Relaxed);
                     self.unsent.push_back(bytes);
                 }
                 Output::Ask(ticket, request) => self.asks.push((ticket, request)),
             }
         }
+    }
+
+    /// Counts what the connection keeps. When all together keep too much, those with much must go:
+    /// who announces 100 MB, sends most of it and stops would otherwise take the memory of all.
+    fn within_budget<C: Connection>(&mut self, connection: C) -> Result<C, String> {
+        let (now, received) = (connection.buffered_bytes(), self.hall.broker.received());
+        let all = if now >= self.buffered {
+            received.fetch_add(now - self.buffered, Ordering::Relaxed) + now - self.buffered
+        } else {
+            received.fetch_sub(self.buffered - now, Ordering::Relaxed) - (self.buffered - now)
+        };
+        self.buffered = now;
+        if all > RECEIVED_BYTES_MAX && now > RECEIVED_BYTES_FAIR {
+            return Err(format!(
+                "{all} bytes of unfinished requests, {now} of them here"
+            ));
+        }
+        Ok(connection)
     }
 
     /// Reads what the socket has, as much as fits one buffer.
@@ -385,6 +422,10 @@ impl Session<'_> {
             .bytes_sent
             .fetch_add(written, Ordering::Relaxed);
         self.unsent_bytes -= written;
+        self.hall
+            .broker
+            .unsent()
+            .fetch_sub(written, Ordering::Relaxed);
         while let Some(first) = self.unsent.front_mut() {
             if written < first.len() {
                 first.advance(written);

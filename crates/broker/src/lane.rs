@@ -115,6 +115,13 @@ impl Default for LaneOptions {
     }
 }
 
+/// Bytes of unsent answers from which on reads get less, and least.
+const UNSENT_SOME: usize = 256 << 20;
+const UNSENT_MUCH: usize = 512 << 20;
+/// What reads get then, bytes; one batch in any case.
+const READ_LIMIT_LOW: u32 = 1 << 20;
+const READ_LIMIT_MIN: u32 = 64 << 10;
+
 /// A partition that lives here.
 #[derive(Debug)]
 struct Hosted {
@@ -171,7 +178,7 @@ pub struct Lane {
     unshown: VecDeque<(Position, mulgil_meta::state::Change)>,
     leader_epoch: LeaderEpoch,
     partitions: BTreeMap<PartitionId, Hosted>,
-    producers: producers::ProducerIds,
+    producers: producers::Producers,
     groups: groups::Groups,
     index: Index,
     tail: Tail,
@@ -191,6 +198,8 @@ pub struct Lane {
     /// While the log is replayed behind a checkpoint.
     loaded: checkpoint::Loaded,
     damaged: Vec<DamagedRange>,
+    /// A read gets at most so many bytes, for now.
+    read_limit: u32,
     /// The first sequence number of each producer that was refused for want of room, until it comes
     /// again. Forgotten when the disk fills up anew, so that it stays small.
     refused: BTreeMap<(PartitionId, ProducerId), (ProducerEpoch, i32)>,
@@ -227,7 +236,7 @@ impl Lane {
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
             Request::AlterTopic(alter) => self.alter_topic(alter),
             Request::Trim(trim) => self.trim(&trim, now),
-            Request::NewProducer(new) => self.new_producer(new),
+            Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),
         };
         self.answer(to, due, reply, turn);
@@ -269,6 +278,17 @@ impl Lane {
             self.unpark(id, &partitions);
         }
         self.forget_in_groups(origin);
+    }
+
+    /// So many bytes of answers wait to be sent: the more, the less a read gets.
+    ///
+    /// Readers that ask for much and take nothing would otherwise fill the memory with their answers.
+    pub fn set_unsent(&mut self, bytes: usize) {
+        self.read_limit = match bytes {
+            UNSENT_MUCH.. => READ_LIMIT_MIN,
+            UNSENT_SOME.. => READ_LIMIT_LOW,
+            _ => self.options.read_bytes_max,
+        };
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.

@@ -399,6 +399,12 @@ pub struct NewProducer {
 /// Why no producer id was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NewProducerRefusal {
+    /// Half of what the producer says it has is missing.
+    #[error("a producer id without an epoch, or the reverse")]
+    NoIncarnation,
+    /// There are no more ids.
+    #[error("all producer ids are taken")]
+    Exhausted,
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,

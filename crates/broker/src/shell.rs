@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};
 
 use mulgil_core::machine::Now;
@@ -47,6 +47,10 @@ pub struct Broker {
     stopping: AtomicBool,
     on_fatal: OnFatal,
     alarms: Alarms,
+    /// Bytes of answers that wait in the doors to be sent.
+    unsent: AtomicUsize,
+    /// Bytes of requests that the doors have received in part.
+    received: AtomicUsize,
 }
 
 /// What an operator should know at once.
@@ -132,6 +136,8 @@ impl Broker {
             stopping: AtomicBool::new(false),
             on_fatal,
             alarms: Alarms::default(),
+            unsent: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
         });
         port.0
             .set(Arc::downgrade(&broker))
@@ -244,8 +250,11 @@ impl Broker {
         from: Origin,
         asks: &mut Vec<(Ticket, Request)>,
     ) -> Vec<(Ticket, Reply)> {
-        let ((), mut turn) =
-            self.visit(|lane, now, turn| lane.enter(from, asks.drain(..), now, turn));
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        let ((), mut turn) = self.visit(|lane, now, turn| {
+            lane.set_unsent(unsent);
+            lane.enter(from, asks.drain(..), now, turn);
+        });
         let mut own = Vec::new();
         let mut others = Vec::new();
         for (to, reply) in turn.replies.drain(..) {
@@ -357,6 +366,16 @@ impl Broker {
         partition: mulgil_record::ids::PartitionId,
     ) -> Option<PartitionFigures> {
         self.lane().partition_figures(partition)
+    }
+
+    /// Bytes of answers that wait in the doors to be sent.
+    pub(crate) const fn unsent(&self) -> &AtomicUsize {
+        &self.unsent
+    }
+
+    /// Bytes of requests that the doors have received in part.
+    pub(crate) const fn received(&self) -> &AtomicUsize {
+        &self.received
     }
 
     /// A number for a new connection.

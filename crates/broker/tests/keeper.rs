@@ -1,6 +1,13 @@
 //! The whole broker on a real disk with small chunks: footers, checkpoints, regrouping, retention,
 //! cold reads, and starts from all of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test fails the test"
+)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +33,7 @@ use mulgil_record::ids::{Offset, PartitionId, TopicId};
 const PARTITIONS: u32 = 7;
 
 fn open(dir: &Path) -> Arc<Broker> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir).unwrap());
+    let disk: Arc<dyn Disk> = Arc::new(lock(dir));
     let options = LaneOptions {
         chunk_bytes_max: 200_000,
         // So little that almost every read goes to disk.
@@ -65,6 +72,17 @@ fn open(dir: &Path) -> Arc<Broker> {
         on_fatal: Box::new(|fault| panic!("{fault}")),
     };
     Broker::start(parts, &port)
+}
+
+/// Takes the data directory, once the threads of the broker before have let go of it.
+fn lock(dir: &Path) -> RealDisk {
+    for _ in 0..3_000 {
+        if let Ok(disk) = RealDisk::open(dir) {
+            return disk;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("the data directory stays locked");
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -173,6 +191,14 @@ async fn create(broker: &Broker, settings: TopicSettings) -> Vec<PartitionId> {
     broker.catalog().topic(&name).unwrap().partitions.clone()
 }
 
+/// The records' timestamps are small numbers, so age would take them at once.
+fn forever() -> TopicSettings {
+    TopicSettings {
+        retention_ms: None,
+        ..TopicSettings::default()
+    }
+}
+
 fn files(dir: &Path, extension: &str) -> usize {
     let names = std::fs::read_dir(dir)
         .unwrap()
@@ -204,12 +230,7 @@ fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start(
                 () = Arc::clone(&broker).tick_forever() => {}
                 () = async {
                     let partitions = if round == 0 {
-                        // The records' timestamps are of 1970: retention by time would take them.
-                        let settings = TopicSettings {
-                            retention_ms: None,
-                            ..TopicSettings::default()
-                        };
-                        create(&broker, settings).await
+                        create(&broker, forever()).await
                     } else {
                         let name = TopicName::in_default("t");
                         broker.catalog().topic(&name).unwrap().partitions.clone()
@@ -257,9 +278,8 @@ fn retention_and_trims_free_the_disk_and_survive_a_start() {
             () = Arc::clone(&broker).tick_forever() => {}
             () = async {
                 let settings = TopicSettings {
-                    retention_ms: None,
                     retention_bytes: Some(50_000),
-                    ..TopicSettings::default()
+                    ..forever()
                 };
                 let partitions = create(&broker, settings).await;
                 let (big, small) = (partitions[0], partitions[1]);

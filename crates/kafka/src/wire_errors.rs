@@ -109,6 +109,9 @@ pub(crate) const fn new_producer(refusal: NewProducerRefusal) -> ResponseError {
     match refusal {
         // `TransactionCoordinator.handleInitProducerId` while it is not running; retriable.
         NewProducerRefusal::Stopping => ResponseError::CoordinatorNotAvailable,
+        // `KafkaApis.handleInitProducerIdRequest`: id and epoch must both be there, or neither.
+        NewProducerRefusal::NoIncarnation => ResponseError::InvalidRequest,
+        NewProducerRefusal::Exhausted => ResponseError::UnknownServerError,
     }
 }
 

@@ -175,7 +175,8 @@ impl EntryHeader {
     /// The last offset, for kinds that speak of offsets.
     #[must_use]
     pub const fn last(&self) -> i64 {
-        self.base + self.count as i64 - 1
+        // Whoever wrote the entry may have said anything: its checksum covers lies as well.
+        self.base.saturating_add(self.count as i64 - 1)
     }
 
     /// The header as bytes, with `place` (the entry's offset in its chunk) and checksums.

@@ -255,7 +255,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>) {
-            let _ = Change::decode(&bytes);
+            drop(Change::decode(&bytes));
         }
     }
 }

@@ -13,7 +13,7 @@ use mulgil_admin::backend::{
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     Alarm, AlterTopic, Broker as BrokerModel, Check, CreateTopic, Disk, Header, PartitionDetail,
-    Payload, Position, Record, TopicDetail, TopicPage, TopicSummary,
+    Payload, Position, Record, SettingsChange, TopicDetail, TopicPage, TopicSummary,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
@@ -248,6 +248,7 @@ impl LocalBackend {
     }
 
     async fn create(&self, topic: CreateTopic) -> Result<TopicDetail, Refusal> {
+        refuse_unbuilt(&topic.settings)?;
         let settings = topic.settings.applied_to(to_model(&Default::default()));
         let name = TopicName::in_default(&topic.name);
         let create = mulgil_broker::request::CreateTopics {
@@ -280,6 +281,7 @@ impl LocalBackend {
     }
 
     async fn alter(&self, name: &str, change: AlterTopic) -> Result<TopicDetail, Refusal> {
+        refuse_unbuilt(&change.settings)?;
         let topic = self.topic(name)?;
         let settings = (!change.settings.is_empty())
             .then(|| from_model(&change.settings.applied_to(to_model(&topic.settings))));
@@ -470,6 +472,15 @@ impl Backend for LocalBackend {
             ..Counters::default()
         }
     }
+}
+
+/// Refuses settings that nothing here acts on yet, rather than to keep them in silence.
+fn refuse_unbuilt(change: &SettingsChange) -> Result<(), Refusal> {
+    if change.reclaim_on_ack == Some(true) {
+        let detail = "reclaim_on_ack needs queues, which this version has not";
+        return Err(Refusal::new(Code::Unsupported, detail));
+    }
+    Ok(())
 }
 
 fn timestamp(ms: u64) -> Timestamp {

@@ -107,7 +107,7 @@ impl Opened for OwnDirectory {
             let advertise = options.advertise.clone();
             let node_options = NodeOptions {
                 kafka: Some(options.kafka),
-                advertised: advertise.map(|a| (a.host, a.port.unwrap_or(options.kafka.port()))),
+                advertised: advertise.map(|a| (a.host, a.port)),
                 ..NodeOptions::default()
             };
             // Recovery reads for a while; the HTTP listener answers meanwhile.

@@ -20,6 +20,7 @@ use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -31,8 +32,8 @@ use crate::failure::{Failure, Outcome};
 pub(crate) struct NodeOptions {
     /// Where the Kafka door listens; port 0 for a free one.
     pub(crate) kafka: Option<SocketAddr>,
-    /// Host and port that Kafka's clients are told, if not the listener's own.
-    pub(crate) advertised: Option<(String, u16)>,
+    /// Host and port that Kafka's clients are told, if not the listener's own; without a port, that one.
+    pub(crate) advertised: Option<(String, Option<u16>)>,
     /// Runtimes that serve sockets; 0 for one a core.
     pub(crate) runtimes: u16,
     /// Partitions of a topic whose creator does not say.
@@ -95,19 +96,22 @@ impl Node {
 ///
 /// The data directory is in use or damaged, or an address cannot be listened on.
 pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node> {
+    raise_open_files();
     let listener = options.kafka.map(bind).transpose()?;
     let kafka = match &listener {
-        Some(listener) => Some(listener.local_addr().map_err(cannot_listen)?),
+        Some(listener) => Some(
+            listener
+                .local_addr()
+                .map_err(|error| cannot_listen(&error))?,
+        ),
         None => None,
     };
     let (broker, recovered) = start_broker(options, disk)?;
     let figures = Arc::<DoorFigures>::default();
     let (stop, stopped) = watch::channel(false);
-    let advertised = kafka.map(|addr| {
-        options
-            .advertised
-            .clone()
-            .unwrap_or_else(|| advertised(addr))
+    let advertised = kafka.map(|addr| match options.advertised.clone() {
+        Some((host, port)) => (host, port.unwrap_or_else(|| addr.port())),
+        None => advertised(addr),
     });
     let shared =
         advertised.map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
@@ -118,19 +122,19 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
         halls.push(sender);
         let seat = Seat {
             broker: Arc::clone(&broker),
-            number: number,
+            number,
             limits: Arc::new(options.limits.clone()),
             figures: Arc::clone(&figures),
             shared: shared.clone(),
             stopped: stopped.clone(),
         };
         threads.push(spawn(&format!("io-{number}"), move || {
-            serve(seat, connections)
+            serve(seat, connections);
         })?);
     }
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
     threads.push(spawn("accept", move || {
-        keep(keeper.0, keeper.1, keeper.2, keeper.3)
+        keep(keeper.0, keeper.1, keeper.2, keeper.3);
     })?);
     Ok(Node {
         broker,
@@ -140,6 +144,16 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
         stop,
         threads,
     })
+}
+
+/// Takes as many open files as the system allows: each connection needs one, and what most systems
+/// give at first, 1,024, is a tenth of what a broker may be asked for.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 /// The disk of the data directory. With the feature `recording`, `MULGIL_RECORDING` names a file into
@@ -160,7 +174,8 @@ pub(crate) fn disk_of(disk: RealDisk) -> Outcome<Arc<dyn Disk>> {
             .ok()
             .map(|name| Planted::named(&name).ok_or_else(|| unknown(name)))
             .transpose()?;
-        let disk = RecordingDisk::start(disk, std::path::Path::new(&recording)).map_err(failed)?;
+        let disk = RecordingDisk::start(disk, std::path::Path::new(&recording))
+            .map_err(|fault| failed(&fault))?;
         return Ok(Arc::new(disk.with_planted(planted)));
     }
     Ok(Arc::new(disk))
@@ -188,7 +203,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
     let Found {
         replayer,
         mut recovered,
-    } = start::read_back(&disk, &lane_options).map_err(failed)?;
+    } = start::read_back(&disk, &lane_options).map_err(|fault| failed(&fault))?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
@@ -206,7 +221,8 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
     let port = CompletionPort::default();
     let completions = port.clone();
     let complete = Arc::new(move |completion| completions.complete(completion));
-    let store = LocalStore::start(disk, StoreOptions::default(), complete).map_err(failed)?;
+    let store = LocalStore::start(disk, StoreOptions::default(), complete)
+        .map_err(|fault| failed(&fault))?;
     let on_fatal = Box::new(|fault: &Fault| {
         tracing::error!(%fault, source = ?fault.source, "the log cannot be written; the process ends");
         std::process::exit(1);
@@ -256,7 +272,7 @@ fn runtimes(options: &NodeOptions) -> u16 {
 }
 
 /// Tells damage from other faults of the store.
-fn failed(fault: Fault) -> Failure {
+fn failed(fault: &Fault) -> Failure {
     let code = match fault.kind {
         FaultKind::Corrupt => Code::DataDamaged,
         FaultKind::Exhausted => Code::DiskFull,
@@ -266,7 +282,7 @@ fn failed(fault: Fault) -> Failure {
     Failure::new(code, format!("{fault}{}", source.unwrap_or_default()))
 }
 
-fn cannot_listen(error: std::io::Error) -> Failure {
+fn cannot_listen(error: &std::io::Error) -> Failure {
     Failure::new(Code::CannotListen, format!("--kafka: {error}"))
 }
 

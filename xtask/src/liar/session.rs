@@ -123,7 +123,7 @@ impl Session {
         change(&mut files)?;
         let special = Special {
             program: kit.broker.clone(),
-            environment: vec![("RUST_LOG", "info".into())],
+            environment: vec![("MULGIL_LOG", "info".into())],
         };
         let mut broker = Broker::prepared("liar-image", special)?;
         write_directory(&files, &broker.data())?;

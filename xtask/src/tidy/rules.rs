@@ -93,7 +93,8 @@ fn fenced(path: &str) -> bool {
     let inside = FENCED
         .iter()
         .any(|name| path.starts_with(&format!("crates/{name}/src/")));
-    inside && !disk
+    // The wiring hands the disk on; it may not reach around it.
+    (inside && !disk) || path == "crates/mulgil/src/node.rs"
 }
 
 fn touches_files(line: &str) -> bool {
@@ -270,6 +271,7 @@ mod tests {
             let text = format!("//! A.\n{line}\n");
             assert_eq!(found("crates/broker/src/a.rs", &text), 1, "{line}");
             assert_eq!(found("crates/log/src/recovery.rs", &text), 1, "{line}");
+            assert_eq!(found("crates/mulgil/src/node.rs", &text), 1, "{line}");
             assert_eq!(found("crates/log/src/disk.rs", &text), 0, "{line}");
             assert_eq!(found("crates/log/src/disk/lying.rs", &text), 0, "{line}");
             assert_eq!(found("crates/mulgil/src/main.rs", &text), 0, "{line}");

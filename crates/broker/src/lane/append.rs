@@ -116,7 +116,11 @@ impl Lane {
         sequence: Option<Sequence>,
     ) -> Result<(), AppendRefusal> {
         let Some(sequence) = sequence else {
-            return if self.full { Err(AppendRefusal::DiskFull) } else { Ok(()) };
+            return if self.full {
+                Err(AppendRefusal::DiskFull)
+            } else {
+                Ok(())
+            };
         };
         let key = (id, sequence.producer);
         let refused = self.refused.get(&key).copied();

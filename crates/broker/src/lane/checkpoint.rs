@@ -127,6 +127,10 @@ impl Lane {
     }
 
     /// Begins a checkpoint with what is small: chunks, metadata, producer ids.
+    ///
+    /// # Panics
+    ///
+    /// Never: a change of metadata is far below 4 GiB.
     pub fn checkpoint_begin(&mut self, now: Now) -> Beginning {
         let chunk = self.log.take_chunk_id();
         let header = self.log.other_header(chunk, ChunkKind::Checkpoint, now);
@@ -151,7 +155,7 @@ impl Lane {
             damaged.put_i64_le(range.last);
             damaged.put_u64_le(range.at.0);
         }
-        let producers = self.producers.reserved().to_le_bytes().to_vec();
+        let producers = self.producers.taken_below().to_le_bytes().to_vec();
         let chunks = self.chunks.to_change().encode();
         let objects = vec![
             (kind::CHUNKS, 0, chunks),
@@ -231,7 +235,10 @@ impl Lane {
         if !news {
             return;
         }
-        let all = self.chunks.iter().filter(|c| c.kind == ChunkKind::Checkpoint);
+        let all = self
+            .chunks
+            .iter()
+            .filter(|c| c.kind == ChunkKind::Checkpoint);
         let goes = all.map(|c| c.chunk).filter(|c| !self.checkpoints.keeps(*c));
         let removed: Vec<_> = goes.collect();
         let added = Vec::new();
@@ -240,7 +247,8 @@ impl Lane {
             removed: removed.clone(),
         };
         let due = Deletion::Synced(self.change_chunks(&change));
-        self.deletions.extend(removed.iter().map(|chunk| (due, *chunk)));
+        self.deletions
+            .extend(removed.iter().map(|chunk| (due, *chunk)));
     }
 
     /// Writes a change of the set of chunks and makes it so; says where its entry lies.
@@ -274,7 +282,7 @@ impl Lane {
             }
             kind::PRODUCERS => {
                 let reserved = i64::from_le_bytes(content.try_into().ok()?);
-                self.producers.reserved_to(reserved);
+                self.producers.taken(reserved, 0);
             }
             kind::DAMAGED => self.load_damaged(content)?,
             _ => return None,

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use mulgil_core::machine::{Machine, Now};
-use mulgil_core::partition::Change;
+use mulgil_core::machine::{Decision, Machine, Now, WallTime};
+use mulgil_core::partition::{Change, Command};
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
@@ -19,6 +19,9 @@ use mulgil_record::ids::{Offset, PartitionId};
 
 use super::append::entry;
 use super::{Lane, StartRise};
+
+/// A producer that has written nothing for so long is forgotten (Kafka: `producer.id.expiration.ms`).
+const PRODUCER_EXPIRATION_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A log chunk that gets no more frames, and where they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,8 +214,32 @@ impl Lane {
             .collect();
         for id in ids.iter().take(partitions_max) {
             self.retain_one(*id, now);
+            self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()
+    }
+
+    /// Forgets producers that have long written nothing, a bounded number at a time.
+    fn expire_producers(&mut self, id: PartitionId, now: Now) {
+        let Some(hosted) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        if hosted.machine.producers.is_empty() {
+            return;
+        }
+        let before = WallTime(now.wall.0.saturating_sub(PRODUCER_EXPIRATION_MS));
+        let mut decision = Decision::default();
+        let expire = Command::ExpireProducers { before };
+        if hosted.machine.decide(expire, now, &mut decision).is_err() {
+            return;
+        }
+        for (_, change) in decision.changes {
+            if let Change::ProducerExpired { producer } = change {
+                let header = entry(EntryKind::ProducerState, id.0, producer.0);
+                self.log.push_unsynced(header, &[]);
+            }
+            hosted.machine.apply(&change);
+        }
     }
 
     fn retain_one(&mut self, id: PartitionId, now: Now) {

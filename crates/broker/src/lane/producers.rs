@@ -1,67 +1,75 @@
-//! Handing out producer ids: a block is reserved durably, then given out one by one.
+//! Handing out producer ids: the core's machine, and its changes in the log.
 
+use mulgil_core::machine::{Decision, Machine, Now};
+use mulgil_core::producer_ids::{Change, Command, Effect, ProducerIdRefusal, ProducerIds};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::position::Position;
-use mulgil_record::ids::{ProducerEpoch, ProducerId};
 
 use super::{Due, Lane};
 use crate::request::{NewProducer, NewProducerRefusal, Reply};
 
-/// Ids reserved at once, as Kafka does (`ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
-const BLOCK: i64 = 1_000;
-
-/// Which ids are given, and which are reserved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ProducerIds {
-    next: i64,
-    reserved: i64,
+/// The machine that hands ids out, and the entry that its answers wait for.
+#[derive(Debug, Default)]
+pub(super) struct Producers {
+    machine: ProducerIds,
     /// The entry that reserved the block.
     due: Position,
 }
 
-impl ProducerIds {
-    /// Ids below are taken; replayed.
-    pub(super) fn reserved_to(&mut self, to: i64) {
-        self.reserved = self.reserved.max(to);
-        self.next = self.reserved;
+impl Producers {
+    /// A block of ids was taken; replayed, or from a checkpoint.
+    pub(super) fn taken(&mut self, first: i64, count: u32) {
+        let first = mulgil_record::ids::ProducerId(first);
+        self.machine.apply(&Change::BlockTaken { first, count });
     }
 
     /// The first id that was never reserved, for a checkpoint.
-    pub(super) const fn reserved(&self) -> i64 {
-        self.reserved
+    pub(super) fn taken_below(&self) -> i64 {
+        self.machine.taken_below().0
     }
 }
 
 impl Lane {
-    pub(super) fn new_producer(&mut self, new: NewProducer) -> (Due, Reply) {
+    pub(super) fn new_producer(&mut self, new: NewProducer, now: Now) -> (Due, Reply) {
         if self.stopping {
             return (
                 Due::NOW,
                 Reply::NewProducer(Err(NewProducerRefusal::Stopping)),
             );
         }
-        // A producer that is only idempotent gets a fresh id whatever it had (KIP-360): its old
-        // sequence numbers mean nothing under the new one.
-        let _ = new.current;
-        if self.producers.next == self.producers.reserved {
-            let base = self.producers.reserved;
-            let header = EntryHeader {
-                kind: EntryKind::ProducerEpoch,
-                version: 1,
-                flags: 0,
-                length: 0,
-                object: 0,
-                base,
-                count: u32::try_from(BLOCK).expect("a small block"),
+        let mut decision = Decision::default();
+        let give = Command::Give {
+            current: new.current,
+        };
+        if let Err(refusal) = self.producers.machine.decide(give, now, &mut decision) {
+            let refusal = match refusal {
+                ProducerIdRefusal::NoIncarnation { .. } => NewProducerRefusal::NoIncarnation,
+                ProducerIdRefusal::Exhausted => NewProducerRefusal::Exhausted,
             };
-            self.producers.due = self.log.push(header, &[]);
-            self.producers.reserved = base + BLOCK;
+            return (Due::NOW, Reply::NewProducer(Err(refusal)));
         }
-        let id = ProducerId(self.producers.next);
-        self.producers.next += 1;
-        (
-            Due::synced(self.producers.due),
-            Reply::NewProducer(Ok((id, ProducerEpoch(0)))),
-        )
+        for (_, change) in &decision.changes {
+            if let Change::BlockTaken { first, count } = change {
+                self.producers.due = self.log.push(block(first.0, *count), &[]);
+            }
+            self.producers.machine.apply(change);
+        }
+        let given = decision.effects.first().map(|(_, effect)| match effect {
+            Effect::Given { producer, epoch } => (*producer, *epoch),
+        });
+        let given = given.ok_or(NewProducerRefusal::Exhausted);
+        (Due::synced(self.producers.due), Reply::NewProducer(given))
+    }
+}
+
+const fn block(base: i64, count: u32) -> EntryHeader {
+    EntryHeader {
+        kind: EntryKind::ProducerEpoch,
+        version: 1,
+        flags: 0,
+        length: 0,
+        object: 0,
+        base,
+        count,
     }
 }

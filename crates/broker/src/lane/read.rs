@@ -233,7 +233,7 @@ impl Lane {
 
     fn gather(&self, read: &Read) -> Gathered {
         let mut found = Gathered::default();
-        let limit = u64::from(read.bytes_max.min(self.options.read_bytes_max));
+        let limit = u64::from(read.bytes_max.min(self.read_limit));
         for (at, part) in read.partitions.iter().enumerate() {
             let left = limit.saturating_sub(found.bytes);
             let (outcome, cold) = match self.read_one(part, read.isolation, left, found.bytes == 0)
@@ -296,6 +296,10 @@ impl Lane {
                 start: log_start,
                 end: high_watermark,
             });
+        }
+        if offset == end {
+            // Most partitions of most reads: nothing new.
+            return Ok((out, None, 0));
         }
         let budget = u64::from(part.bytes_max).min(left);
         if budget == 0 && !first {

@@ -62,7 +62,7 @@ impl Replayer {
             unshown: std::collections::VecDeque::new(),
             leader_epoch: LeaderEpoch(0),
             partitions: BTreeMap::new(),
-            producers: super::producers::ProducerIds::default(),
+            producers: super::producers::Producers::default(),
             groups: super::groups::Groups::with_settings(options.groups),
             index: Index::default(),
             tail: Tail::new(options.tail_bytes_max),
@@ -79,6 +79,7 @@ impl Replayer {
             named: std::collections::VecDeque::new(),
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
+            read_limit: options.read_bytes_max,
             refused: BTreeMap::new(),
             full: false,
             stopping: false,
@@ -128,6 +129,22 @@ impl Replayer {
         lane.catalog = Arc::new(lane.metadata.catalog(epoch));
         lane.shown = lane.metadata.clone();
         lane
+    }
+
+    /// Applies a change of metadata that was read back.
+    fn metadata(&mut self, at: Position, payload: &[u8]) -> Result<(), Fault> {
+        let change = mulgil_meta::state::Change::decode(payload).map_err(|_unknown| {
+            let what = format!("metadata change at {at} is not known to this version");
+            Fault::new(FaultKind::Corrupt, what)
+        })?;
+        let deleted = change
+            .deletes()
+            .and_then(|id| self.lane.metadata.topic_by_id(id).cloned());
+        self.lane.apply_metadata(&change);
+        if let Some(topic) = deleted {
+            self.lane.unhost(&topic);
+        }
+        Ok(())
     }
 
     fn batch(&mut self, at: Position, header: &EntryHeader, payload: &[u8], frame: &FrameHeader) {
@@ -258,29 +275,19 @@ impl Replay for Replayer {
         match header.kind {
             EntryKind::Batch => self.batch(at, header, payload, frame),
             EntryKind::Metadata if at < self.lane.loaded.metadata => {}
-            EntryKind::Metadata => {
-                let change = mulgil_meta::state::Change::decode(payload).map_err(|_unknown| {
-                    let what = format!("metadata change at {at} is not known to this version");
-                    Fault::new(FaultKind::Corrupt, what)
-                })?;
-                let deleted = change
-                    .deletes()
-                    .and_then(|id| self.lane.metadata.topic_by_id(id).cloned());
-                self.lane.apply_metadata(&change);
-                if let Some(topic) = deleted {
-                    self.lane.unhost(&topic);
-                }
-            }
+            EntryKind::Metadata => self.metadata(at, payload)?,
             EntryKind::ProducerEpoch => {
-                self.lane
-                    .producers
-                    .reserved_to(header.base + i64::from(header.count));
+                self.lane.producers.taken(header.base, header.count);
             }
             EntryKind::OffsetCeiling => {
                 let change = Change::CeilingRaised {
                     to: Offset(header.base),
                 };
                 self.partition_change(at, header.object, &change);
+            }
+            EntryKind::ProducerState => {
+                let producer = ProducerId(header.base);
+                self.partition_change(at, header.object, &Change::ProducerExpired { producer });
             }
             EntryKind::LogStart => {
                 self.partition_change(
@@ -314,7 +321,6 @@ impl Replay for Replayer {
             EntryKind::Payload
             | EntryKind::Reference
             | EntryKind::Subscription
-            | EntryKind::ProducerState
             | EntryKind::TransactionBegin
             | EntryKind::TransactionMarker
             | EntryKind::LateFacts

@@ -1,3 +1,5 @@
+//! Checkpoints: round trips, and damage that is found.
+
 use proptest::prelude::*;
 
 use super::*;

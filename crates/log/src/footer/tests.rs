@@ -1,3 +1,5 @@
+//! Footers: round trips, and damage that is found.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Cold reads from log and sorted chunks.
+
 use std::collections::BTreeSet;
 
 use super::*;

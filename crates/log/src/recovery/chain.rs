@@ -289,6 +289,11 @@ fn next_chunk(disk: &dyn Disk, found: &[FoundChunk]) -> Result<ChunkId, Fault> {
     let headers = found.iter().filter_map(|found| found.header.ok());
     let mentioned = headers.flat_map(|h| [h.checkpoint, h.previous_end.chunk()]);
     let highest = named.chain(mentioned).max().unwrap_or(ChunkId::NONE);
+    if highest == ChunkId(u32::MAX) {
+        let what =
+            format!("a name or a header mentions chunk {highest}, behind which there is none");
+        return Err(Fault::new(FaultKind::Corrupt, what));
+    }
     Ok(highest.next())
 }
 

@@ -1,3 +1,5 @@
+//! Passes: what lives stays, what does not goes.
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

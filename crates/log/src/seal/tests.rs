@@ -1,3 +1,5 @@
+//! Footers of log chunks.
+
 use std::sync::Arc;
 
 use super::*;

@@ -23,8 +23,8 @@ pub enum FactsError {
     /// A later version wrote them.
     #[error("facts of version {0} are not known")]
     Version(u8),
-    /// Columns that this version does not define.
-    #[error("columns {0:#06x} are not known")]
+    /// Columns that this version does not define, or any of no records.
+    #[error("columns {0:#06x} are not known, or are of no records")]
     Columns(u16),
     /// The width of verdicts does not fit their column.
     #[error("{verdict_bytes} bytes of verdicts for each record do not fit columns {columns:#06x}")]
@@ -90,7 +90,10 @@ impl FactsHeader {
             return Err(FactsError::Reserved);
         }
         let columns = u16::from_le_bytes([c0, c1]);
-        if columns & !Columns::ALL.0 != 0 {
+        let generation = u32::from_le_bytes(g);
+        let count = u32::from_le_bytes([n0, n1, n2, n3]);
+        // A column of no records has no bytes, so it is never written down as being there.
+        if columns & !Columns::ALL.0 != 0 || (count == 0 && columns != 0) {
             return Err(FactsError::Columns(columns));
         }
         let verdict_bytes = u16::from_le_bytes([v0, v1]);
@@ -101,8 +104,6 @@ impl FactsHeader {
                 columns: columns.0,
             });
         }
-        let generation = u32::from_le_bytes(g);
-        let count = u32::from_le_bytes([n0, n1, n2, n3]);
         let header = Self {
             generation,
             count,

@@ -1,0 +1,176 @@
+//! The results as tables: a table a kind, a row a command and broker, medians of the last three runs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::results::{self, Run, median};
+
+/// How many runs a row is made of.
+const RUNS: usize = 3;
+
+/// A column: its title, the figure, and how many digits behind the point.
+type Column = (&'static str, &'static str, usize);
+
+const RATES: &[Column] = &[
+    ("messages/s", "messages_per_s", 0),
+    ("MB/s", "mb_per_s", 0),
+    ("server µs/message", "server_us_per_message", 3),
+    ("server µs/request", "server_us_per_request", 1),
+    ("server s/GB", "server_s_per_gb", 2),
+    ("server cores", "server_cores", 2),
+    ("of it system", "server_system_share", 2),
+    ("generator cores", "generator_cores", 2),
+    ("server peak MiB", "server_peak_mib", 0),
+    ("answer p50 µs", "answer_p50_us", 0),
+    ("answer p99 µs", "answer_p99_us", 0),
+];
+
+const END_TO_END: &[Column] = &[
+    ("messages/s", "messages_per_s", 0),
+    ("end to end p50 µs", "end_to_end_p50_us", 0),
+    ("p99 µs", "end_to_end_p99_us", 0),
+    ("p99.9 µs", "end_to_end_p99.9_us", 0),
+    ("answer p50 µs", "answer_p50_us", 0),
+    ("p99 µs", "answer_p99_us", 0),
+    ("p99.9 µs", "answer_p99.9_us", 0),
+    ("generator late p50 µs", "generator_late_p50_us", 0),
+    ("p99 µs", "generator_late_p99_us", 0),
+    ("server µs/message", "server_us_per_message", 1),
+];
+
+const LATENCY: &[Column] = &[
+    ("answer p50 µs", "answer_p50_us", 0),
+    ("p99 µs", "answer_p99_us", 0),
+    ("growing file p50 µs", "disk_growing_p50_us", 0),
+    ("p99 µs", "disk_growing_p99_us", 0),
+    ("filled file p50 µs", "disk_filled_p50_us", 0),
+    ("p99 µs", "disk_filled_p99_us", 0),
+    ("server µs/message", "server_us_per_message", 0),
+];
+
+const READY: &[Column] = &[
+    ("announced ms", "announced_ms", 1),
+    ("first answer ms", "answered_ms", 1),
+    ("CPU s", "start_cpu_s", 2),
+    ("resident MiB", "resident_mib", 1),
+];
+
+const IDLE: &[Column] = &[
+    ("resident MiB", "resident_mib", 1),
+    ("peak MiB", "peak_mib", 1),
+    ("CPU ms/s", "idle_ms_per_s", 1),
+];
+
+const SECTIONS: &[(&str, &str, &[Column])] = &[
+    ("produce", "Produce, as fast as it goes", RATES),
+    ("consume", "Consume from the beginning", RATES),
+    ("e2e", "End to end at a fixed rate", END_TO_END),
+    (
+        "latency",
+        "One message in flight, beside the disk's own write and fdatasync",
+        LATENCY,
+    ),
+    (
+        "ready",
+        "From the start of the program to the first answer",
+        READY,
+    ),
+    ("idle", "At rest", IDLE),
+];
+
+const INTRODUCTION: &str = "\
+# Figures
+
+Made by `cargo run -p mulgil-bench -- table` and `... -- render` out of `bench/results.jsonl`; a row's
+command stands in its first column, after `cargo run -p mulgil-bench --`. Broker and generator share the
+machine. A figure is the median of the last three runs of a row; the span of its first figure says how
+far they lay apart. Batches are built once and repeated, a batch a request, over plain sockets. MB are
+10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is
+`fsync` where the command does not say otherwise: an answer leaves when the batch is on disk. The
+generator runs from a development build; its CPU is told apart. The machine had
+other work, in the first two rounds also profilers and trial brokers. Rates scatter by up to three times
+within a row and CPU per GB by 5 to 55 % (each run is in `bench/results.jsonl`): smaller differences
+between rows mean nothing. The commit `~bf6daab` is a build of about that state, with a temporary `main`
+and without the keeper: nothing is sealed, regrouped or given up by retention.
+";
+
+/// Reads the results and writes the tables.
+pub(crate) fn write(results: &Path, into: &Path) -> Result<()> {
+    let runs = results::read(results)?;
+    std::fs::write(into, render(&runs)?)?;
+    Ok(())
+}
+
+fn render(runs: &[Run]) -> Result<String> {
+    let mut out = INTRODUCTION.to_owned();
+    for (kind, title, columns) in SECTIONS {
+        let mut rows: BTreeMap<(usize, &str), Vec<&Run>> = BTreeMap::new();
+        let mut order: Vec<&str> = Vec::new();
+        for run in runs.iter().filter(|run| run.kind == *kind) {
+            let place = order.iter().position(|seen| *seen == run.command);
+            let place = place.unwrap_or_else(|| {
+                order.push(&run.command);
+                order.len() - 1
+            });
+            rows.entry((place, &run.broker)).or_default().push(run);
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        writeln!(out, "\n## {title}\n")?;
+        let titles: Vec<&str> = columns.iter().map(|column| column.0).collect();
+        writeln!(
+            out,
+            "| row | broker | commit, date | span | {} |",
+            titles.join(" | ")
+        )?;
+        writeln!(out, "|{}", " --- |".repeat(columns.len() + 4))?;
+        for ((_, broker), runs) in rows {
+            let last = runs
+                .get(runs.len().saturating_sub(RUNS)..)
+                .unwrap_or_default();
+            row(&mut out, broker, last, columns)?;
+        }
+    }
+    let mut machines: Vec<&str> = runs.iter().map(|run| run.machine.as_str()).collect();
+    machines.sort_unstable();
+    machines.dedup();
+    writeln!(out, "\nMachines: {}.", machines.join("; "))?;
+    let busy: Vec<f64> = runs.iter().map(|run| run.load_before).collect();
+    let most = busy.iter().copied().fold(0.0, f64::max);
+    let middle = median(busy);
+    write!(out, "Load average before a run, with the runs before it: ")?;
+    writeln!(out, "median {middle:.1}, at most {most:.1}.")?;
+    Ok(out)
+}
+
+fn row(out: &mut String, broker: &str, runs: &[&Run], columns: &[Column]) -> Result<()> {
+    let Some(newest) = runs.last() else {
+        return Ok(());
+    };
+    let values = |name: &str| -> Vec<f64> {
+        runs.iter()
+            .filter_map(|run| run.figures.get(name).copied())
+            .collect()
+    };
+    let (command, commit, date) = (&newest.command, &newest.commit, &newest.date);
+    let (_, first, digits) = columns.first().copied().unwrap_or_default();
+    let least = values(first).into_iter().fold(f64::INFINITY, f64::min);
+    let most = values(first).into_iter().fold(0.0, f64::max);
+    let count = runs.len();
+    write!(out, "| `{command}` | {broker} | {commit}, {date} | ")?;
+    write!(out, "{count}: {least:.digits$} to {most:.digits$} |")?;
+    for (_, name, digits) in columns {
+        let middle = median(values(name));
+        if middle.is_nan() {
+            write!(out, " |")?;
+        } else {
+            write!(out, " {middle:.digits$} |")?;
+        }
+    }
+    writeln!(out)?;
+    Ok(())
+}

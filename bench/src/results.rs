@@ -1,0 +1,148 @@
+//! What was measured: one JSON line a run, in a file that is only appended to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// Figures of a run by name; the name ends with the unit.
+pub(crate) type Figures = BTreeMap<String, f64>;
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The measurement: `produce`, `latency` ...
+    pub(crate) kind: String,
+    /// Which broker.
+    pub(crate) broker: String,
+    /// The broker's commit.
+    pub(crate) commit: String,
+    /// UTC, to the minute.
+    pub(crate) date: String,
+    /// Cores, memory, kernel.
+    pub(crate) machine: String,
+    /// What makes the run again, after `cargo run -p mulgil-bench --`.
+    pub(crate) command: String,
+    /// How busy the machine was before the run: runnable threads, mean of the last minute.
+    pub(crate) load_before: f64,
+    /// What came out.
+    pub(crate) figures: Figures,
+}
+
+/// What is the same for all runs of an invocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Circumstances {
+    pub(crate) commit: String,
+    machine: String,
+}
+
+impl Circumstances {
+    /// Looks around; `commit` is what was built, the checkout's own if not said.
+    pub(crate) fn look(commit: Option<String>) -> Result<Self> {
+        let commit = match commit {
+            Some(commit) => commit,
+            None => output("git", &["rev-parse", "--short", "HEAD"])?,
+        };
+        Ok(Self {
+            commit,
+            machine: machine()?,
+        })
+    }
+
+    /// A run with these figures.
+    pub(crate) fn run(
+        &self,
+        (kind, broker, command): (&str, &str, &str),
+        load_before: f64,
+        figures: Figures,
+    ) -> Result<Run> {
+        Ok(Run {
+            kind: kind.to_owned(),
+            broker: broker.to_owned(),
+            commit: self.commit.clone(),
+            date: output("date", &["-u", "+%Y-%m-%d %H:%M"])?,
+            machine: self.machine.clone(),
+            command: command.to_owned(),
+            load_before,
+            figures,
+        })
+    }
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("{program} cannot be run"))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let kib = memory
+        .split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0);
+    let kernel = output("uname", &["-r"])?;
+    Ok(format!(
+        "{cores} cores ({model}), {} GiB, Linux {kernel}",
+        kib >> 20
+    ))
+}
+
+/// Runnable threads, mean of the last minute.
+pub(crate) fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+/// Adds `run` to the file at `path`.
+pub(crate) fn append(path: &Path, run: &Run) -> Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)?;
+    writeln!(file, "{}", serde_json::to_string(run)?)?;
+    Ok(())
+}
+
+/// All runs in the file at `path`.
+pub(crate) fn read(path: &Path) -> Result<Vec<Run>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// The middle one of `values`, or the mean of the two in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    if values.len() % 2 == 1 {
+        at(middle)
+    } else {
+        f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(vec![4.0, 1.0, 2.0, 9.0]) - 3.0).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).is_nan());
+    }
+}
