@@ -209,7 +209,15 @@ impl Producer {
                 }
                 Ok(())
             }
-            reply => Err(odd(&reply)),
+            Reply::NewProducer(_)
+            | Reply::Read(_)
+            | Reply::FindOffsets(_)
+            | Reply::FindEpochEnds(_)
+            | Reply::CreateTopics(_)
+            | Reply::DeleteTopics(_)
+            | Reply::AlterTopic(_)
+            | Reply::Trim(_)
+            | Reply::Group(_) => Err(odd(&reply)),
         }
     }
 
