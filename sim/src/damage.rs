@@ -56,7 +56,8 @@ impl World {
         let header = self.dice().below(8) == 0;
         let limit = if header { 4096.min(used) } else { used };
         let from = if header || used <= 4096 { 0 } else { 4096 };
-        let at = from + self.dice().below((limit - from).max(1) as u64) as usize;
+        let at =
+            from + usize::try_from(self.dice().below((limit - from).max(1) as u64)).unwrap_or(0);
         Some((name, at as u64))
     }
 
@@ -112,7 +113,7 @@ impl World {
     }
 
     /// Starts on `disk` and reads everything. `Err(None)`: the start is refused.
-    fn look_at(&mut self, disk: &MemDisk) -> Result<(View, bool), Option<Violation>> {
+    fn look_at(&self, disk: &MemDisk) -> Result<(View, bool), Option<Violation>> {
         let planted = self.options().planted;
         let sizes = self.sizes().clone();
         let mut clock = Clock {
@@ -130,7 +131,7 @@ impl World {
         Ok((view, reported))
     }
 
-    fn compare(&mut self, disk: &MemDisk, before: &MemDisk, place: &str) -> Kept {
+    fn compare(&self, disk: &MemDisk, before: &MemDisk, place: &str) -> Kept {
         let pair = (self.look_at(disk), self.look_at(before));
         let (Ok((after, _)), Ok((before, _))) = pair else {
             let what = format!("{place}: turned back, and still no start");

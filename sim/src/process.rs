@@ -250,7 +250,7 @@ impl Process {
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
         let request = twist::request(request, self.planted);
         self.visit(now, |lane, turn| {
-            lane.enter(from, [(ticket, request)], now, turn)
+            lane.enter(from, [(ticket, request)], now, turn);
         })
     }
 

@@ -237,7 +237,7 @@ impl World {
     }
 
     /// A broker of its own on a copy of the disk.
-    pub(super) fn shadow(&mut self, plan: FaultPlan) -> Result<(SimDisk, Process), Violation> {
+    pub(super) fn shadow(&self, plan: FaultPlan) -> Result<(SimDisk, Process), Violation> {
         let disk = SimDisk::new(self.disk.mem().crash(plan), self.options.planted);
         let mut clock = self.clock;
         let started = Process::start(&disk, &self.sizes, &mut clock, self.options.planted);

@@ -43,6 +43,10 @@ impl World {
     }
 
     /// Plans a power cut at one of the next operations, and how long the process goes on after it.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one of several kinds of trouble, all asked alike"
+    )]
     fn plan_power(&mut self) -> Kept {
         let after = self.dice.below(15);
         let late = self.dice.below(2) == 0;
@@ -59,6 +63,10 @@ impl World {
     }
 
     /// Lets the disk hold only a little more.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one of several kinds of trouble, all asked alike"
+    )]
     fn fill_disk(&mut self) -> Kept {
         let used: usize = self.disk.mem().files().values().map(Vec::len).sum();
         let more = self.dice.below(40_000);
