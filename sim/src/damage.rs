@@ -1,7 +1,7 @@
 //! Bits that turn around on disk: reported, or refused, or an error on that range; never served, and
 //! nothing else is lost.
 
-use mulgil_log::disk::{FaultPlan, MemDisk};
+use mulgil_log::disk::{FaultPlan, MemDisk, QUARANTINE};
 
 use crate::audit;
 use crate::disk::SimDisk;
@@ -42,12 +42,12 @@ impl World {
         Ok(())
     }
 
-    /// A byte of a log chunk that holds something, mostly.
+    /// A byte of a chunk that holds something, mostly.
     fn place(&mut self, disk: &MemDisk) -> Option<(String, u64)> {
         let files: Vec<_> = disk
             .files()
             .into_iter()
-            .filter(|(n, _)| n.ends_with(".log"))
+            .filter(|(n, _)| !n.starts_with(QUARANTINE))
             .collect();
         let count = u64::try_from(files.len()).ok().filter(|count| *count > 0)?;
         let at = usize::try_from(self.dice().below(count)).unwrap_or(0);
@@ -56,16 +56,14 @@ impl World {
         let header = self.dice().below(8) == 0;
         let limit = if header { 4096.min(used) } else { used };
         let from = if header || used <= 4096 { 0 } else { 4096 };
-        let at =
-            from + usize::try_from(self.dice().below((limit - from).max(1) as u64)).unwrap_or(0);
+        let at = from + {
+            let span = (limit - from).max(1) as u64;
+            usize::try_from(self.dice().below(span)).unwrap_or(0)
+        };
         Some((name, at as u64))
     }
 
-    fn flip(
-        &mut self,
-        disk: &MemDisk,
-        (name, at, bit): (&str, u64, u8),
-    ) -> Result<Verdict, Violation> {
+    fn flip(&self, disk: &MemDisk, (name, at, bit): (&str, u64, u8)) -> Result<Verdict, Violation> {
         let before = disk.crash(FaultPlan::keep_all());
         if !disk.flip(name, at, bit) {
             return Ok(Verdict::Harmless);

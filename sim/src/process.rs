@@ -115,6 +115,8 @@ pub struct Process {
     chunks: OpenChunks,
     sizes: KeeperSizes,
     job: keeper::Job,
+    /// Wall minus running time, as the keeper last believed it.
+    believed: Option<i128>,
     disk: SimDisk,
     planted: Option<Planted>,
     inbox: Inbox,
@@ -178,6 +180,7 @@ impl Process {
             store,
             sizes: sizes.keeper,
             job: keeper::Job::None,
+            believed: None,
             disk: disk.clone(),
             planted,
             inbox,

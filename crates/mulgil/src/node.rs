@@ -18,7 +18,7 @@ use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{DamagedRange, Recovered};
-use mulgil_log::store::{LocalStore, StoreOptions};
+use mulgil_log::store::{Completion, LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -220,7 +220,15 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
     let lane = replayer.finish(head, clock.now());
     let port = CompletionPort::default();
     let completions = port.clone();
-    let complete = Arc::new(move |completion| completions.complete(completion));
+    let (begun, first_sync) = std::sync::mpsc::sync_channel(1);
+    let complete = Arc::new(move |completion| {
+        let synced = matches!(completion, Completion::Synced { .. });
+        completions.complete(completion);
+        if synced {
+            // Only the first is waited for.
+            let _nobody_waits = begun.try_send(());
+        }
+    });
     let store = LocalStore::start(disk, StoreOptions::default(), complete)
         .map_err(|fault| failed(&fault))?;
     let on_fatal = Box::new(|fault: &Fault| {
@@ -236,6 +244,8 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
         on_fatal,
     };
     let broker = Broker::start(parts, &port);
+    // A leadership that anybody has seen must not be begun again after a power cut.
+    let _writer_ended = first_sync.recv();
     Ok((broker, recovered))
 }
 

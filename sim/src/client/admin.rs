@@ -1,8 +1,8 @@
 //! Whoever creates, alters, deletes and trims.
 
 use mulgil_broker::request::{
-    AlterTopic, CreateTopic, CreateTopics, FindOffset, FoundOffset, Isolation, ReadRefusal, Reply,
-    Request, Seek, Ticket, TopicRef, Trim,
+    AlterTopic, CreateTopic, CreateTopics, DeleteRefusal, FindOffset, FoundOffset, Isolation,
+    ReadRefusal, Reply, Request, Seek, Ticket, TopicRef, Trim,
 };
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::ids::{Offset, TopicId};
@@ -174,7 +174,9 @@ impl Admin {
                 Self::is_shown(id, made, scene)
             }
             (Open::Delete(id), Reply::DeleteTopics(outcomes)) => {
-                let gone = outcomes.iter().all(Result::is_ok);
+                // Unknown: an earlier deletion, whose answer was lost, has done it.
+                let gone = |o: &Result<_, _>| matches!(o, Ok(_) | Err(DeleteRefusal::Unknown));
+                let gone = outcomes.iter().all(gone);
                 let state = if gone {
                     TopicState::Gone
                 } else {

@@ -178,7 +178,6 @@ impl Producer {
         Some((name, batch))
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "any other answer is odd")]
     pub(super) fn answered(&mut self, ticket: Ticket, reply: Reply, scene: &mut Scene<'_>) -> Kept {
         match reply {
             Reply::NewProducer(given) if self.id_asked == Some(ticket) => {
@@ -210,7 +209,15 @@ impl Producer {
                 }
                 Ok(())
             }
-            reply => Err(odd(&reply)),
+            Reply::NewProducer(_)
+            | Reply::Read(_)
+            | Reply::FindOffsets(_)
+            | Reply::FindEpochEnds(_)
+            | Reply::CreateTopics(_)
+            | Reply::DeleteTopics(_)
+            | Reply::AlterTopic(_)
+            | Reply::Trim(_)
+            | Reply::Group(_) => Err(odd(&reply)),
         }
     }
 

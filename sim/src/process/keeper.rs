@@ -28,6 +28,9 @@ use super::Process;
 /// Partitions that are asked for at a time: few, so that more lies between.
 const SLICE: usize = 2;
 
+/// A wall clock that goes this far off the running time has been set.
+const CLOCK_STEP_MS: u128 = 60 * 60 * 1_000;
+
 /// What the keeper is in the middle of.
 #[derive(Debug, Default)]
 pub(super) enum Job {
@@ -113,7 +116,7 @@ impl Process {
             return self.begin_checkpoint(now);
         }
         let removed = self.remove(now)?;
-        let mut from = Some(PartitionId(0));
+        let mut from = self.believes(now).then_some(PartitionId(0));
         while let Some(id) = from {
             let _no_answers = self.visit(now, |lane, _| from = lane.retain(id, SLICE, now));
         }
@@ -127,6 +130,17 @@ impl Process {
             return Ok(if removed { "chunks are removed" } else { "" });
         }
         self.pass(&chosen, now)
+    }
+
+    /// Whether the wall clock can be believed, as the real keeper sees it.
+    fn believes(&mut self, now: Now) -> bool {
+        let offset = i128::from(now.wall.0) - i128::from(now.elapsed.0);
+        let known = *self.believed.get_or_insert(offset);
+        let stepped = (offset - known).unsigned_abs() > CLOCK_STEP_MS;
+        if !stepped {
+            self.believed = Some(offset);
+        }
+        !stepped
     }
 
     fn remove(&mut self, now: Now) -> Result<bool, Fault> {

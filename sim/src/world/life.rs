@@ -21,6 +21,8 @@ impl World {
 
     fn start_after(&mut self, mut outage: Outage) -> Kept {
         self.disk.mem().set_capacity(None);
+        // A clock that is wrong at a start cannot be told from a long time without power.
+        self.clock.wall = self.right_wall;
         for again in 0.. {
             self.plan_for_start(again);
             let (sizes, planted) = (self.sizes.clone(), self.options.planted);

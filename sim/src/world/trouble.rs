@@ -11,7 +11,10 @@ impl World {
     /// One rare thing.
     pub(super) fn trouble(&mut self) -> Kept {
         match self.dice.below(18) {
-            0..=3 => self.plan_power(),
+            0..=3 => {
+                self.plan_power();
+                Ok(())
+            }
             4 => self.kill(),
             5 => self.stop(),
             6 => {
@@ -21,7 +24,10 @@ impl World {
                 self.disk.plan(after, Trouble::Broken);
                 Ok(())
             }
-            7 => self.fill_disk(),
+            7 => {
+                self.fill_disk();
+                Ok(())
+            }
             8 | 9 => self.toggle_full(),
             10 | 11 => self.reconnect(),
             12 => {
@@ -43,11 +49,7 @@ impl World {
     }
 
     /// Plans a power cut at one of the next operations, and how long the process goes on after it.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "one of several kinds of trouble, all asked alike"
-    )]
-    fn plan_power(&mut self) -> Kept {
+    fn plan_power(&mut self) {
         let after = self.dice.below(15);
         let late = self.dice.below(2) == 0;
         let trouble = if late {
@@ -59,22 +61,16 @@ impl World {
         self.trace
             .line(|| format!("{trouble:?} is planned for operation {after} from here on"));
         self.disk.plan(after, trouble);
-        Ok(())
     }
 
     /// Lets the disk hold only a little more.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "one of several kinds of trouble, all asked alike"
-    )]
-    fn fill_disk(&mut self) -> Kept {
+    fn fill_disk(&mut self) {
         let used: usize = self.disk.mem().files().values().map(Vec::len).sum();
         let more = self.dice.below(40_000);
         self.trace
             .line(|| format!("the disk has room for {more} bytes more"));
         self.disk.mem().set_capacity(Some(used as u64 + more));
         self.disk.set_limited();
-        Ok(())
     }
 
     /// Tells the lane that the disk is full, or that it has room again.

@@ -1,0 +1,70 @@
+//! Every planted bug is found, by a rule that speaks of it, within a bounded number of seeds.
+
+use mulgil_sim::planted::Planted;
+use mulgil_sim::run::run;
+use mulgil_sim::violation::Rule;
+use mulgil_sim::world::Options;
+
+/// Seeds after which a planted bug must have been found.
+const SEEDS: u64 = 150;
+
+/// The rules that a planted bug may break first.
+const fn rules(planted: Planted) -> &'static [Rule] {
+    use Rule::{
+        Answered, AsProduced, Damage, EpochRises, KeptRecords, LawOfRestart, NeverBack,
+        NoDuplicate, OffsetOnce, Order, ProducerIdOnce, ReadsAll, Starts, Topics,
+    };
+    match planted {
+        Planted::ReplyBeforeSync => &[KeptRecords, NeverBack, OffsetOnce, Topics],
+        Planted::SyncSkipped | Planted::SyncOfWrongFile | Planted::NamesNotSynced => &[
+            KeptRecords,
+            NeverBack,
+            OffsetOnce,
+            Topics,
+            Starts,
+            Damage,
+            EpochRises,
+        ],
+        Planted::TailTrusted => &[
+            KeptRecords,
+            NeverBack,
+            OffsetOnce,
+            Topics,
+            Starts,
+            Damage,
+            EpochRises,
+        ],
+        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart],
+        Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
+        Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
+        Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
+        Planted::IndexOffByOne => &[KeptRecords, ReadsAll, Order, Damage, AsProduced],
+        Planted::DamageServed => &[AsProduced],
+        Planted::ProducerIdsForgotten => &[ProducerIdOnce],
+        Planted::TrimsForgotten => &[NeverBack, LawOfRestart],
+        Planted::DeletionsForgotten => &[Topics, LawOfRestart],
+        Planted::EpochKept => &[EpochRises],
+        Planted::WakeUpLost => &[Answered],
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for planted in Planted::ALL {
+        let found = (0..SEEDS).find_map(|seed| {
+            let planted = Some(planted);
+            let options = Options {
+                planted,
+                ..Options::of_seed(seed)
+            };
+            run(options).kept.err().map(|violation| (seed, violation))
+        });
+        let Some((seed, violation)) = found else {
+            panic!("{planted:?} was not found in {SEEDS} seeds");
+        };
+        assert!(
+            rules(planted).contains(&violation.rule),
+            "{planted:?}, seed {seed}: {violation}"
+        );
+    }
+}
