@@ -23,7 +23,7 @@ pub(super) fn repair(args: &RepairArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let disk = open(&args.data_dir)?;
     let dir = args.data_dir.display().to_string();
     let mut out = Out::new(stdout, args.output.style());
-    let planned = recovery::repair(&disk, RepairMode::DryRun).map_err(failed)?;
+    let planned = recovery::repair(&disk, RepairMode::DryRun).map_err(|fault| failed(&fault))?;
     let whole = planned.rewritten.is_empty();
     if whole {
         return out.show(&view(&dir, "whole", &planned));
@@ -33,7 +33,7 @@ pub(super) fn repair(args: &RepairArgs, stdout: &mut dyn Write) -> Outcome<()> {
         let doing = format!("repairing {dir}, of which nothing was changed");
         confirm(&dir, &doing, "repair and lose what is listed")?;
     }
-    let done = recovery::repair(&disk, RepairMode::Write).map_err(failed)?;
+    let done = recovery::repair(&disk, RepairMode::Write).map_err(|fault| failed(&fault))?;
     if args.yes {
         return out.show(&view(&dir, "repaired", &done));
     }
@@ -52,10 +52,12 @@ fn open(dir: &Path) -> Outcome<Arc<dyn Disk>> {
     if !known.is_dir() {
         return Err(unusable("this is no directory"));
     }
-    Ok(Arc::new(RealDisk::open(dir).map_err(failed)?))
+    Ok(Arc::new(
+        RealDisk::open(dir).map_err(|fault| failed(&fault))?,
+    ))
 }
 
-fn failed(fault: Fault) -> Failure {
+fn failed(fault: &Fault) -> Failure {
     let code = match fault.kind {
         FaultKind::Fenced => Code::DataDirLocked,
         FaultKind::Corrupt => Code::DataDamaged,
