@@ -180,7 +180,7 @@ impl Process {
             store,
             sizes: sizes.keeper,
             job: keeper::Job::None,
-            believed: None,
+            believed: Some(keeper::wall_offset(clock.now())),
             disk: disk.clone(),
             planted,
             inbox,

@@ -73,7 +73,8 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
     let mut keeper = Keeper {
         options,
         retention_due: 0,
-        clock: None,
+        // The clock is believed as it is now: the first look at it may be long after the start.
+        clock: broker.upgrade().map(|broker| wall_offset(broker.now())),
     };
     loop {
         std::thread::park_timeout(Duration::from_millis(options.pause_ms));
@@ -178,7 +179,7 @@ impl Keeper {
     ///
     /// The alarm goes when the clock comes back, or at the next start.
     fn believes(&mut self, broker: &Broker, now: Now) -> bool {
-        let offset = i128::from(now.wall.0) - i128::from(now.elapsed.0);
+        let offset = wall_offset(now);
         let known = *self.clock.get_or_insert(offset);
         let stepped = (offset - known).unsigned_abs() > u128::from(self.options.clock_step_ms);
         if !stepped {
@@ -196,6 +197,10 @@ impl Keeper {
         }
         !stepped
     }
+}
+
+fn wall_offset(now: Now) -> i128 {
+    i128::from(now.wall.0) - i128::from(now.elapsed.0)
 }
 
 /// Puts a footer to a log chunk, and takes its fine index out of memory.

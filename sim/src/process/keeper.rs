@@ -84,6 +84,11 @@ impl Live for Living {
     }
 }
 
+/// How far the wall clock is ahead of the running time.
+pub(super) fn wall_offset(now: Now) -> i128 {
+    i128::from(now.wall.0) - i128::from(now.elapsed.0)
+}
+
 impl Process {
     /// Does a piece of work; says what it was. A fault leaves everything to be tried again.
     ///
@@ -134,7 +139,7 @@ impl Process {
 
     /// Whether the wall clock can be believed, as the real keeper sees it.
     fn believes(&mut self, now: Now) -> bool {
-        let offset = i128::from(now.wall.0) - i128::from(now.elapsed.0);
+        let offset = wall_offset(now);
         let known = *self.believed.get_or_insert(offset);
         let stepped = (offset - known).unsigned_abs() > CLOCK_STEP_MS;
         if !stepped {
