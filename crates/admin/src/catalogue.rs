@@ -153,7 +153,7 @@ catalogue! {
         "Listen on 127.0.0.1, or pass --allow-anonymous if the network itself is trusted.";
     DataDamaged = 4005, "stored state is damaged; the server does not start", http 500, exit 1,
         "A checksum below the last synced position does not match. The message names file and position.",
-        "Copy the data directory before anything else is tried, and look at the disk.";
+        "Copy the data directory before anything else is tried, and look at the disk. What a repair would lose: mulgil repair --data-dir DIR.";
     BrokerFailed = 4006, "the broker has failed", http 500, exit 1,
         "A write or a sync to the disk failed. What may be lost is never acknowledged, so the process ends.",
         "Look at the log and the disk, then start again; nothing acknowledged is lost.";

@@ -143,8 +143,9 @@ pub fn newest_chunk(disk: &dyn Disk) -> Result<Option<ChunkHeader>, Fault> {
 /// Reads the log from `from` on, hands everything to `replay`, and leaves a log that is whole.
 ///
 /// What changes on disk is only this: files that nobody finished are removed, a tail that nobody
-/// called synced is copied to a fresh chunk, and torn bytes are copied to quarantine. A crash at any
-/// point leaves a disk on which recovery gives the same result.
+/// called synced is copied to a fresh chunk, torn bytes are copied to quarantine, and a newest chunk
+/// without frames is written anew, since its header may be the only proof that the chunk before it is
+/// synced. A crash at any point leaves a disk on which recovery gives the same result.
 ///
 /// # Errors
 ///
@@ -196,7 +197,15 @@ fn recover_newest(
     let tail = tail::find(newest, synced, next)?;
     recovered.clean = tail.last_flags.unwrap_or_else(|| scan.last_flags()) & FLAG_CLEAN != 0;
     recovered.end = newest.position(synced);
-    if let Some(torn) = tail::quarantine(disk.as_ref(), newest, tail.end)? {
+    let torn = tail::quarantine(disk.as_ref(), newest, tail.end)?;
+    if newest.is_bare()? {
+        // Bytes for which quarantine had no room are still there alone.
+        match &torn {
+            Some(torn) if torn.kept_as == newest.name => tail::keep_in_place(newest)?,
+            Some(_) | None => tail::settle(disk, newest)?,
+        }
+    }
+    if let Some(torn) = torn {
         recovered.clean = false;
         recovered.quarantined.push(torn);
     }

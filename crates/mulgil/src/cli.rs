@@ -9,6 +9,8 @@
     reason = "these comments become the text of --help"
 )]
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::out::Style;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Message(MessageCommand),
     /// Show what a server is and how it is, on one screen
     Status(StatusArgs),
+    /// Say what a damaged data directory would lose by a repair, and repair it
+    Repair(RepairArgs),
     /// Explain an error code, or list all of them
     Explain(ExplainArgs),
     /// Print a completion script for a shell
@@ -138,6 +142,23 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// The data directory; no server may run on it
+    #[arg(
+        long,
+        env = "MULGIL_DATA_DIR",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// Repair without asking; otherwise nothing is changed before the directory is typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -3,7 +3,7 @@
 //! A command asks the server and builds a [`View`]; the main function decides the exit code from the
 //! [`Failure`] alone, so that the output form can never change it.
 
-use std::io::Write;
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
 
 use mulgil_admin::catalogue::{Code, ENTRIES, Entry};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::out::{Cell, Column, Out, Table, View};
 use crate::{broker, run};
 
 mod publish;
+mod repair;
 mod status;
 mod subscribe;
 mod topic;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli, stdout: &mut dyn Write) -> Outcome<()> {
             subscribe::subscribe(&args, &Interrupt::listen()?, stdout)
         }
         Command::Status(args) => status::status(&args, stdout),
+        Command::Repair(args) => repair::repair(&args, stdout),
         Command::Explain(args) => explain(&args, stdout),
         Command::Completion(args) => completion(&args, stdout),
     }
@@ -48,6 +50,25 @@ pub(crate) fn run(cli: Cli, stdout: &mut dyn Write) -> Outcome<()> {
 /// A value as JSON. Ours always can be one.
 fn json_of(value: &impl Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::new(Code::Internal, error.to_string()))
+}
+
+/// Lets `name` be typed, to do `what`. Only a terminal is asked: a script says --yes.
+fn confirm(name: &str, doing: &str, what: &str) -> Outcome<()> {
+    let refused = |why: &str| Failure::new(Code::NotConfirmed, format!("{doing}: {why}"));
+    if !io::stdin().is_terminal() {
+        return Err(refused("standard input is no terminal"));
+    }
+    crate::out::say(&format!("Type \"{name}\" to {what}:"));
+    let mut typed = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut typed)
+        .map_err(|error| refused(&error.to_string()))?;
+    if typed.trim() == name {
+        Ok(())
+    } else {
+        Err(refused("something else was typed"))
+    }
 }
 
 fn explain(args: &ExplainArgs, stdout: &mut dyn Write) -> Outcome<()> {

@@ -26,6 +26,8 @@ mod kafka;
 mod memory;
 #[path = "support/program.rs"]
 mod program;
+#[path = "client/repair.rs"]
+mod repair;
 
 use kafka::Kafka;
 use program::{Transcript, mulgil, run, without_times};
@@ -306,6 +308,7 @@ fn help() {
         "message pub",
         "message sub",
         "status",
+        "repair",
         "explain",
         "completion",
     ] {

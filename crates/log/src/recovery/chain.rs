@@ -53,6 +53,12 @@ impl LogChunk {
         Ok(fits.then_some(frame))
     }
 
+    /// Whether it is a header and nothing else: it still grows, and holds the header of no frame.
+    pub(super) fn is_bare(&self) -> Result<bool, Fault> {
+        let sealed = self.header.synced.chunk() == self.header.chunk;
+        Ok(!sealed && first_frame(&mut self.window(), self.header.chunk)?.is_none())
+    }
+
     /// Up to where the newest chunk is synced: the highest position that any frame in it says.
     ///
     /// Only headers are looked at. Behind one that is not whole the search goes on in steps of 8: a
@@ -97,19 +103,23 @@ impl FoundChunk {
     /// The first whole frame header in it, whatever its own header says.
     pub(super) fn first_frame(&self) -> Result<Option<FrameHeader>, Fault> {
         let mut window = Window::new(self.file.as_ref(), &self.name, self.length);
-        let mut at = u64::from(CHUNK_HEADER_BYTES);
-        while let Some(found) = window.find_frame(at)? {
-            let Ok(offset) = u32::try_from(found) else {
-                break;
-            };
-            let bytes = window.get(found, FRAME_HEADER_BYTES)?;
-            if let Ok(frame) = FrameHeader::read(bytes, Position::new(self.chunk, offset)) {
-                return Ok(Some(frame));
-            }
-            at = found + 8;
-        }
-        Ok(None)
+        first_frame(&mut window, self.chunk)
     }
+}
+
+fn first_frame(window: &mut Window<'_>, chunk: ChunkId) -> Result<Option<FrameHeader>, Fault> {
+    let mut at = u64::from(CHUNK_HEADER_BYTES);
+    while let Some(found) = window.find_frame(at)? {
+        let Ok(offset) = u32::try_from(found) else {
+            break;
+        };
+        let bytes = window.get(found, FRAME_HEADER_BYTES)?;
+        if let Ok(frame) = FrameHeader::read(bytes, Position::new(chunk, offset)) {
+            return Ok(Some(frame));
+        }
+        at = found + 8;
+    }
+    Ok(None)
 }
 
 /// All log chunks, in order.
@@ -140,7 +150,7 @@ pub(super) fn headers(disk: &dyn Disk) -> Result<Vec<FoundChunk>, Fault> {
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) chunks: Vec<LogChunk>,
-    /// Files that a crash left while they were being created: they hold no frame.
+    /// Files that a crash left while they were being created: they hold no frame, and prove nothing.
     pub(super) void: Vec<FoundChunk>,
     pub(super) next_chunk: ChunkId,
     pub(super) incarnation: u32,
@@ -165,7 +175,6 @@ impl Chain {
         for found in found.into_iter().rev() {
             chain.sort_in(found, &mut usable)?;
         }
-        chain.check_void(&usable)?;
         chain.link(usable, from)?;
         Ok(chain)
     }
@@ -173,8 +182,8 @@ impl Chain {
     /// Decides whether a file is a chunk of the log or only the beginning of one; the newest first.
     ///
     /// A frame is written when header and name of its chunk are synced. So a chunk with frames and
-    /// without a header is damaged. A newest header without frames may be in the page cache alone: it
-    /// is believed in what it says of the chunk before, and nothing is built on it.
+    /// without a header is damaged. A whole header counts even if no frame follows: nothing else may
+    /// tell where the chunk before ends. Only the very first one says nothing of another chunk.
     fn sort_in(
         &mut self,
         found: FoundChunk,
@@ -184,7 +193,8 @@ impl Chain {
         match found.header {
             Ok(header) => {
                 let sealed = header.synced.chunk() == found.chunk;
-                if !sealed && usable.is_empty() && !found.has_frames()? {
+                let first = header.previous_end == Position::ZERO;
+                if !sealed && first && usable.is_empty() && !found.has_frames()? {
                     self.void.push(found);
                     return Ok(());
                 }
@@ -213,34 +223,15 @@ impl Chain {
         Ok(())
     }
 
-    /// Chunks without frames must go on from a chunk that is there.
-    fn check_void(&self, usable: &BTreeMap<ChunkId, LogChunk>) -> Result<(), Fault> {
-        for header in self.void.iter().filter_map(|void| void.header.ok()) {
-            let previous = header.previous_end.chunk();
-            let there = previous == ChunkId::NONE
-                || usable.contains_key(&previous)
-                || self.void.iter().any(|void| void.chunk == previous);
-            if !there && usable.keys().all(|chunk| *chunk < header.chunk) {
-                return Err(missing(previous, header.chunk));
-            }
-        }
-        Ok(())
-    }
-
     /// Follows the chunks from the newest back to the one that holds `from`.
     fn link(
         &mut self,
         mut usable: BTreeMap<ChunkId, LogChunk>,
         from: Position,
     ) -> Result<(), Fault> {
-        let Some((_, mut newest)) = usable.pop_last() else {
+        let Some((_, newest)) = usable.pop_last() else {
             return Ok(());
         };
-        for header in self.void.iter().filter_map(|void| void.header.ok()) {
-            if header.previous_end.chunk() == newest.header.chunk {
-                newest.end = newest.end.max(u64::from(header.previous_end.offset()));
-            }
-        }
         let checkpointed = newest.header.checkpoint != ChunkId::NONE;
         let mut oldest = newest.header;
         self.chunks.push(newest);

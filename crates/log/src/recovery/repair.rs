@@ -104,10 +104,10 @@ struct Work {
 impl Work {
     fn plan_chunks(&mut self, disk: &dyn Disk) -> Result<Vec<Plan>, Fault> {
         let mut found = chain::headers(disk)?;
-        // What a crash left of a chunk that was being created is none; recovery sets it aside.
+        // What a crash left of a chunk that was being created is none; recovery sets it aside. With a
+        // whole header it tells where the chunk before it ends.
         while let Some(newest) = found.last() {
-            let sealed = newest.header.is_ok_and(|h| h.synced.chunk() == h.chunk);
-            if sealed || newest.has_frames()? {
+            if newest.header.is_ok() || newest.has_frames()? {
                 break;
             }
             found.pop();

@@ -160,6 +160,28 @@ pub(super) fn copy_bytes(
     Ok(())
 }
 
+/// Writes a chunk that is a header and nothing else anew, synced, in its own place.
+///
+/// What its header says of the chunk before is true, but the header may be in the page cache alone,
+/// and after a failed sync nobody can tell. Under its old name it is either the one or the other at
+/// any time, and both say the same. Without room for that it stays, and is synced as it is.
+pub(super) fn settle(disk: &Arc<dyn Disk>, chunk: &LogChunk) -> Result<(), Fault> {
+    let written = ChunkWriter::create(Arc::clone(disk), chunk.header).and_then(ChunkWriter::finish);
+    match written {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.kind == FaultKind::Exhausted => keep_in_place(chunk),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Makes what is in a chunk durable without another copy; its name is synced by who calls.
+pub(super) fn keep_in_place(chunk: &LogChunk) -> Result<(), Fault> {
+    chunk
+        .file
+        .sync()
+        .map_err(|source| Fault::io(FaultKind::Fatal, format!("syncing {}", chunk.name), source))
+}
+
 /// Copies the tail into a chunk of its own, which is synced when it gets its name.
 pub(super) fn copy(
     disk: &Arc<dyn Disk>,

@@ -10,6 +10,7 @@ use crate::scripted::{Broker, Known, compare, hear, mem, synced_by};
 mod cuts;
 mod damage;
 mod planted;
+mod proof;
 mod repairs;
 
 /// A broker's life of `actions` actions on an empty disk that `wrap` may spoil.

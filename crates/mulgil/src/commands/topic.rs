@@ -1,6 +1,6 @@
 //! `mulgil topic …`: over the admin API.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write};
+use std::io::Write;
 
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
@@ -8,7 +8,7 @@ use mulgil_admin::model::{
 };
 use serde_json::{Value, json};
 
-use super::json_of;
+use super::{confirm, json_of};
 use crate::api::Api;
 use crate::cli::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, ListArgs};
 use crate::failure::{Failure, Outcome};
@@ -243,7 +243,9 @@ pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
 pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let api = Api::new(&args.connect.server)?;
     if !args.yes {
-        confirm(&args.names)?;
+        let names = args.names.join(" ");
+        let doing = format!("deleting {names} with all messages");
+        confirm(&names, &doing, "delete with all messages")?;
     }
     let (deleted, outcome) = for_each(&args.names, |name| match api.delete_topic(name) {
         Ok(()) => Ok(Some(name.clone())),
@@ -267,29 +269,4 @@ pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
         Out::new(stdout, args.output.style()).show(&view)?;
     }
     outcome
-}
-
-/// Lets the names be typed. Only a terminal is asked: a script says --yes.
-fn confirm(names: &[String]) -> Outcome<()> {
-    let names = names.join(" ");
-    let refused = |why: &str| {
-        Failure::new(
-            Code::NotConfirmed,
-            format!("deleting {names} with all messages: {why}"),
-        )
-    };
-    if !io::stdin().is_terminal() {
-        return Err(refused("standard input is no terminal"));
-    }
-    crate::out::say(&format!("Type \"{names}\" to delete with all messages:"));
-    let mut typed = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut typed)
-        .map_err(|error| refused(&error.to_string()))?;
-    if typed.trim() == names {
-        Ok(())
-    } else {
-        Err(refused("something else was typed"))
-    }
 }
