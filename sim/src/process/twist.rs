@@ -147,17 +147,24 @@ pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request
     request
 }
 
-/// Holds back the answers to appends until the next sync: only the watermark is wrong then.
+/// Holds back answers to appends until the next sync: only the watermark is wrong then.
 pub(super) fn hold_appends(
     replies: &mut Vec<(ReplyTo, Reply)>,
     late: &mut BTreeMap<ReplyTo, Reply>,
 ) {
-    let (held, others) = std::mem::take(replies)
+    let (held, others): (Vec<_>, Vec<_>) = std::mem::take(replies)
         .into_iter()
-        .partition(|(_, r)| matches!(r, Reply::Append(_)));
+        .partition(|(_, reply)| has_taken(reply));
     *replies = others;
-    let held: Vec<_> = held;
     late.extend(held);
+}
+
+/// Whether a batch was taken, so that a sync will come.
+fn has_taken(reply: &Reply) -> bool {
+    let Reply::Append(outcomes) = reply else {
+        return false;
+    };
+    outcomes.iter().flatten().any(|taken| !taken.duplicate)
 }
 
 /// Damages a batch that was read from disk, if that is the planted bug.
