@@ -91,10 +91,8 @@ far they lay apart. Batches are built once and repeated, a batch a request, over
 10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is
 `fsync` where the command does not say otherwise: an answer leaves when the batch is on disk. The
 generator runs from a development build; its CPU is told apart. The machine had
-other work, in the first two rounds also profilers and trial brokers. Rates scatter by up to three times
-within a row and CPU per GB by 5 to 55 % (each run is in `bench/results.jsonl`): smaller differences
-between rows mean nothing. The commit `~bf6daab` is a build of about that state, with a temporary `main`
-and without the keeper: nothing is sealed, regrouped or given up by retention.
+other work meanwhile (compilers, simulations), and most rows have one run of eight to ten seconds so far:
+first figures, not a comparison. Differences between rows of less than half mean nothing.
 ";
 
 /// Reads the results and writes the tables.
