@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One `Written` may cover several groups, and one `Synced` several `Written`: what was submitted
-//! while a sync was under way is written and synced together. The forms: [`LocalStore`], files anda
+//! while a sync was under way is written and synced together. The forms: [`LocalStore`], files and a
 //! writer thread; [`StepStore`], the same code without a thread, for the simulation;
 //! [`ObjectStoreMem`], whole objects in memory with the faults of an object store.
 
@@ -118,6 +118,8 @@ pub struct StoreOptions {
     pub grow_first: u64,
     /// The largest step.
     pub grow_most: u64,
+    /// Zeroes that are written ahead of small writes, bytes; none if it is 0.
+    pub fill_bytes: u64,
     /// Queued groups are written together up to this many bytes.
     pub join_bytes: usize,
     /// Unsynced bytes that bring about a sync of their own.
@@ -129,6 +131,7 @@ impl Default for StoreOptions {
         Self {
             grow_first: 16 << 20,
             grow_most: 256 << 20,
+            fill_bytes: 1 << 20,
             join_bytes: 8 << 20,
             unsynced_bytes: 64 << 20,
         }
