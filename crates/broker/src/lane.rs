@@ -30,6 +30,7 @@ mod commit;
 mod due;
 mod groups;
 mod keep;
+mod mark_wait;
 mod offsets;
 mod producers;
 mod read;
@@ -90,7 +91,8 @@ pub struct LaneOptions {
     pub partitions_default: u32,
     /// A read gets at most so much, whatever it asks.
     pub read_bytes_max: u32,
-    /// A mark is written when nothing has followed a sync for so long, milliseconds.
+    /// A mark is written when nothing has followed a sync for so long, milliseconds; up to eight times
+    /// as long while messages meet marks.
     pub mark_after_ms: u64,
     /// What was written without a sync is synced after so long, milliseconds.
     pub sync_after_ms: u64,

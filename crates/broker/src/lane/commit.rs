@@ -11,6 +11,7 @@ use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
 use super::keep::Retired;
+use super::mark_wait::MarkWait;
 use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
@@ -62,7 +63,7 @@ pub(super) struct Commit {
     mark_due: Option<Elapsed>,
     frame_bytes_max: usize,
     chunk_bytes_max: u32,
-    mark_after_ms: u64,
+    mark_wait: MarkWait,
     sync_after_ms: u64,
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
@@ -88,7 +89,7 @@ impl Commit {
             mark_due: None,
             frame_bytes_max: options.frame_bytes_max,
             chunk_bytes_max: options.chunk_bytes_max,
-            mark_after_ms: options.mark_after_ms,
+            mark_wait: MarkWait::new(options.mark_after_ms),
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
@@ -211,7 +212,10 @@ impl Commit {
         if self.open.entries() == 0 {
             self.opened = None;
         }
-        if self.outstanding.is_some() {
+        if let Some(outstanding) = self.outstanding {
+            if outstanding.only_mark && (self.open.entries() > 0 || !self.closed.is_empty()) {
+                self.mark_wait.meet();
+            }
             return None;
         }
         if self.closed.is_empty() {
@@ -317,8 +321,10 @@ impl Commit {
         }
         self.outstanding = None;
         self.unsynced_since = None;
-        if !group.only_mark && self.is_idle() {
-            self.mark_due = Some(Elapsed(now.0 + self.mark_after_ms));
+        if group.only_mark {
+            self.mark_wait.marked();
+        } else if self.is_idle() {
+            self.mark_due = Some(Elapsed(now.0 + self.mark_wait.ms()));
         }
     }
 
