@@ -87,6 +87,12 @@ pub struct LaneOptions {
     pub group_bytes_max: usize,
     /// A log chunk is followed by the next when it has grown so large.
     pub chunk_bytes_max: u32,
+    /// Partitions that one command may create, and that there may be in all: memory and the size of
+    /// a frame grow with them, and the lane is held meanwhile. Kafka has the first as
+    /// `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`.
+    pub created_partitions_max: u32,
+    /// See `created_partitions_max`.
+    pub partitions_max: u32,
     /// Partitions of a topic whose creator does not say.
     pub partitions_default: u32,
     /// A read gets at most so much, whatever it asks.
@@ -107,6 +113,8 @@ impl Default for LaneOptions {
             frame_bytes_max: 512 << 10,
             group_bytes_max: 4 << 20,
             chunk_bytes_max: 256 << 20,
+            created_partitions_max: 10_000,
+            partitions_max: 200_000,
             partitions_default: 1,
             // As Kafka's `fetch.max.bytes` of a broker.
             read_bytes_max: 55 << 20,
@@ -138,8 +146,12 @@ struct Hosted {
     start_due: Position,
     /// The newest change that an answer about this partition waits for.
     newest: Due,
-    /// The entry that reserved the ceiling, while it is not synced.
+    /// What the newest offset given out waits for: the entry that reserved it.
     ceiling_due: Position,
+    /// Offsets below are reserved by what is synced.
+    ceiling_safe: Offset,
+    /// The newest entry that reserved offsets.
+    ceiling_raised: Position,
     /// Reads that wait for more.
     readers: Vec<u64>,
     /// Changes below are in the checkpoint that the machine came from.
@@ -355,6 +367,8 @@ impl Lane {
             start_due: Position::ZERO,
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
+            ceiling_safe: Offset::ZERO,
+            ceiling_raised: Position::ZERO,
             readers: Vec::new(),
             good_for: Position::ZERO,
         };
