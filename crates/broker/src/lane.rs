@@ -85,6 +85,11 @@ pub struct LaneOptions {
     pub frame_bytes_max: usize,
     /// One group of frames, written and synced at once, is at most so large.
     pub group_bytes_max: usize,
+    /// When so much waits to be written, answers that would wait for nothing wait for their write, so
+    /// that a producer is not faster than the disk for long.
+    pub hurry_bytes_max: usize,
+    /// Appends are refused while so much waits to be written.
+    pub waiting_bytes_max: usize,
     /// A log chunk is followed by the next when it has grown so large.
     pub chunk_bytes_max: u32,
     /// Partitions that one command may create, and that there may be in all: memory and the size of
@@ -112,6 +117,9 @@ impl Default for LaneOptions {
             tail_bytes_max: 128 << 20,
             frame_bytes_max: 512 << 10,
             group_bytes_max: 4 << 20,
+            hurry_bytes_max: 16 << 20,
+            // A second of a fast disk; a request of the largest size still fits.
+            waiting_bytes_max: 512 << 20,
             chunk_bytes_max: 256 << 20,
             created_partitions_max: 10_000,
             partitions_max: 200_000,

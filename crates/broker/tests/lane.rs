@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mulgil_broker::core::machine::{Elapsed, Now, WallTime};
 use mulgil_broker::group::{
-    Command, CommitOffsets, Generation, GroupName, GroupRefusal, GroupReply, GroupRequest,
-    OffsetEntry, OffsetKey,
+    Command, CommitOffsets, Effect, Generation, GroupName, GroupRefusal, GroupReply, GroupRequest,
+    Join, MemberId, Offered, OffsetEntry, OffsetKey, Waiter,
 };
 use mulgil_broker::lane::{Lane, LaneOptions, LogHead, Objects, Origin, Turn};
 use mulgil_broker::request::{
-    Append, AppendPartition, CreateRefusal, CreateTopic, CreateTopics, Reply, Request, Ticket,
+    Append, AppendPartition, AppendRefusal, Appended, CreateRefusal, CreateTopic, CreateTopics,
+    Reply, Request, Ticket,
 };
 use mulgil_broker::start;
 use mulgil_log::checkpoint::CheckpointObject;
@@ -54,9 +55,12 @@ struct World {
 impl World {
     /// Starts from `disk`, with these objects of a checkpoint, and replays the log from its first frame.
     fn start(disk: MemDisk, checkpoint: &[Objects]) -> Self {
-        let options = LaneOptions::default();
+        Self::start_with(disk, checkpoint, &LaneOptions::default())
+    }
+
+    fn start_with(disk: MemDisk, checkpoint: &[Objects], options: &LaneOptions) -> Self {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let found = start::read_back_by(&shared, &options, |replayer, from| {
+        let found = start::read_back_by(&shared, options, |replayer, from| {
             for objects in checkpoint {
                 for (kind, object, content) in &objects.objects {
                     replayer.load(&CheckpointObject {
@@ -127,6 +131,14 @@ impl World {
     fn settle(&mut self) {
         while self.hear() {}
         assert!(self.lane.is_settled());
+    }
+
+    fn appended(&self, ticket: u64) -> Option<&Result<Appended, AppendRefusal>> {
+        let (_, reply) = self.replies.iter().find(|(of, _)| *of == ticket)?;
+        let Reply::Append(outcomes) = reply else {
+            panic!("no answer to an append");
+        };
+        outcomes.first()
     }
 
     fn has_answer(&self, ticket: u64) -> bool {
@@ -224,8 +236,12 @@ fn create(id: TopicId, partitions: u32, settings: TopicSettings) -> Request {
 
 /// A batch that says it has so many records; the lane looks at no more than that.
 fn append(records: i32) -> Request {
+    append_bytes(records, 5)
+}
+
+fn append_bytes(records: i32, bytes: usize) -> Request {
     let mut builder = BatchBuilder::new(Codec::None, 1_000);
-    builder.push(1_000, None, Some(b"value"), &[]);
+    builder.push(1_000, None, Some(&vec![1; bytes]), &[]);
     let mut batch = builder.finish();
     batch.header.last_offset_delta = records - 1;
     Request::Append(Append {
@@ -301,6 +317,66 @@ fn a_name_that_no_checkpoint_could_hold_is_no_groups_name() {
     };
     assert_eq!(bytes, 32_768);
     assert_eq!(world.checkpoint()[2].objects.len(), 1);
+}
+
+#[test]
+fn a_producer_in_memory_waits_for_a_disk_that_is_behind_and_is_refused_in_the_end() {
+    let options = LaneOptions {
+        hurry_bytes_max: 10_000,
+        waiting_bytes_max: 30_000,
+        ..LaneOptions::default()
+    };
+    let mut world = World::start_with(MemDisk::new(1), &[], &options);
+    world.create(Durability::Memory);
+    let thousands = |count| (0..count).map(|_| append_bytes(1, 1_000)).collect();
+    // The first offsets are reserved. Then the store has a group, and whatever comes behind it waits.
+    world.answer(append(1));
+    world.ask(vec![append(1)]);
+    let early = world.ask(thousands(5));
+    assert!(world.has_answer(early + 4), "nothing to wait for");
+    let late = world.ask(thousands(10));
+    assert!(!world.has_answer(late + 9), "the disk is behind");
+    let refused = world.ask(thousands(30)) + 29;
+    assert!(matches!(
+        world.appended(refused),
+        Some(Err(AppendRefusal::Overloaded))
+    ));
+    world.settle();
+    assert!(matches!(world.appended(late + 9), Some(Ok(_))));
+    let again = world.ask(thousands(1));
+    assert!(matches!(world.appended(again), Some(Ok(_))));
+}
+
+#[test]
+fn a_member_says_a_bounded_amount_of_itself() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    let group = GroupName::from("large");
+    let join = |bytes: usize| {
+        Command::Join(Box::new(Join {
+            waiter: Waiter(0),
+            member: None,
+            new_member: MemberId::from("member"),
+            require_known_member: true,
+            instance: None,
+            client_id: "client".into(),
+            client_host: "host".into(),
+            protocol_type: "consumer".into(),
+            offered: vec![Offered {
+                name: "range".into(),
+                metadata: Bytes::from(vec![0; bytes]),
+            }],
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            can_skip_assignment: true,
+        }))
+    };
+    let refused = world.command(&group, join((4 << 20) + 1));
+    assert!(matches!(
+        refused,
+        GroupReply::Refused(GroupRefusal::TooLarge { .. })
+    ));
+    let named = world.command(&group, join(4 << 19));
+    assert!(matches!(named, GroupReply::Done(Effect::Named { .. })));
 }
 
 #[test]

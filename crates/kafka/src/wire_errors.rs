@@ -174,6 +174,8 @@ pub(crate) const fn group(refusal: &GroupRefusal, missing: NoGroup) -> ResponseE
         GroupRefusal::SessionTimeout { .. } => ResponseError::InvalidSessionTimeout,
         // KIP-389.
         GroupRefusal::Full { .. } => ResponseError::GroupMaxSizeReached,
+        // Kafka knows no such limit but that of a request; clients give up on this one.
+        GroupRefusal::TooLarge { .. } => ResponseError::InvalidRequest,
         // Kafka leaves the earlier request without an answer. A client that still reads it joins again
         // under its name.
         GroupRefusal::Superseded { .. } => ResponseError::RebalanceInProgress,

@@ -22,6 +22,9 @@ pub(crate) const BATCH_PREFIX_BYTES: usize = 8;
 /// when half is used, so that no append waits for it in a steady stream.
 const CEILING_STEP: i64 = 1 << 20;
 
+/// Producers whose refused batches are remembered, so that strangers fill no memory with them.
+const REFUSED_MAX: usize = 100_000;
+
 impl Lane {
     pub(super) fn append(&mut self, append: Append, now: Now) -> (Due, Reply) {
         let mut due = Due::NOW;
@@ -49,6 +52,9 @@ impl Lane {
     ) -> Result<(Appended, Due), AppendRefusal> {
         if self.stopping {
             return Err(AppendRefusal::Stopping);
+        }
+        if !self.partitions.contains_key(&id) {
+            return Err(AppendRefusal::UnknownPartition(id));
         }
         self.check_room(id, sequence_of(batch))?;
         let hosted = self
@@ -105,7 +111,7 @@ impl Lane {
         ))
     }
 
-    /// Refuses appends while the disk is full, and then all of a producer that follow one refused.
+    /// Refuses appends while there is no room on the disk or in memory, and then all of a producer that follow one refused.
     ///
     /// A producer of which nothing is known may begin with any sequence number, and one whose records
     /// were lost may skip some. What it has under way behind a refused batch must not take that chance:
@@ -115,22 +121,25 @@ impl Lane {
         id: PartitionId,
         sequence: Option<Sequence>,
     ) -> Result<(), AppendRefusal> {
+        let no_room = if self.full {
+            Some(AppendRefusal::DiskFull)
+        } else if self.log.waiting_bytes() > self.options.waiting_bytes_max {
+            Some(AppendRefusal::Overloaded)
+        } else {
+            None
+        };
         let Some(sequence) = sequence else {
-            return if self.full {
-                Err(AppendRefusal::DiskFull)
-            } else {
-                Ok(())
-            };
+            return no_room.map_or(Ok(()), Err);
         };
         let key = (id, sequence.producer);
         let refused = self.refused.get(&key).copied();
         let refused = refused.filter(|(epoch, _)| *epoch == sequence.epoch);
         let behind = refused.is_some_and(|(_, first)| ahead_of(sequence.first, first));
-        if self.full || behind {
-            if !behind {
+        if no_room.is_some() || behind {
+            if !behind && self.refused.len() < REFUSED_MAX {
                 self.refused.insert(key, (sequence.epoch, sequence.first));
             }
-            return Err(AppendRefusal::DiskFull);
+            return Err(no_room.unwrap_or(AppendRefusal::Overloaded));
         }
         if refused.is_none_or(|(_, first)| first == sequence.first) {
             self.refused.remove(&key);
@@ -148,6 +157,9 @@ impl Lane {
         let at = self.log.push_batch(stamp, batch, facts, synced);
         let end = stamp.base.plus(i64::from(stamp.records));
         let mut due = Due::at(at, hosted.durability);
+        if self.log.waiting_bytes() > self.options.hurry_bytes_max {
+            due = due.and(Due::at(at, Durability::Os));
+        }
         if !synced {
             let synced = self.progress.synced;
             due = due.and(self.log.reserve(id, hosted, end, synced));

@@ -139,6 +139,11 @@ impl Commit {
         self.head.checkpoint = checkpoint;
     }
 
+    /// Bytes that wait for the store to take them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.closed_bytes + self.open.bytes()
+    }
+
     /// Where the next entry will lie, if the frame is not closed before.
     pub(super) fn position(&self) -> Position {
         self.open.end()

@@ -11,7 +11,7 @@ use super::command::Join;
 use super::draft::{Draft, all_members, joined};
 use super::effect::Effect;
 use super::live::{Live, Phase, Seat};
-use super::member::{Member, Offered};
+use super::member::{Member, Offered, offered_bytes};
 use super::names::{InstanceId, MemberId};
 use super::rebalance::{complete_if_all_joined, look_later, prepare, prepare_or_complete};
 use super::refusal::GroupRefusal;
@@ -37,6 +37,7 @@ pub(super) fn join(draft: &mut Draft<'_>, join: Join) -> Result<(), GroupRefusal
     if !has_room(&before.live, join.member.as_ref(), settings.members_max) {
         return turn_away(draft, &join);
     }
+    check_size(draft, &join)?;
     let names = join.offered.iter().map(|o| &*o.name);
     if !before.live.supports(&join.protocol_type, names) {
         return Err(GroupRefusal::InconsistentProtocol);
@@ -66,6 +67,31 @@ fn has_room(live: &Live, member: Option<&MemberId>, members_max: usize) -> bool 
         }
         Phase::Completing | Phase::Stable => seat.is_some() || live.seats.len() < members_max,
     }
+}
+
+/// What a member may always say of itself: ten thousand of them stay within what a small machine has.
+const SMALL_BYTES: usize = 16 << 10;
+
+/// Bounds what a member says of itself, and what all of them say. They are counted only for one that
+/// says much, so that many small members do not each count all others.
+fn check_size(draft: &Draft<'_>, join: &Join) -> Result<(), GroupRefusal> {
+    let names = join.new_member.0.len() + join.client_id.len();
+    let bytes = names + offered_bytes(&join.offered);
+    if bytes <= SMALL_BYTES {
+        return Ok(());
+    }
+    let max = draft.settings.member_bytes_max;
+    if bytes > max {
+        return Err(GroupRefusal::TooLarge { bytes, max });
+    }
+    let others = draft.before.live.seats.iter();
+    let others = others.filter(|(id, _)| Some(*id) != join.member.as_ref());
+    let all = others.map(|(_, seat)| seat.member.bytes()).sum::<usize>() + bytes;
+    let max = draft.settings.group_bytes_max;
+    if all > max {
+        return Err(GroupRefusal::TooLarge { bytes: all, max });
+    }
+    Ok(())
 }
 
 /// Refuses one for whom there is no room; if it is a member, it is one no longer.

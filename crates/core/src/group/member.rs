@@ -37,7 +37,22 @@ pub struct Member {
     pub offered: Vec<Offered>,
 }
 
+/// Bytes of what is offered, names included.
+pub(super) fn offered_bytes(offered: &[Offered]) -> usize {
+    offered
+        .iter()
+        .map(|o| o.name.len() + o.metadata.len())
+        .sum()
+}
+
 impl Member {
+    /// Bytes that it says of itself, about.
+    pub(super) fn bytes(&self) -> usize {
+        let instance = self.instance.as_ref().map_or(0, |i| i.0.len());
+        let names = self.id.0.len() + instance + self.client_id.len();
+        names + offered_bytes(&self.offered)
+    }
+
     /// What it wants the leader to know for `protocol`; empty if it never offered that.
     #[must_use]
     pub fn metadata(&self, protocol: &str) -> Bytes {

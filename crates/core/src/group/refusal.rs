@@ -55,6 +55,14 @@ pub enum GroupRefusal {
         /// The most.
         max: usize,
     },
+    /// The members say more of themselves, or the leader assigns more, than a group may keep.
+    #[error("{bytes} bytes are over the limit of {max}")]
+    TooLarge {
+        /// How many came, with what is kept already.
+        bytes: usize,
+        /// The most.
+        max: usize,
+    },
     /// The same member asked again: this is the answer to its earlier request.
     #[error("a later request of member \"{member}\" took this one's place")]
     Superseded {

@@ -13,6 +13,11 @@ pub struct GroupSettings {
     pub new_member_timeout_ms: u32,
     /// Most members of a group (`group.max.size`); ids given out and awaited are as many again.
     pub members_max: usize,
+    /// Most bytes that a member may say of itself: its names, and what it wants the leader to know.
+    pub member_bytes_max: usize,
+    /// Most bytes that all members may say of themselves, and that a leader may assign: a rebalance
+    /// is written down as a whole, and the leader's answer holds all of it.
+    pub group_bytes_max: usize,
     /// Most characters of the note beside a committed offset (`offset.metadata.max.bytes`).
     pub offset_metadata_max: usize,
     /// How long offsets stay after the group is empty (`offsets.retention.minutes`).
@@ -29,6 +34,8 @@ impl Default for GroupSettings {
             initial_delay_ms: 3_000,
             new_member_timeout_ms: 300_000,
             members_max: 10_000,
+            member_bytes_max: 4 << 20,
+            group_bytes_max: 64 << 20,
             offset_metadata_max: 4_096,
             offsets_retention_ms: 7 * 24 * 3_600 * 1_000,
             expiry_check_ms: 600_000,

@@ -40,11 +40,17 @@ pub(super) fn sync(draft: &mut Draft<'_>, sync: Sync) -> Result<(), GroupRefusal
         Phase::Empty => return Err(GroupRefusal::UnknownMember),
         Phase::Preparing { .. } => return Err(GroupRefusal::RebalanceInProgress),
         Phase::Completing => {
+            let leads = live.leader.as_ref() == Some(&member);
+            let bytes = sync.assignments.iter().map(|(_, share)| share.len());
+            let (bytes, max) = (bytes.sum(), draft.settings.group_bytes_max);
+            if leads && bytes > max {
+                return Err(GroupRefusal::TooLarge { bytes, max });
+            }
             if let Some(waiter) = seat.sync {
                 let member = member.clone();
                 draft.refuse(waiter, GroupRefusal::Superseded { member });
             }
-            if live.leader.as_ref() == Some(&member) {
+            if leads {
                 settle(draft, sync);
             } else {
                 let waiter = sync.waiter;

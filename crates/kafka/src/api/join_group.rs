@@ -22,6 +22,9 @@ use crate::wire_errors::NoGroup;
 const SINCE_KNOWN_MEMBERS: i16 = 4;
 /// The first version that says what kind of group it is, and may say no protocol (KIP-559).
 const SINCE_PROTOCOL_TYPE: i16 = 7;
+/// What a member's name takes over of its client's or instance's name, at most.
+const STEM_BYTES_MAX: usize = 249;
+
 /// The first version in which a leader can be told not to assign (KIP-814).
 const SINCE_SKIP: i16 = 9;
 
@@ -54,6 +57,10 @@ fn join(request: JoinGroupRequest, turn: &Turn<'_>) -> Join {
     let stem = instance
         .as_ref()
         .map_or_else(|| turn.head.client_id(), |instance| &instance.0);
+    // The answer has room for a string of 32,767 bytes, and a stem may be as long as that.
+    let stem = stem
+        .get(..stem.floor_char_boundary(STEM_BYTES_MAX))
+        .unwrap_or(stem);
     Join {
         waiter: NO_WAITER,
         member: member_id(&request.member_id),

@@ -168,11 +168,14 @@ impl Index {
 
     /// The highest start below which everything is older than `oldest`, by whole extents and batches:
     /// what retention by time may trim to. None if there is nothing to trim.
+    ///
+    /// What has no timestamp (-1) has no age of its own: it goes with the next that is too old.
     #[must_use]
     pub fn start_for_time(&self, partition: u64, oldest: i64) -> Option<i64> {
         let index = self.partitions.get(&partition)?;
         let old = index.steps().take_while(|step| step.max_timestamp < oldest);
-        old.last().map(|step| step.next)
+        let dated = old.filter(|step| step.max_timestamp >= 0);
+        dated.last().map(|step| step.next)
     }
 }
 

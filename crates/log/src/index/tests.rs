@@ -136,6 +136,11 @@ fn retention_goes_by_whole_extents_and_batches() {
     assert_eq!(index.start_for_time(3, 0), None);
     assert_eq!(index.start_for_time(3, 100), Some(100));
     assert_eq!(index.start_for_time(3, 201), Some(250));
+    // Without timestamps nothing has an age, and goes with what comes after it.
+    index.append(3, entry(4, 0, 300, 349, -1));
+    assert_eq!(index.start_for_time(3, 1_000), Some(300));
+    index.append(3, entry(4, 0, 350, 399, 350));
+    assert_eq!(index.start_for_time(3, 1_000), Some(400));
 }
 
 #[test]
