@@ -3,10 +3,6 @@
 //! Development builds do not ask: the answer changes with every commit, and with it all of this crate
 //! and its tests would be compiled anew. Where there is no repository, as in an unpacked archive,
 //! `MULGIL_COMMIT` can say it.
-#![expect(
-    clippy::print_stdout,
-    reason = "a build script talks to cargo by its output"
-)]
 
 use std::path::Path;
 use std::process::Command;
