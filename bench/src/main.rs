@@ -71,6 +71,10 @@ struct Place {
     /// Kill the broker, and fail, when its data takes more GB than this
     #[arg(long, global = true)]
     data_gb_max: Option<f64>,
+    /// Produce and read for about so long before anything is measured: a Java machine compiles
+    /// what it runs often
+    #[arg(long, default_value_t = 0, global = true)]
+    warm_seconds: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,6 +185,9 @@ fn carry_out(
     (broker, start): (Broker, Start),
     command: &Command,
 ) -> Result<(&'static str, Figures, Broker)> {
+    if place.warm_seconds > 0 {
+        consume::warm(&broker, place.warm_seconds)?;
+    }
     Ok(match command {
         Command::Produce(options) => ("produce", produce::run(&broker, options)?, broker),
         Command::Consume(options) => ("consume", consume::run(&broker, options)?, broker),

@@ -57,6 +57,7 @@ impl Moment {
         let mut put = |name: &str, value: f64| figures.insert(name.to_owned(), value);
         put("seconds", seconds);
         put("messages_per_s", records / seconds);
+        put("moved_gb", bytes / 1e9);
         put("mb_per_s", bytes / seconds / 1e6);
         put("requests_per_s", requests / seconds);
         put("server_us_per_message", broker.total() * 1e6 / records);

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The program `mulgil`, a release build; target/release/mulgil if not given
     #[arg(long)]
     mulgil: Option<PathBuf>,
-    /// Only rows whose name holds one of these, with commas between them
+    /// Only these rows, or those whose name holds one of these; with commas between them
     #[arg(long)]
     rows: Option<String>,
     /// Only list the rows and their commands

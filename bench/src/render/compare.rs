@@ -21,6 +21,7 @@ const MOVED: &[Column] = &[
     ("peak MiB", "server_peak_mib", 0),
     ("data at most GB", "data_peak_gb", 1),
     ("seconds", "seconds", 0),
+    ("GB", "moved_gb", 1),
 ];
 
 const SECTIONS: &[(&str, &str, &[Column])] = &[
