@@ -12,14 +12,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::kafka::Kafka;
 use crate::wire::Wire;
 
-const READY_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// What has to be known of a broker to measure it.
 pub(crate) trait Kind {
     /// Its name in the results.
     fn name(&self) -> &'static str;
+    /// What was built: a commit, or the version of a release.
+    fn version(&self) -> Result<String>;
+    /// Puts into `home`, which is empty, what has to lie there before the first start.
+    fn prepare(&self, _home: &Path) -> Result<()> {
+        Ok(())
+    }
     /// The program with its arguments, to keep its data in `home`.
     fn command(&self, home: &Path) -> Result<Command>;
     /// Waits until `child` says that it is ready; the address of its Kafka listener.
@@ -28,11 +35,16 @@ pub(crate) trait Kind {
     fn durability(&self, durability: &str) -> Result<Option<(String, String)>>;
 }
 
-/// `mulgil:PATH` or `HOST:PORT@PID`.
+/// `mulgil:PROGRAM`, `kafka:JARS` or `HOST:PORT@PID`.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Mulgil(PathBuf),
-    Running { address: String, pid: u32 },
+    /// Apache Kafka, by the folder of its jars.
+    Kafka(PathBuf),
+    Running {
+        address: String,
+        pid: u32,
+    },
 }
 
 impl FromStr for Target {
@@ -42,11 +54,29 @@ impl FromStr for Target {
         if let Some(path) = text.strip_prefix("mulgil:") {
             return Ok(Self::Mulgil(path.into()));
         }
+        if let Some(path) = text.strip_prefix("kafka:") {
+            return Ok(Self::Kafka(path.into()));
+        }
         let running = text.split_once('@').and_then(|(address, pid)| {
             let (address, pid) = (address.to_owned(), pid.parse().ok()?);
             Some(Self::Running { address, pid })
         });
-        running.ok_or_else(|| "must be mulgil:PROGRAM or HOST:PORT@PID".to_owned())
+        running.ok_or_else(|| "must be mulgil:PROGRAM, kafka:JARS or HOST:PORT@PID".to_owned())
+    }
+}
+
+impl Target {
+    fn kind(&self) -> Box<dyn Kind> {
+        match self.clone() {
+            Self::Mulgil(program) => Box::new(Mulgil { program }),
+            Self::Kafka(jars) => Box::new(Kafka { jars }),
+            Self::Running { .. } => Box::new(Stranger),
+        }
+    }
+
+    /// What was built: a commit, or the version of a release.
+    pub(crate) fn version(&self) -> Result<String> {
+        self.kind().version()
     }
 }
 
@@ -61,10 +91,23 @@ impl Kind for Mulgil {
         "mulgil"
     }
 
+    fn version(&self) -> Result<String> {
+        let output = Command::new(&self.program).arg("--version").output();
+        let output = output.with_context(|| format!("{} cannot be run", self.program.display()))?;
+        let said = String::from_utf8(output.stdout)?;
+        let commit = commit_in(&said).map(ToOwned::to_owned);
+        commit.with_context(|| {
+            let said = said.trim();
+            format!("`{said}` names no commit (a release build does): say it with --label")
+        })
+    }
+
     fn command(&self, home: &Path) -> Result<Command> {
         let mut command = Command::new(&self.program);
         command.arg("dev").arg("--data-dir").arg(home);
+        command.env("MULGIL_LOG", "warn,mulgil_broker::keeper=info");
         command.args(["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.stdout(Stdio::piped());
         Ok(command)
     }
 
@@ -93,6 +136,14 @@ impl Kind for Mulgil {
     }
 }
 
+/// The commit in what `mulgil --version` says.
+fn commit_in(said: &str) -> Option<&str> {
+    let (_, build) = said.trim().strip_suffix(')')?.split_once(" (")?;
+    let commit = build.strip_suffix("-dirty").unwrap_or(build);
+    let hex = commit.len() >= 7 && commit.chars().all(|c| c.is_ascii_hexdigit());
+    hex.then_some(build)
+}
+
 /// A broker that someone else has started.
 #[derive(Debug)]
 struct Stranger;
@@ -100,6 +151,10 @@ struct Stranger;
 impl Kind for Stranger {
     fn name(&self) -> &'static str {
         "running"
+    }
+
+    fn version(&self) -> Result<String> {
+        bail!("what a broker that runs already was built from must be said with --label")
     }
 
     fn command(&self, _home: &Path) -> Result<Command> {
@@ -141,39 +196,33 @@ impl Broker {
             fs::remove_dir_all(home)?;
         }
         fs::create_dir_all(home)?;
+        target.kind().prepare(home)?;
         Self::start_on(target, home)
     }
 
     /// As [`Self::start`], on whatever `home` holds.
     pub(crate) fn start_on(target: &Target, home: &Path) -> Result<(Self, Start)> {
-        let kind: Box<dyn Kind> = match target {
-            Target::Running { address, pid } => {
-                let broker = Self {
-                    kind: Box::new(Stranger),
-                    home: home.to_owned(),
-                    address: address.clone(),
-                    pid: *pid,
-                    child: None,
-                };
-                let zero = Duration::ZERO;
-                return Ok((
-                    broker,
-                    Start {
-                        announced: zero,
-                        answered: zero,
-                    },
-                ));
-            }
-            Target::Mulgil(program) => Box::new(Mulgil {
-                program: program.clone(),
-            }),
-        };
+        let kind = target.kind();
+        if let Target::Running { address, pid } = target {
+            let broker = Self {
+                kind,
+                home: home.to_owned(),
+                address: address.clone(),
+                pid: *pid,
+                child: None,
+            };
+            let (announced, answered) = (Duration::ZERO, Duration::ZERO);
+            return Ok((
+                broker,
+                Start {
+                    announced,
+                    answered,
+                },
+            ));
+        }
         let mut command = kind.command(home)?;
         let log = fs::File::create(home.with_extension("log"))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
+        command.stdin(Stdio::null()).stderr(log);
         let begin = Instant::now();
         let mut child = command
             .spawn()
@@ -250,5 +299,23 @@ impl Drop for Broker {
             // Gigabytes that nobody needs again; what remains is cleared by the next start.
             let _left = fs::remove_dir_all(&self.home);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_one_only_if_it_is_hexadecimal() {
+        assert_eq!(
+            commit_in("mulgil 0.1.0 (1a2b3c4d5e6f)\n"),
+            Some("1a2b3c4d5e6f")
+        );
+        let dirty = "1a2b3c4d5e6f-dirty";
+        assert_eq!(commit_in(&format!("mulgil 0.1.0 ({dirty})")), Some(dirty));
+        assert_eq!(commit_in("mulgil 0.1.0 (development build)"), None);
+        assert_eq!(commit_in("mulgil 0.1.0 (unknown commit)"), None);
+        assert_eq!(commit_in("mulgil 0.1.0"), None);
     }
 }

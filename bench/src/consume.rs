@@ -66,6 +66,31 @@ pub(crate) fn run(broker: &Broker, options: &ConsumeOptions) -> Result<Figures> 
     begin.until(Moment::take(broker.pid)?, broker.pid, moved)
 }
 
+/// Lets the broker do for `seconds` what is measured later, on a topic of its own and at a rate that
+/// leaves no gigabytes.
+pub(crate) fn warm(broker: &Broker, seconds: u64) -> Result<()> {
+    let fill = ProduceOptions {
+        topic: "warm".to_owned(),
+        partitions: 10,
+        record_bytes: 1024,
+        batch_records: 16,
+        in_flight: 5,
+        connections: 2,
+        acks: -1,
+        durability: "default".to_owned(),
+        rate: Some(16_000),
+        seconds,
+        megabytes: 1024,
+        warmup_seconds: 0,
+    };
+    let options = ConsumeOptions {
+        fill,
+        readers: 1,
+        times: 5,
+    };
+    run(broker, &options).map(drop)
+}
+
 fn read(mut fetcher: Fetcher, left: i64, requests: &AtomicU64) -> Result<(u64, u64)> {
     let left = u64::try_from(left)?;
     let (mut records, mut bytes) = (0, 0);

@@ -28,6 +28,7 @@ pub(crate) struct Fetcher {
     /// Partitions whose next offset the broker has not been told.
     changed: Vec<i32>,
     session: (i32, i32),
+    answer_bytes_max: i32,
 }
 
 /// What one answer brought for one partition.
@@ -52,17 +53,24 @@ impl Fetcher {
             next,
             changed,
             session: (0, 0),
+            answer_bytes_max: BYTES_MAX,
         }
+    }
+
+    /// Asks for at most so much at a time, instead of what Kafka's consumer asks for.
+    pub(crate) const fn asking_for(mut self, answer_bytes_max: i32) -> Self {
+        self.answer_bytes_max = answer_bytes_max;
+        self
     }
 
     /// Asks once, and waits for at least a byte for half a second.
     pub(crate) fn fetch(&mut self) -> Result<Vec<Got>> {
-        let next = &self.next;
+        let (next, most) = (&self.next, self.answer_bytes_max);
         let asked = self.changed.drain(..).map(|index| {
             FetchPartition::default()
                 .with_partition(index)
                 .with_fetch_offset(next.get(&index).copied().unwrap_or(0))
-                .with_partition_max_bytes(PARTITION_BYTES_MAX)
+                .with_partition_max_bytes(PARTITION_BYTES_MAX.min(most))
         });
         let topic = FetchTopic::default()
             .with_topic(topic_name(&self.topic))
@@ -72,7 +80,7 @@ impl Fetcher {
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(WAIT_MAX_MS)
             .with_min_bytes(1)
-            .with_max_bytes(BYTES_MAX)
+            .with_max_bytes(self.answer_bytes_max)
             .with_session_id(self.session.0)
             .with_session_epoch(self.session.1)
             .with_topics(if empty { Vec::new() } else { vec![topic] });

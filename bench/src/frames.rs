@@ -97,7 +97,8 @@ impl Frames {
     }
 }
 
-fn batch(shape: Shape) -> Result<Bytes> {
+/// A batch of that shape, of bytes that no codec makes smaller.
+pub(crate) fn batch(shape: Shape) -> Result<Bytes> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let now = i64::try_from(now)?;
     let mut builder = BatchBuilder::new(Codec::None, now);

@@ -11,10 +11,17 @@
 )]
 
 mod broker;
+mod bundle;
+mod cold;
+mod compare;
 mod consume;
 mod e2e;
 mod fetch;
+mod files;
+mod fill;
 mod frames;
+mod guard;
+mod kafka;
 mod latency;
 mod meter;
 mod process;
@@ -22,6 +29,8 @@ mod produce;
 mod render;
 mod rest;
 mod results;
+mod scale;
+mod settle;
 mod table;
 mod wire;
 
@@ -30,8 +39,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::broker::{Broker, Target};
-use crate::results::Circumstances;
+use crate::broker::{Broker, Start, Target};
+use crate::guard::Guard;
+use crate::results::{Beside, Circumstances, Figures};
 
 /// A light load generator for brokers that speak Kafka's protocol.
 #[derive(Debug, Parser)]
@@ -46,7 +56,7 @@ struct Arguments {
 /// What is measured, and where.
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
-    /// The broker: mulgil:PROGRAM, or HOST:PORT@PID of one that runs
+    /// The broker: mulgil:PROGRAM, kafka:FOLDER of its jars, or HOST:PORT@PID of one that runs
     #[arg(long, default_value = "mulgil:target/release/mulgil", global = true)]
     broker: Target,
     /// Data of the broker; emptied before and after each run
@@ -55,9 +65,16 @@ struct Place {
     /// Where the results are added, a JSON line a run
     #[arg(long, default_value = "bench/results.jsonl", global = true)]
     results: PathBuf,
-    /// The broker's commit; this checkout's if not given
+    /// What the broker was built from, where the program does not say it itself
+    #[arg(long, alias = "commit", global = true)]
+    label: Option<String>,
+    /// Kill the broker, and fail, when its data takes more GB than this
     #[arg(long, global = true)]
-    commit: Option<String>,
+    data_gb_max: Option<f64>,
+    /// Produce and read for about so long before anything is measured: a Java machine compiles
+    /// what it runs often
+    #[arg(long, default_value_t = 0, global = true)]
+    warm_seconds: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +94,12 @@ enum Command {
     },
     /// Memory and processor time of a broker that has nothing to do
     Idle(rest::IdleOptions),
+    /// Much data over many partitions: files, memory, write amplification, start, catching up
+    Scale(scale::ScaleOptions),
+    /// Latency of publishing beside a reader of old data that the page cache has given up
+    Cold(cold::ColdOptions),
+    /// Run the rows of the comparison with Apache Kafka, the brokers in turns
+    Compare(compare::CompareOptions),
     /// Run all rows of the table
     Table {
         /// Only rows whose command holds this
@@ -104,10 +127,13 @@ fn main() -> Result<()> {
         | Command::E2e(_)
         | Command::Latency(_)
         | Command::Ready { .. }
-        | Command::Idle(_) => {
+        | Command::Idle(_)
+        | Command::Scale(_)
+        | Command::Cold(_) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
-            measure(&place, &command, &own_words(&words))
+            measure(&place, &command, &own_words(&words), None)
         }
+        Command::Compare(options) => compare::run(&place, &options),
     }
 }
 
@@ -116,39 +142,81 @@ fn own_words(words: &[String]) -> String {
     let mut own = Vec::new();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
-        match word.as_str() {
-            "--broker" | "--home" | "--results" | "--commit" => {
-                rest.next();
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        match name {
+            "--broker" | "--home" | "--results" | "--commit" | "--label" | "--data-gb-max" => {
+                if name == word {
+                    rest.next();
+                }
             }
-            word => own.push(word),
+            _ => own.push(word.as_str()),
         }
     }
     own.join(" ")
 }
 
 /// Runs one measurement and adds its figures to the results.
-fn measure(place: &Place, command: &Command, words: &str) -> Result<()> {
-    let circumstances = Circumstances::look(place.commit.clone())?;
+fn measure(place: &Place, command: &Command, words: &str, beside: Option<Beside>) -> Result<()> {
+    let circumstances = Circumstances::look(&place.broker, place.label.as_deref())?;
     let load = results::load();
     let (broker, start) = Broker::start(&place.broker, &place.home)?;
     let name = broker.name();
-    let (kind, figures, _broker) = match command {
-        Command::Produce(options) => ("produce", produce::run(&broker, options)?, broker),
-        Command::Consume(options) => ("consume", consume::run(&broker, options)?, broker),
-        Command::E2e(options) => ("e2e", e2e::run(&broker, options)?, broker),
-        Command::Latency(options) => ("latency", latency::run(&broker, options)?, broker),
-        Command::Idle(options) => ("idle", rest::idle(&broker, options)?, broker),
-        Command::Ready { options } => {
-            let (broker, figures) = rest::ready(&place.broker, (broker, start), options)?;
-            ("ready", figures, broker)
-        }
-        Command::Table { .. } | Command::Render { .. } => anyhow::bail!("not a measurement"),
-    };
-    let run = circumstances.run((kind, name, words), load, figures)?;
+    let guard = place.data_gb_max.map(|most| Guard::watch(&broker, most));
+    let outcome = carry_out(place, (broker, start), command);
+    // What the guard did explains what else went wrong.
+    let data_gb = guard.map(Guard::end).transpose()?;
+    let (kind, mut figures, _broker) = outcome?;
+    if let Some(data_gb) = data_gb {
+        figures.insert("data_peak_gb".to_owned(), data_gb);
+    }
+    let mut run = circumstances.run((kind, name, words), load, figures)?;
+    run.beside = beside;
     results::append(&place.results, &run)?;
     println!("{name} {words}");
     for (name, value) in &run.figures {
         println!("  {name:28} {value:>14.3}");
     }
     Ok(())
+}
+
+/// The figures of `command`, and the broker, whose data goes when it is dropped.
+fn carry_out(
+    place: &Place,
+    (broker, start): (Broker, Start),
+    command: &Command,
+) -> Result<(&'static str, Figures, Broker)> {
+    if place.warm_seconds > 0 {
+        consume::warm(&broker, place.warm_seconds)?;
+    }
+    Ok(match command {
+        Command::Produce(options) => ("produce", produce::run(&broker, options)?, broker),
+        Command::Consume(options) => ("consume", consume::run(&broker, options)?, broker),
+        Command::E2e(options) => ("e2e", e2e::run(&broker, options)?, broker),
+        Command::Latency(options) => ("latency", latency::run(&broker, options)?, broker),
+        Command::Idle(options) => ("idle", rest::idle(&broker, options)?, broker),
+        Command::Cold(options) => ("cold", cold::run(&broker, options)?, broker),
+        Command::Ready { options } => {
+            let (broker, figures) = rest::ready(&place.broker, (broker, start), options)?;
+            ("ready", figures, broker)
+        }
+        Command::Scale(options) => {
+            let (broker, figures) = scale::run(&place.broker, broker, options)?;
+            ("scale", figures, broker)
+        }
+        Command::Compare(_) | Command::Table { .. } | Command::Render { .. } => {
+            anyhow::bail!("not a measurement")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_was_measured_is_no_part_of_the_command() {
+        let words = "--label=x scale --home /h --gigabytes 1 --data-gb-max 3 --sample=2";
+        let words: Vec<String> = words.split(' ').map(ToOwned::to_owned).collect();
+        assert_eq!(own_words(&words), "scale --gigabytes 1 --sample=2");
+    }
 }

@@ -52,11 +52,12 @@ impl Moment {
         let generator = end.generator.since(self.generator);
         let (records, bytes) = (float(moved.records), float(moved.bytes));
         let requests = float(moved.requests);
-        let (_, peak_mib) = process::resident_mib(pid)?;
+        let (resident_mib, peak_mib) = process::resident_mib(pid)?;
         let mut figures = Figures::new();
         let mut put = |name: &str, value: f64| figures.insert(name.to_owned(), value);
         put("seconds", seconds);
         put("messages_per_s", records / seconds);
+        put("moved_gb", bytes / 1e9);
         put("mb_per_s", bytes / seconds / 1e6);
         put("requests_per_s", requests / seconds);
         put("server_us_per_message", broker.total() * 1e6 / records);
@@ -64,6 +65,12 @@ impl Moment {
         put("server_s_per_gb", broker.total() * 1e9 / bytes);
         put("server_cores", broker.total() / seconds);
         put("server_system_share", broker.system / broker.total());
+        put(
+            "generator_us_per_message",
+            generator.total() * 1e6 / records,
+        );
+        put("generator_s_per_gb", generator.total() * 1e9 / bytes);
+        put("server_resident_mib", resident_mib);
         put("generator_cores", generator.total() / seconds);
         put("server_peak_mib", peak_mib);
         Ok(figures)
@@ -87,6 +94,11 @@ pub(crate) fn put_quantiles(figures: &mut Figures, name: &str, histogram: &Histo
         let micros = float(histogram.value_at_quantile(quantile));
         figures.insert(format!("{name}_{label}_us"), micros);
     }
+}
+
+/// Bytes as MiB.
+pub(crate) const fn mib(bytes: u64) -> f64 {
+    float(bytes) / 1_048_576.0
 }
 
 /// A count as a number to divide by.

@@ -1,5 +1,6 @@
 //! What the kernel knows of a process: processor time and memory, out of `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -56,4 +57,63 @@ pub(crate) fn resident_mib(pid: u32) -> Result<(f64, f64)> {
         Ok(kib.parse::<f64>()? / 1024.0)
     };
     Ok((field("VmRSS:")?, field("VmHWM:")?))
+}
+
+/// What a process has read from and written to disks, bytes, as the kernel accounts for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Io {
+    /// Fetched from the disk for it; what came from the page cache does not count.
+    pub(crate) read: u64,
+    /// Pages that it made dirty, less those that were cut off before they were written.
+    pub(crate) written: u64,
+}
+
+impl Io {
+    /// What process `pid` has moved so far, in all its threads.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        Self::read(&format!("/proc/{pid}/io"))
+    }
+
+    fn read(path: &str) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("{path} cannot be read: the kernel accounts for no io"))?;
+        let field = |name: &str| -> Result<u64> {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            Ok(value
+                .with_context(|| format!("no {name}"))?
+                .trim()
+                .parse()?)
+        };
+        let written = field("write_bytes:")?;
+        Ok(Self {
+            read: field("read_bytes:")?,
+            written: written.saturating_sub(field("cancelled_write_bytes:")?),
+        })
+    }
+}
+
+/// Bytes written by the threads of process `pid` that live, by the name of the thread.
+pub(crate) fn written_by_thread(pid: u32) -> Result<BTreeMap<String, u64>> {
+    let mut written = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = entry?.path();
+        // A thread may end between two looks.
+        let Ok(name) = fs::read_to_string(task.join("comm")) else {
+            continue;
+        };
+        let Ok(io) = Io::read(&task.join("io").display().to_string()) else {
+            continue;
+        };
+        *written.entry(name.trim().to_owned()).or_default() += io.written;
+    }
+    Ok(written)
+}
+
+/// Whether `pid` is a child of this process, and so still the one that was started.
+pub(crate) fn is_child(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+    parent == Some(std::process::id())
 }

@@ -128,7 +128,7 @@ pub(crate) fn setting(broker: &Broker, durability: &str) -> Result<Option<(Strin
 
 /// The partitions of connection `number` of `connections`: with fewer partitions than connections,
 /// several connections write to one.
-fn share(number: usize, connections: usize, partitions: i32) -> Result<Vec<i32>> {
+pub(crate) fn share(number: usize, connections: usize, partitions: i32) -> Result<Vec<i32>> {
     let (number, all) = (i32::try_from(number)?, i32::try_from(connections)?);
     if partitions < all {
         return Ok(vec![number % partitions]);

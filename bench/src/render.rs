@@ -8,6 +8,8 @@ use anyhow::Result;
 
 use crate::results::{self, Run, median};
 
+mod compare;
+
 /// How many runs a row is made of.
 const RUNS: usize = 3;
 
@@ -64,6 +66,48 @@ const IDLE: &[Column] = &[
     ("CPU ms/s", "idle_ms_per_s", 1),
 ];
 
+const SCALE: &[Column] = &[
+    ("produced GB", "produced_gb", 1),
+    ("produced MB/s", "produce_mb_per_s", 0),
+    ("files", "files", 0),
+    ("on disk GB", "disk_gb", 1),
+    ("written per byte", "write_amplification", 2),
+    ("of it regrouped GB", "regroup_written_gb", 1),
+    ("at rest after s", "settle_s", 0),
+    ("peak MiB", "loaded_peak_mib", 0),
+    ("resident MiB at rest", "resident_mib", 0),
+    ("announced ms", "announced_ms", 0),
+    ("first answer ms", "answered_ms", 0),
+    ("resident MiB then", "start_resident_mib", 0),
+    (
+        "one partition, before regrouping MB/s",
+        "unsettled_alone_mb_per_s",
+        1,
+    ),
+    ("median of several", "unsettled_median_mb_per_s", 1),
+    ("one partition, at rest MB/s", "settled_alone_mb_per_s", 1),
+    ("median of several", "settled_median_mb_per_s", 1),
+    ("read per byte", "settled_read_per_byte", 2),
+];
+
+const COLD: &[Column] = &[
+    ("undisturbed p50 µs", "undisturbed_p50_us", 0),
+    ("p99 µs", "undisturbed_p99_us", 0),
+    ("p99.9 µs", "undisturbed_p99.9_us", 0),
+    ("beside limited reader p50 µs", "limited_p50_us", 0),
+    ("p99 µs", "limited_p99_us", 0),
+    ("p99.9 µs", "limited_p99.9_us", 0),
+    ("p99 ratio", "limited_p99_ratio", 2),
+    ("its MB/s", "limited_mb_per_s", 0),
+    ("fetched per byte", "limited_read_per_byte", 2),
+    ("beside unlimited reader p50 µs", "unlimited_p50_us", 0),
+    ("p99 µs", "unlimited_p99_us", 0),
+    ("p99.9 µs", "unlimited_p99.9_us", 0),
+    ("p99 ratio", "unlimited_p99_ratio", 2),
+    ("its MB/s", "unlimited_mb_per_s", 0),
+    ("fetched per byte", "unlimited_read_per_byte", 2),
+];
+
 const SECTIONS: &[(&str, &str, &[Column])] = &[
     ("produce", "Produce, as fast as it goes", RATES),
     ("consume", "Consume from the beginning", RATES),
@@ -79,6 +123,12 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
         READY,
     ),
     ("idle", "At rest", IDLE),
+    ("scale", "Much data over many partitions", SCALE),
+    (
+        "cold",
+        "Publishing beside a reader of old data that is not in the page cache",
+        COLD,
+    ),
 ];
 
 const INTRODUCTION: &str = "\
@@ -113,7 +163,8 @@ fn render(runs: &[Run]) -> Result<String> {
     for (kind, title, columns) in SECTIONS {
         let mut rows: BTreeMap<(usize, &str), Vec<&Run>> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();
-        for run in runs.iter().filter(|run| run.kind == *kind) {
+        let own = runs.iter().filter(|run| run.beside.is_none());
+        for run in own.filter(|run| run.kind == *kind) {
             let place = order.iter().position(|seen| *seen == run.command);
             let place = place.unwrap_or_else(|| {
                 order.push(&run.command);
@@ -139,6 +190,7 @@ fn render(runs: &[Run]) -> Result<String> {
             row(&mut out, broker, last, columns)?;
         }
     }
+    compare::write(&mut out, runs)?;
     let mut machines: Vec<&str> = runs.iter().map(|run| run.machine.as_str()).collect();
     machines.sort_unstable();
     machines.dedup();
@@ -155,20 +207,26 @@ fn row(out: &mut String, broker: &str, runs: &[&Run], columns: &[Column]) -> Res
     let Some(newest) = runs.last() else {
         return Ok(());
     };
-    let values = |name: &str| -> Vec<f64> {
-        runs.iter()
-            .filter_map(|run| run.figures.get(name).copied())
-            .collect()
+    let head = format!("`{}` | {broker}", newest.command);
+    figures(out, &head, runs, columns)
+}
+
+/// A line: what it is, commit and date, how far the runs lie apart, and the medians.
+fn figures(out: &mut String, head: &str, runs: &[&Run], columns: &[Column]) -> Result<()> {
+    let Some(newest) = runs.last() else {
+        return Ok(());
     };
-    let (command, commit, date) = (&newest.command, &newest.commit, &newest.date);
+    let (commit, date) = (&newest.commit, &newest.date);
     let (_, first, digits) = columns.first().copied().unwrap_or_default();
-    let least = values(first).into_iter().fold(f64::INFINITY, f64::min);
-    let most = values(first).into_iter().fold(0.0, f64::max);
+    let least = values(runs, first)
+        .into_iter()
+        .fold(f64::INFINITY, f64::min);
+    let most = values(runs, first).into_iter().fold(0.0, f64::max);
     let count = runs.len();
-    write!(out, "| `{command}` | {broker} | {commit}, {date} | ")?;
+    write!(out, "| {head} | {commit}, {date} | ")?;
     write!(out, "{count}: {least:.digits$} to {most:.digits$} |")?;
     for (_, name, digits) in columns {
-        let middle = median(values(name));
+        let middle = median(values(runs, name));
         if middle.is_nan() {
             write!(out, " |")?;
         } else {
@@ -177,4 +235,10 @@ fn row(out: &mut String, broker: &str, runs: &[&Run], columns: &[Column]) -> Res
     }
     writeln!(out)?;
     Ok(())
+}
+
+fn values(runs: &[&Run], name: &str) -> Vec<f64> {
+    runs.iter()
+        .filter_map(|run| run.figures.get(name).copied())
+        .collect()
 }

@@ -9,6 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::broker::Target;
+
 /// Figures of a run by name; the name ends with the unit.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
@@ -31,6 +33,22 @@ pub(crate) struct Run {
     pub(crate) load_before: f64,
     /// What came out.
     pub(crate) figures: Figures,
+    /// Which place in the comparison of brokers it has, if it belongs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) beside: Option<Beside>,
+}
+
+/// A run's place in the comparison of brokers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// The row's name.
+    pub(crate) row: String,
+    /// Broker and level of durability: `mulgil fsync`.
+    pub(crate) side: String,
+    /// The commit of Mulgil that took turns with it.
+    pub(crate) mulgil: String,
+    /// Whether it was a short run.
+    pub(crate) quick: bool,
 }
 
 /// What is the same for all runs of an invocation.
@@ -41,11 +59,11 @@ pub(crate) struct Circumstances {
 }
 
 impl Circumstances {
-    /// Looks around; `commit` is what was built, the checkout's own if not said.
-    pub(crate) fn look(commit: Option<String>) -> Result<Self> {
-        let commit = match commit {
-            Some(commit) => commit,
-            None => output("git", &["rev-parse", "--short", "HEAD"])?,
+    /// Looks around; `label` says what was built, or the program itself does.
+    pub(crate) fn look(target: &Target, label: Option<&str>) -> Result<Self> {
+        let commit = match label {
+            Some(label) => label.to_owned(),
+            None => target.version()?,
         };
         Ok(Self {
             commit,
@@ -69,6 +87,7 @@ impl Circumstances {
             command: command.to_owned(),
             load_before,
             figures,
+            beside: None,
         })
     }
 }
@@ -121,6 +140,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Run>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let lines = text.lines().filter(|line| !line.is_empty());
     lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// All runs in the file at `path`, none if there is no such file.
+pub(crate) fn read_if_there(path: &Path) -> Result<Vec<Run>> {
+    if path.exists() {
+        read(path)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// The middle one of `values`, or the mean of the two in the middle.

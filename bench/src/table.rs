@@ -44,23 +44,23 @@ const ROWS: &[&str] = &[
 /// Runs the rows that hold `only`; those that were measured `rounds` times on this commit are passed
 /// over, so that a table that was interrupted goes on.
 pub(crate) fn run(place: &Place, only: Option<&str>, rounds: u32) -> Result<()> {
-    let commit = results::Circumstances::look(place.commit.clone())?.commit;
+    let commit = results::Circumstances::look(&place.broker, place.label.as_deref())?.commit;
     for round in 1..=rounds {
         for row in ROWS
             .iter()
             .filter(|row| only.is_none_or(|only| row.contains(only)))
         {
-            let done = results::read(&place.results).unwrap_or_default();
+            let done = results::read_if_there(&place.results)?;
             let done = done
                 .iter()
-                .filter(|run| run.commit == commit && run.command == **row);
+                .filter(|run| run.commit == commit && run.command == **row && run.beside.is_none());
             if done.count() >= usize::try_from(round)? {
                 continue;
             }
             eprintln!("round {round}: {row}");
             let words = std::iter::once("mulgil-bench").chain(row.split(' '));
             let arguments = Arguments::try_parse_from(words).context("a row is a command")?;
-            if let Err(error) = measure(place, &arguments.command, row) {
+            if let Err(error) = measure(place, &arguments.command, row, None) {
                 eprintln!("  failed: {error:#}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
+/// A new topic's partitions may take a moment to find their leader.
+const LED_LIMIT: Duration = Duration::from_secs(30);
 /// What the generator calls itself.
 pub(crate) const CLIENT_ID: &str = "mulgil-bench";
 /// Nothing that is measured takes so long: a broker that does is stuck.
@@ -108,7 +110,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Creates a topic.
+    /// Creates a topic, and waits until all of its partitions answer.
     pub(crate) fn create_topic(
         &mut self,
         name: &str,
@@ -137,7 +139,14 @@ impl Wire {
                 topic.error_code
             );
         }
-        Ok(())
+        let begin = Instant::now();
+        loop {
+            match self.ends(name, partitions) {
+                Ok(_ends) => return Ok(()),
+                Err(error) if begin.elapsed() > LED_LIMIT => return Err(error),
+                Err(_not_yet) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// The end offsets of partitions 0 to `partitions`.

@@ -9,6 +9,7 @@
     reason = "a command line talks to its user"
 )]
 
+mod bench;
 mod brokers;
 mod check;
 mod crash;
@@ -107,6 +108,9 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Measure Mulgil beside another broker, each row's sides in turns
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Start a broker on a free port, print its address, and run it until a line or the end comes on stdin
     Broker {
         /// mulgil or kafka
@@ -151,6 +155,7 @@ fn carry_out(command: Command) -> anyhow::Result<Tally> {
             megabytes,
         } => file_test::run(kill, &against, megabytes),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Broker { kind } => brokers::serve(&kind),
     }
 }

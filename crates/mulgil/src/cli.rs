@@ -23,9 +23,12 @@ pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
 pub(crate) use topic::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs};
 
+/// The version, and what it was built from: a commit, if need be `-dirty`, or how else it came about.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MULGIL_BUILD"), ")");
+
 /// One message broker that Kafka, RabbitMQ, JMS and Amazon SQS clients share
 #[derive(Debug, Parser)]
-#[command(name = "mulgil", version, max_term_width = 100)]
+#[command(name = "mulgil", version = VERSION, max_term_width = 100)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -292,6 +292,15 @@ fn output_that_nobody_reads_is_no_error() {
 }
 
 #[test]
+fn the_version_tells_what_was_built() {
+    let output = run(&mut mulgil("--version"), b"");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let rest = said.strip_prefix(concat!("mulgil ", env!("CARGO_PKG_VERSION"), " ("));
+    let build = rest.and_then(|rest| rest.strip_suffix(")\n")).unwrap();
+    assert!(!build.is_empty(), "{said}");
+}
+
+#[test]
 fn help() {
     let mut t = Transcript::default();
     for line in [
