@@ -11,18 +11,17 @@ use mulgil_log::index::{ColdRead, TailEntry};
 use mulgil_log::position::ChunkId;
 use mulgil_log::reader::{self, FoundBatch, ReadError};
 use mulgil_log::store::ChunkStore;
-use mulgil_record::batch::{Batch, DecodeLimits};
-use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
+use mulgil_record::ids::{Offset, PartitionId};
 
-use crate::lane::{ColdPart, ColdTask, ColdWork, FindPart, FindPlace, payload_batch};
+use crate::lane::{ColdPart, ColdTask, ColdWork, FindFurther, ReplyTo, payload_batch};
 use crate::mailbox::lock;
-use crate::request::{FoundOffset, ReadRefusal, Reply, Seek};
+use crate::request::{ReadRefusal, Reply};
 use crate::shell::Broker;
+
+mod find;
 
 /// How many threads read from disk.
 const THREADS: usize = 2;
-/// Largest batch that is opened to find a record by time, bytes after decompression.
-const OPENED_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -154,16 +153,29 @@ fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
             waiting = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         };
         drop(waiting);
-        let (to, reply) = (work.to, carry_out(work, chunks));
+        let carried = carry_out(work, chunks);
         let Some(broker) = broker.upgrade() else {
             return;
         };
-        broker.answer(to, reply);
+        match carried {
+            Carried::Answer(to, reply) => broker.answer(to, reply),
+            Carried::Further(further) => broker.find_further(further),
+        }
     }
 }
 
-/// Does what the lane asked, and makes the answer.
-pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Reply {
+/// What came of work.
+#[derive(Debug)]
+pub enum Carried {
+    /// The answer, and where it goes.
+    Answer(ReplyTo, Reply),
+    /// What was looked for lies elsewhere, and the lane has to say where:
+    /// [`crate::lane::Lane::find_further`].
+    Further(FindFurther),
+}
+
+/// Does what the lane asked.
+pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Carried {
     match work.task {
         ColdTask::Read {
             mut outcomes,
@@ -179,24 +191,9 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Reply {
                     (Ok(_), Err(_)) => {}
                 }
             }
-            Reply::Read(outcomes)
+            Carried::Answer(work.to, Reply::Read(outcomes))
         }
-        ColdTask::Find {
-            mut outcomes,
-            missing,
-        } => {
-            for (at, part) in missing {
-                let Some(outcome) = outcomes.get_mut(at) else {
-                    continue;
-                };
-                match (find(part, chunks), &mut *outcome) {
-                    (Ok(found), Ok(answer)) => *answer = found.unwrap_or(*answer),
-                    (Err(refusal), _) => *outcome = Err(refusal),
-                    (Ok(_), Err(_)) => {}
-                }
-            }
-            Reply::FindOffsets(outcomes)
-        }
+        ColdTask::Find { outcomes, missing } => find::find_all(work.to, outcomes, missing, chunks),
     }
 }
 
@@ -250,69 +247,4 @@ fn refusal(error: ReadError) -> ReadRefusal {
         },
         ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
     }
-}
-
-fn find(part: FindPart, chunks: &OpenChunks) -> Result<Option<FoundOffset>, ReadRefusal> {
-    let batches: Vec<Bytes> = match part.place {
-        FindPlace::Memory(batch) => vec![batch],
-        FindPlace::Entry(entry) => {
-            let found = read_places(part.partition, &[entry], chunks).map_err(refusal)?;
-            found.iter().map(|b| payload_batch(&b.payload)).collect()
-        }
-        FindPlace::Sealed(read) => {
-            let found = find_sealed(&read, part.seek, chunks).map_err(refusal)?;
-            found.iter().map(|b| payload_batch(&b.payload)).collect()
-        }
-    };
-    let mut best: Option<FoundOffset> = None;
-    for bytes in batches {
-        let Some(found) = find_in_batch(bytes, part.seek)? else {
-            continue;
-        };
-        if matches!(part.seek, Seek::Time(_)) {
-            return Ok(Some(found));
-        }
-        if best.is_none_or(|b| found.timestamp > b.timestamp) {
-            best = Some(found);
-        }
-    }
-    Ok(best)
-}
-
-fn find_sealed(
-    read: &ColdRead,
-    seek: Seek,
-    chunks: &OpenChunks,
-) -> Result<Vec<FoundBatch>, ReadError> {
-    let (file, footer) = chunks.sealed(read.chunk)?;
-    match seek {
-        Seek::Time(timestamp) => reader::find_by_time(&*file, &footer, read, timestamp),
-        Seek::MaxTimestamp | Seek::Earliest | Seek::Latest => {
-            reader::find_by_max_time(&*file, &footer, read)
-        }
-    }
-}
-
-fn find_in_batch(bytes: Bytes, seek: Seek) -> Result<Option<FoundOffset>, ReadRefusal> {
-    let unreadable = |what: String| ReadRefusal::Unavailable(what);
-    let batch = Batch::check(bytes).map_err(|e| unreadable(e.to_string()))?;
-    let base = batch.header.base_offset;
-    let leader_epoch: LeaderEpoch = batch.header.leader_epoch;
-    let limits = DecodeLimits {
-        bytes_max: OPENED_BYTES_MAX,
-        ..DecodeLimits::default()
-    };
-    let records = batch
-        .records(limits)
-        .map_err(|e| unreadable(e.to_string()))?;
-    let found = match seek {
-        Seek::Time(timestamp) => records.first_at_or_after(timestamp),
-        Seek::MaxTimestamp => records.max_timestamp_record(),
-        Seek::Earliest | Seek::Latest => None,
-    };
-    Ok(found.map(|at| FoundOffset {
-        offset: Some(base.plus(i64::from(at.offset_delta))),
-        timestamp: Some(at.timestamp),
-        leader_epoch,
-    }))
 }

@@ -92,17 +92,27 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn batch(partition: u64, from: i64, records: i64) -> Batch {
-    let mut builder = BatchBuilder::new(Codec::None, from);
+fn batch(partition: u64, from: i64, records: i64, time: fn(i64) -> i64) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None, time(from));
     for at in from..from + records {
         let value = format!("{partition}/{at}/{}", "x".repeat(300));
-        builder.push(at, None, Some(value.as_bytes()), &[]);
+        builder.push(time(at), None, Some(value.as_bytes()), &[]);
     }
     builder.finish()
 }
 
 async fn append(broker: &Broker, partition: PartitionId, from: i64, records: i64) -> i64 {
-    let batch = batch(partition.0, from, records);
+    append_timed(broker, partition, (from, records), |at| at).await
+}
+
+/// Appends records that have these timestamps.
+async fn append_timed(
+    broker: &Broker,
+    partition: PartitionId,
+    (from, records): (i64, i64),
+    time: fn(i64) -> i64,
+) -> i64 {
+    let batch = batch(partition.0, from, records, time);
     let part = AppendPartition {
         partition,
         batch,
@@ -199,6 +209,31 @@ fn forever() -> TopicSettings {
     }
 }
 
+async fn find(broker: &Broker, partition: PartitionId, seek: Seek) -> Option<i64> {
+    let find = FindOffset {
+        partition,
+        seek,
+        isolation: Isolation::Uncommitted,
+        leader_epoch: None,
+    };
+    let Some(Reply::FindOffsets(outcomes)) = broker.ask(Request::FindOffsets(vec![find])).await
+    else {
+        panic!()
+    };
+    outcomes[0].as_ref().unwrap().offset.map(|offset| offset.0)
+}
+
+async fn trim(broker: &Broker, partition: PartitionId, to: i64) {
+    let trim = Trim {
+        partition,
+        to: Some(Offset(to)),
+    };
+    let Some(Reply::Trim(outcomes)) = broker.ask(Request::Trim(vec![trim])).await else {
+        panic!()
+    };
+    assert_eq!(outcomes[0], Ok(Offset(to)));
+}
+
 fn files(dir: &Path, extension: &str) -> usize {
     let names = std::fs::read_dir(dir)
         .unwrap()
@@ -290,9 +325,7 @@ fn retention_and_trims_free_the_disk_and_survive_a_start() {
                 }
                 append(&broker, small, 0, 10).await;
                 wait("retention", || broker.partition_figures(big).unwrap().start.0 > 5_000).await;
-                let trim = Request::Trim(vec![Trim { partition: small, to: Some(Offset(10)) }]);
-                let Some(Reply::Trim(outcomes)) = broker.ask(trim).await else { panic!() };
-                assert_eq!(outcomes[0], Ok(Offset(10)));
+                trim(&broker, small, 10).await;
                 kept = broker.partition_figures(big).unwrap().start.0;
                 check(&broker, big, kept, 6_000).await;
                 // All but the newest chunks are given back.
@@ -319,22 +352,45 @@ fn retention_and_trims_free_the_disk_and_survive_a_start() {
             (Seek::MaxTimestamp, Some(5_999)),
             (Seek::Time(6_000), None),
         ] {
-            let find = FindOffset {
-                partition: partitions[0],
-                seek,
-                isolation: Isolation::Uncommitted,
-                leader_epoch: None,
-            };
-            let Some(Reply::FindOffsets(outcomes)) =
-                broker.ask(Request::FindOffsets(vec![find])).await
-            else {
-                panic!()
-            };
-            assert_eq!(
-                outcomes[0].as_ref().unwrap().offset.map(|o| o.0),
-                expected,
-                "{seek:?}"
-            );
+            let found = find(&broker, partitions[0], seek).await;
+            assert_eq!(found, expected, "{seek:?}");
+        }
+    });
+    end(broker);
+}
+
+/// Times without any order, so that the largest of a place lies anywhere in it.
+fn mixed(at: i64) -> i64 {
+    at * 7_919 % 10_007
+}
+
+#[test]
+fn a_search_by_time_counts_what_lies_above_the_log_start_and_nothing_else() {
+    const END: i64 = 4_000;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                let id = create(&broker, forever()).await[0];
+                for turn in 0..END / 10 {
+                    append_timed(&broker, id, (turn * 10, 10), mixed).await;
+                }
+                wait("sorted chunks", || files(dir.path(), ".sorted") > 0).await;
+                // In sorted chunks, in log chunks, and in memory; at batches and inside them.
+                for start in (0..END - 50).step_by(37).chain(END - 50..END) {
+                    trim(&broker, id, start).await;
+                    let newest = (start..END).rev().max_by_key(|at| mixed(*at));
+                    assert_eq!(find(&broker, id, Seek::MaxTimestamp).await, newest, "{start}");
+                    for time in [0, 5_000, 9_900, 9_990, 10_004, 10_006, 10_007] {
+                        let first = (start..END).find(|at| mixed(*at) >= time);
+                        let found = find(&broker, id, Seek::Time(time)).await;
+                        assert_eq!(found, first, "{time} from {start}");
+                    }
+                }
+                broker.stop().await;
+            } => {}
         }
     });
     end(broker);

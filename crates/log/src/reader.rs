@@ -185,7 +185,19 @@ pub fn find_by_time(
     Ok(Vec::new())
 }
 
+/// The batches that [`find_by_max_time`] found, and what its block promised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// They are those of one block.
+    pub batches: Vec<FoundBatch>,
+    /// The largest timestamp in the block. None of the batches has it if it lay below the start of
+    /// the request: ask again from behind the last of them, and take the largest of all that is found.
+    pub max_timestamp: i64,
+}
+
 /// Reads the batches among which the first with the largest timestamp is.
+///
+/// None: there is nothing up to the end of the request.
 ///
 /// # Errors
 ///
@@ -194,7 +206,28 @@ pub fn find_by_max_time(
     file: &dyn ReadAt,
     footer: &Footer,
     request: &ColdRead,
-) -> Result<Vec<FoundBatch>, ReadError> {
+) -> Result<Newest, ReadError> {
+    let mut request = *request;
+    while let Some((block, limit)) = newest_block(file, footer, &request)? {
+        let batches = read_block(file, &request, (block, limit))?;
+        if !batches.is_empty() {
+            return Ok(Newest {
+                batches,
+                max_timestamp: block.max_timestamp,
+            });
+        }
+        // Only a block that the start of the request lies in or behind has nothing that is wanted.
+        request.from = request.from.max(limit);
+    }
+    Ok(Newest::default())
+}
+
+/// The first of the blocks with the largest timestamp, and the first offset behind it.
+fn newest_block(
+    file: &dyn ReadAt,
+    footer: &Footer,
+    request: &ColdRead,
+) -> Result<Option<(Block, i64)>, ReadError> {
     let mut blocks = blocks_of(file, footer, request)?;
     let mut number = blocks.holding(request.from)?;
     let mut best: Option<(Block, i64)> = None;
@@ -209,7 +242,7 @@ pub fn find_by_max_time(
         }
         number += 1;
     }
-    best.map_or(Ok(Vec::new()), |block| read_block(file, request, block))
+    Ok(best)
 }
 
 fn read_block(
