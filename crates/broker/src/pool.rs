@@ -5,15 +5,17 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use bytes::Bytes;
 use mulgil_log::chunk::ChunkFile;
-use mulgil_log::fault::Fault;
+use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
 use mulgil_log::index::{ColdRead, TailEntry};
 use mulgil_log::position::ChunkId;
-use mulgil_log::reader::{self, FoundBatch, ReadError};
+use mulgil_log::reader::{self, FoundBatch, ReadError, Unlisted};
 use mulgil_log::store::ChunkStore;
 use mulgil_record::ids::{Offset, PartitionId};
 
-use crate::lane::{ColdPart, ColdTask, ColdWork, FindFurther, ReplyTo, payload_batch};
+use crate::lane::{
+    ColdPart, ColdTask, ColdWork, FindFurther, ReplyTo, max_timestamp, payload_batch,
+};
 use crate::mailbox::lock;
 use crate::request::{ReadRefusal, Reply};
 use crate::shell::Broker;
@@ -39,6 +41,13 @@ struct Waiting {
 /// How many chunks are kept open, so that a reader that goes through one opens it once.
 const OPEN_MAX: usize = 64;
 
+/// Memory for what was found in chunks whose footer is damaged, bytes: a partition whose smallest batches
+/// fill a chunk takes about as much, and to find it again costs reading the chunk.
+const UNLISTED_BYTES_MAX: usize = 64 << 20;
+
+/// A chunk, and a slot of its footer.
+type Extent = (ChunkId, u32);
+
 type Open = (Arc<ChunkFile>, Option<Footer>);
 
 /// Chunks that were read lately, kept open, each with its footer if it has one.
@@ -48,6 +57,8 @@ type Open = (Arc<ChunkFile>, Option<Footer>);
 pub struct OpenChunks {
     store: Arc<dyn ChunkStore>,
     open: Mutex<VecDeque<(ChunkId, Open)>>,
+    /// What was found in chunks whose footer is damaged, by chunk and slot.
+    unlisted: Mutex<VecDeque<(Extent, Arc<Unlisted>)>>,
 }
 
 impl OpenChunks {
@@ -57,6 +68,7 @@ impl OpenChunks {
         Self {
             store,
             open: Mutex::default(),
+            unlisted: Mutex::default(),
         }
     }
 
@@ -92,9 +104,59 @@ impl OpenChunks {
         Ok((file, footer))
     }
 
+    /// Reads by the footer of a chunk, or, if that is damaged, by what its entries say of themselves.
+    fn by_footer_or_entries<T>(
+        &self,
+        read: &ColdRead,
+        by_footer: impl FnOnce(&ChunkFile, &Footer) -> Result<T, ReadError>,
+        by_entries: impl FnOnce(&ChunkFile, &Unlisted) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let opened = self.sealed(read.chunk).map_err(ReadError::from);
+        let listed = opened.and_then(|(file, footer)| by_footer(&file, &footer));
+        match listed {
+            Err(ReadError::Fault(fault)) if fault.kind == FaultKind::Corrupt => {
+                let file = self.file(read.chunk)?;
+                let unlisted = self.unlisted(&file, read, &fault)?;
+                by_entries(&file, &unlisted)
+            }
+            other => other,
+        }
+    }
+
+    /// Where the entries of a partition lie in a chunk whose footer is damaged.
+    fn unlisted(
+        &self,
+        file: &ChunkFile,
+        read: &ColdRead,
+        damage: &Fault,
+    ) -> Result<Arc<Unlisted>, Fault> {
+        let key = (read.chunk, read.slot);
+        let known = |kept: &VecDeque<(Extent, Arc<Unlisted>)>| {
+            let found = kept.iter().find(|(of, _)| *of == key);
+            found.map(|(_, unlisted)| Arc::clone(unlisted))
+        };
+        if let Some(unlisted) = known(&lock(&self.unlisted)) {
+            return Ok(unlisted);
+        }
+        tracing::warn!(%damage, partition = read.partition, "entries are read without their footer");
+        let footer = Footer::open(file).ok();
+        let kind = file.header().kind;
+        let found = Unlisted::find(file, kind, footer.as_ref(), read, &max_timestamp)?;
+        let found = Arc::new(found);
+        let mut kept = lock(&self.unlisted);
+        kept.push_back((key, Arc::clone(&found)));
+        let mut bytes: usize = kept.iter().map(|(_, found)| found.memory_bytes()).sum();
+        while bytes > UNLISTED_BYTES_MAX && kept.len() > 1 {
+            let gone = kept.pop_front();
+            bytes -= gone.map_or(0, |(_, gone)| gone.memory_bytes());
+        }
+        Ok(found)
+    }
+
     /// Lets go of chunks that are gone, so that the system can have their room back.
     pub fn forget(&self, chunks: &[ChunkId]) {
         lock(&self.open).retain(|(id, _)| !chunks.contains(id));
+        lock(&self.unlisted).retain(|((id, _), _)| !chunks.contains(id));
     }
 }
 
@@ -234,8 +296,11 @@ fn read_places(
 }
 
 fn read_sealed(read: &ColdRead, chunks: &OpenChunks) -> Result<Vec<FoundBatch>, ReadError> {
-    let (file, footer) = chunks.sealed(read.chunk)?;
-    reader::read_cold(&*file, &footer, read)
+    chunks.by_footer_or_entries(
+        read,
+        |file, footer| reader::read_cold(file, footer, read),
+        |file, unlisted| unlisted.read(file, read),
+    )
 }
 
 fn refusal(error: ReadError) -> ReadRefusal {

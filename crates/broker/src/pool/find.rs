@@ -115,14 +115,21 @@ fn find_sealed(
     part: &FindPart,
     chunks: &OpenChunks,
 ) -> Result<(Vec<FoundBatch>, i64), reader::ReadError> {
-    let (file, footer) = chunks.sealed(read.chunk)?;
     match part.seek {
         Seek::Time(timestamp) => {
-            let found = reader::find_by_time(&*file, &footer, read, timestamp)?;
+            let found = chunks.by_footer_or_entries(
+                read,
+                |file, footer| reader::find_by_time(file, footer, read, timestamp),
+                |file, unlisted| unlisted.find_by_time(file, read, timestamp),
+            )?;
             Ok((found, part.promised))
         }
         Seek::MaxTimestamp | Seek::Earliest | Seek::Latest => {
-            let newest = reader::find_by_max_time(&*file, &footer, read)?;
+            let newest = chunks.by_footer_or_entries(
+                read,
+                |file, footer| reader::find_by_max_time(file, footer, read),
+                |file, unlisted| unlisted.find_by_max_time(file, read),
+            )?;
             Ok((newest.batches, newest.max_timestamp))
         }
     }
