@@ -162,7 +162,7 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
             .found
             .iter()
             .find(|f| f.name.timestamp() + (f.last - f.base) >= time);
-        let at = first.map(|f| f.base + (time - f.name.timestamp()).max(0));
+        let at = first.map(|f| (f.base + (time - f.name.timestamp()).max(0)).max(all.start));
         wanted.push((Seek::Time(time), at));
         let newest = all
             .found

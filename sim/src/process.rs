@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn};
-use mulgil_broker::pool::{self, OpenChunks};
+use mulgil_broker::pool::{self, Carried, OpenChunks};
 use mulgil_broker::request::{Reply, Request, Ticket};
 use mulgil_broker::start::{self, Found};
 use mulgil_core::machine::{Elapsed, Now, WallTime};
@@ -268,10 +268,13 @@ impl Process {
         if let Some((_, reply)) = came.replies.pop() {
             return Some(reply);
         }
-        let work = self.cold.pop_if(|work| work.to.origin == origin)?;
-        let mut reply = pool::carry_out(work, &self.chunks);
-        twist::reply(&mut reply, self.planted);
-        Some(reply)
+        loop {
+            let work = self.cold.pop_if(|work| work.to.origin == origin)?;
+            let mut came = self.carry_out(work, now);
+            if let Some((_, reply)) = came.replies.pop() {
+                return Some(reply);
+            }
+        }
     }
 
     /// Lets the store write up to `groups` groups. Says whether there was one.
@@ -322,19 +325,28 @@ impl Process {
     }
 
     /// Carries out one of the cold reads that wait.
-    pub fn read_cold(&mut self, dice: &mut Dice) -> Option<Came> {
+    pub fn read_cold(&mut self, dice: &mut Dice, now: Now) -> Option<Came> {
         if self.cold.is_empty() {
             return None;
         }
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
         let work = self.cold.remove(at);
-        let to = work.to;
-        let mut reply = pool::carry_out(work, &self.chunks);
-        twist::reply(&mut reply, self.planted);
-        Some(Came {
-            replies: vec![(to, reply)],
-            ..Came::default()
-        })
+        Some(self.carry_out(work, now))
+    }
+
+    fn carry_out(&mut self, work: ColdWork, now: Now) -> Came {
+        match pool::carry_out(work, &self.chunks) {
+            Carried::Answer(to, mut reply) => {
+                twist::reply(&mut reply, self.planted);
+                Came {
+                    replies: vec![(to, reply)],
+                    ..Came::default()
+                }
+            }
+            Carried::Further(further) => {
+                self.visit(now, |lane, turn| lane.find_further(further, turn))
+            }
+        }
     }
 
     /// Comes back for one read that has enough or has waited long enough.

@@ -80,8 +80,6 @@ pub struct World {
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
     next_ticket: u64,
-    /// What a right wall clock would show.
-    right_wall: u64,
     /// Steps left between a power cut and its end.
     doomed: u64,
     full: bool,
@@ -126,7 +124,6 @@ impl World {
             connections,
             next_ticket: 0,
             doomed: 0,
-            right_wall: 1_700_000_000_000,
             full: false,
             tally: Tally::default(),
             sizes,
@@ -321,10 +318,11 @@ impl World {
     }
 
     fn read_cold(&mut self) -> Kept {
+        let now = self.clock.now();
         let Some(process) = self.process.as_mut() else {
             return Ok(());
         };
-        match process.read_cold(&mut self.dice) {
+        match process.read_cold(&mut self.dice, now) {
             Some(came) => {
                 self.trace.line(|| "a cold read is done".to_owned());
                 self.take(came)
@@ -344,7 +342,6 @@ impl World {
     fn pass(&mut self, ms: u64) -> Kept {
         self.clock.elapsed += ms;
         self.clock.wall += ms;
-        self.right_wall += ms;
         let now = self.clock.now();
         self.trace.line(|| format!("{ms} ms pass"));
         let came = self.process()?.tick(now);

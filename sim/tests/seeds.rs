@@ -69,6 +69,8 @@ fn seeds_that_failed_once_keep_all_promises() {
         (544, 1_200),
         (818, 1_200),
         (4_173, 1_200),
+        (21_296, 1_200),
+        (22_317, 1_200),
     ];
     for (seed, steps) in found {
         let options = Options {

@@ -41,7 +41,7 @@ pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub(crate) use due::{Due, Held, Progress};
 pub use keep::{Retired, TailSlice};
-pub use offsets::{FindPart, FindPlace};
+pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
 pub use replay::{Replayer, max_timestamp, payload_batch};
 

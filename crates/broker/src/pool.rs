@@ -5,24 +5,25 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use bytes::Bytes;
 use mulgil_log::chunk::ChunkFile;
-use mulgil_log::fault::Fault;
+use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
 use mulgil_log::index::{ColdRead, TailEntry};
 use mulgil_log::position::ChunkId;
-use mulgil_log::reader::{self, FoundBatch, ReadError};
+use mulgil_log::reader::{self, FoundBatch, ReadError, Unlisted};
 use mulgil_log::store::ChunkStore;
-use mulgil_record::batch::{Batch, DecodeLimits};
-use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
+use mulgil_record::ids::{Offset, PartitionId};
 
-use crate::lane::{ColdPart, ColdTask, ColdWork, FindPart, FindPlace, payload_batch};
+use crate::lane::{
+    ColdPart, ColdTask, ColdWork, FindFurther, ReplyTo, max_timestamp, payload_batch,
+};
 use crate::mailbox::lock;
-use crate::request::{FoundOffset, ReadRefusal, Reply, Seek};
+use crate::request::{ReadRefusal, Reply};
 use crate::shell::Broker;
+
+mod find;
 
 /// How many threads read from disk.
 const THREADS: usize = 2;
-/// Largest batch that is opened to find a record by time, bytes after decompression.
-const OPENED_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -40,6 +41,13 @@ struct Waiting {
 /// How many chunks are kept open, so that a reader that goes through one opens it once.
 const OPEN_MAX: usize = 64;
 
+/// Memory for what was found in chunks whose footer is damaged, bytes: a partition whose smallest batches
+/// fill a chunk takes about as much, and to find it again costs reading the chunk.
+const UNLISTED_BYTES_MAX: usize = 64 << 20;
+
+/// A chunk, and a slot of its footer.
+type Extent = (ChunkId, u32);
+
 type Open = (Arc<ChunkFile>, Option<Footer>);
 
 /// Chunks that were read lately, kept open, each with its footer if it has one.
@@ -49,6 +57,8 @@ type Open = (Arc<ChunkFile>, Option<Footer>);
 pub struct OpenChunks {
     store: Arc<dyn ChunkStore>,
     open: Mutex<VecDeque<(ChunkId, Open)>>,
+    /// What was found in chunks whose footer is damaged, by chunk and slot.
+    unlisted: Mutex<VecDeque<(Extent, Arc<Unlisted>)>>,
 }
 
 impl OpenChunks {
@@ -58,6 +68,7 @@ impl OpenChunks {
         Self {
             store,
             open: Mutex::default(),
+            unlisted: Mutex::default(),
         }
     }
 
@@ -93,9 +104,59 @@ impl OpenChunks {
         Ok((file, footer))
     }
 
+    /// Reads by the footer of a chunk, or, if that is damaged, by what its entries say of themselves.
+    fn by_footer_or_entries<T>(
+        &self,
+        read: &ColdRead,
+        by_footer: impl FnOnce(&ChunkFile, &Footer) -> Result<T, ReadError>,
+        by_entries: impl FnOnce(&ChunkFile, &Unlisted) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let opened = self.sealed(read.chunk).map_err(ReadError::from);
+        let listed = opened.and_then(|(file, footer)| by_footer(&file, &footer));
+        match listed {
+            Err(ReadError::Fault(fault)) if fault.kind == FaultKind::Corrupt => {
+                let file = self.file(read.chunk)?;
+                let unlisted = self.unlisted(&file, read, &fault)?;
+                by_entries(&file, &unlisted)
+            }
+            other => other,
+        }
+    }
+
+    /// Where the entries of a partition lie in a chunk whose footer is damaged.
+    fn unlisted(
+        &self,
+        file: &ChunkFile,
+        read: &ColdRead,
+        damage: &Fault,
+    ) -> Result<Arc<Unlisted>, Fault> {
+        let key = (read.chunk, read.slot);
+        let known = |kept: &VecDeque<(Extent, Arc<Unlisted>)>| {
+            let found = kept.iter().find(|(of, _)| *of == key);
+            found.map(|(_, unlisted)| Arc::clone(unlisted))
+        };
+        if let Some(unlisted) = known(&lock(&self.unlisted)) {
+            return Ok(unlisted);
+        }
+        tracing::warn!(%damage, partition = read.partition, "entries are read without their footer");
+        let footer = Footer::open(file).ok();
+        let kind = file.header().kind;
+        let found = Unlisted::find(file, kind, footer.as_ref(), read, &max_timestamp)?;
+        let found = Arc::new(found);
+        let mut kept = lock(&self.unlisted);
+        kept.push_back((key, Arc::clone(&found)));
+        let mut bytes: usize = kept.iter().map(|(_, found)| found.memory_bytes()).sum();
+        while bytes > UNLISTED_BYTES_MAX && kept.len() > 1 {
+            let gone = kept.pop_front();
+            bytes -= gone.map_or(0, |(_, gone)| gone.memory_bytes());
+        }
+        Ok(found)
+    }
+
     /// Lets go of chunks that are gone, so that the system can have their room back.
     pub fn forget(&self, chunks: &[ChunkId]) {
         lock(&self.open).retain(|(id, _)| !chunks.contains(id));
+        lock(&self.unlisted).retain(|((id, _), _)| !chunks.contains(id));
     }
 }
 
@@ -154,16 +215,29 @@ fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
             waiting = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         };
         drop(waiting);
-        let (to, reply) = (work.to, carry_out(work, chunks));
+        let carried = carry_out(work, chunks);
         let Some(broker) = broker.upgrade() else {
             return;
         };
-        broker.answer(to, reply);
+        match carried {
+            Carried::Answer(to, reply) => broker.answer(to, reply),
+            Carried::Further(further) => broker.find_further(further),
+        }
     }
 }
 
-/// Does what the lane asked, and makes the answer.
-pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Reply {
+/// What came of work.
+#[derive(Debug)]
+pub enum Carried {
+    /// The answer, and where it goes.
+    Answer(ReplyTo, Reply),
+    /// What was looked for lies elsewhere, and the lane has to say where:
+    /// [`crate::lane::Lane::find_further`].
+    Further(FindFurther),
+}
+
+/// Does what the lane asked.
+pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Carried {
     match work.task {
         ColdTask::Read {
             mut outcomes,
@@ -179,24 +253,9 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Reply {
                     (Ok(_), Err(_)) => {}
                 }
             }
-            Reply::Read(outcomes)
+            Carried::Answer(work.to, Reply::Read(outcomes))
         }
-        ColdTask::Find {
-            mut outcomes,
-            missing,
-        } => {
-            for (at, part) in missing {
-                let Some(outcome) = outcomes.get_mut(at) else {
-                    continue;
-                };
-                match (find(part, chunks), &mut *outcome) {
-                    (Ok(found), Ok(answer)) => *answer = found.unwrap_or(*answer),
-                    (Err(refusal), _) => *outcome = Err(refusal),
-                    (Ok(_), Err(_)) => {}
-                }
-            }
-            Reply::FindOffsets(outcomes)
-        }
+        ColdTask::Find { outcomes, missing } => find::find_all(work.to, outcomes, missing, chunks),
     }
 }
 
@@ -237,8 +296,11 @@ fn read_places(
 }
 
 fn read_sealed(read: &ColdRead, chunks: &OpenChunks) -> Result<Vec<FoundBatch>, ReadError> {
-    let (file, footer) = chunks.sealed(read.chunk)?;
-    reader::read_cold(&*file, &footer, read)
+    chunks.by_footer_or_entries(
+        read,
+        |file, footer| reader::read_cold(file, footer, read),
+        |file, unlisted| unlisted.read(file, read),
+    )
 }
 
 fn refusal(error: ReadError) -> ReadRefusal {
@@ -250,69 +312,4 @@ fn refusal(error: ReadError) -> ReadRefusal {
         },
         ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
     }
-}
-
-fn find(part: FindPart, chunks: &OpenChunks) -> Result<Option<FoundOffset>, ReadRefusal> {
-    let batches: Vec<Bytes> = match part.place {
-        FindPlace::Memory(batch) => vec![batch],
-        FindPlace::Entry(entry) => {
-            let found = read_places(part.partition, &[entry], chunks).map_err(refusal)?;
-            found.iter().map(|b| payload_batch(&b.payload)).collect()
-        }
-        FindPlace::Sealed(read) => {
-            let found = find_sealed(&read, part.seek, chunks).map_err(refusal)?;
-            found.iter().map(|b| payload_batch(&b.payload)).collect()
-        }
-    };
-    let mut best: Option<FoundOffset> = None;
-    for bytes in batches {
-        let Some(found) = find_in_batch(bytes, part.seek)? else {
-            continue;
-        };
-        if matches!(part.seek, Seek::Time(_)) {
-            return Ok(Some(found));
-        }
-        if best.is_none_or(|b| found.timestamp > b.timestamp) {
-            best = Some(found);
-        }
-    }
-    Ok(best)
-}
-
-fn find_sealed(
-    read: &ColdRead,
-    seek: Seek,
-    chunks: &OpenChunks,
-) -> Result<Vec<FoundBatch>, ReadError> {
-    let (file, footer) = chunks.sealed(read.chunk)?;
-    match seek {
-        Seek::Time(timestamp) => reader::find_by_time(&*file, &footer, read, timestamp),
-        Seek::MaxTimestamp | Seek::Earliest | Seek::Latest => {
-            reader::find_by_max_time(&*file, &footer, read)
-        }
-    }
-}
-
-fn find_in_batch(bytes: Bytes, seek: Seek) -> Result<Option<FoundOffset>, ReadRefusal> {
-    let unreadable = |what: String| ReadRefusal::Unavailable(what);
-    let batch = Batch::check(bytes).map_err(|e| unreadable(e.to_string()))?;
-    let base = batch.header.base_offset;
-    let leader_epoch: LeaderEpoch = batch.header.leader_epoch;
-    let limits = DecodeLimits {
-        bytes_max: OPENED_BYTES_MAX,
-        ..DecodeLimits::default()
-    };
-    let records = batch
-        .records(limits)
-        .map_err(|e| unreadable(e.to_string()))?;
-    let found = match seek {
-        Seek::Time(timestamp) => records.first_at_or_after(timestamp),
-        Seek::MaxTimestamp => records.max_timestamp_record(),
-        Seek::Earliest | Seek::Latest => None,
-    };
-    Ok(found.map(|at| FoundOffset {
-        offset: Some(base.plus(i64::from(at.offset_delta))),
-        timestamp: Some(at.timestamp),
-        leader_epoch,
-    }))
 }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
 use crate::keeper::KeeperOptions;
-use crate::lane::{Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
+use crate::lane::{FindFurther, Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
 use crate::mailbox::{Mailbox, Posted, lock};
 use crate::pool::ReadPool;
 use crate::request::{Reply, Request, Ticket};
@@ -301,6 +301,12 @@ impl Broker {
             replies: vec![(to, reply)],
             ..Turn::default()
         });
+    }
+
+    /// Goes on with a search by time for which the read pool has looked in vain.
+    pub(crate) fn find_further(&self, further: FindFurther) {
+        let ((), turn) = self.visit(|lane, _, turn| lane.find_further(further, turn));
+        self.post(turn);
     }
 
     /// Asks without a connection, for the admin API and tools in the process.

@@ -14,8 +14,9 @@ use mulgil_log::footer::Footer;
 use mulgil_log::index::Extent;
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::seal::seal_log_chunk;
 
-use crate::lane::{LaneOptions, Replayer, Retired};
+use crate::lane::{LaneOptions, Replayer, Retired, max_timestamp};
 
 /// What a start has found.
 #[derive(Debug)]
@@ -65,7 +66,14 @@ pub fn read_back_by(
             Err(fault) if is_gone(&fault) => {}
             Err(fault) if info.kind == ChunkKind::Log => {
                 tracing::warn!(%fault, "a footer is unreadable; its chunk is read instead");
-                from = from.min(Position::new(info.chunk, FIRST_FRAME));
+                if info.chunk >= from.chunk() {
+                    continue;
+                }
+                match reseal(disk, info.chunk)? {
+                    Some(extents) => listed.push((info.chunk, extents)),
+                    // What is damaged beside the footer, the replay finds out.
+                    None => from = Position::new(info.chunk, FIRST_FRAME),
+                }
             }
             Err(fault) => return Err(fault),
         }
@@ -164,6 +172,24 @@ fn footer(
 ) -> Result<Vec<(u64, Extent)>, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
     Footer::open(&file)?.extents(&file)
+}
+
+/// Puts a new footer to a log chunk whose own is damaged, from nothing but its frames.
+///
+/// None if they are not whole either, or if there is no room.
+fn reseal(disk: &Arc<dyn Disk>, chunk: ChunkId) -> Result<Option<Vec<(u64, Extent)>>, Fault> {
+    let sealed = recovery::relist(&**disk, chunk, &max_timestamp).and_then(|relisted| {
+        let file = ChunkFile::open(&**disk, chunk, ChunkKind::Log)?;
+        seal_log_chunk(&file, relisted.end, relisted.tail, &[])
+    });
+    match sealed {
+        Ok(sealed) => Ok(Some(sealed.extents)),
+        Err(fault) if matches!(fault.kind, FaultKind::Corrupt | FaultKind::Exhausted) => {
+            tracing::warn!(%fault, %chunk, "a footer can't be made anew; the log is read from there on");
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Whether a fault says that there is no such file.

@@ -59,8 +59,8 @@ pub enum Command {
     },
     /// Forget producers that have written nothing since `before`; a turn forgets a part of them.
     ExpireProducers {
-        /// Milliseconds since 1970.
-        before: WallTime,
+        /// By running time: a wall clock that was wrong must not make a batch new again.
+        before: Elapsed,
     },
 }
 
@@ -80,7 +80,7 @@ pub enum Change {
         /// Who wrote it.
         sequence: Option<Sequence>,
         /// When it was taken, for the expiry of producers.
-        at: WallTime,
+        at: Elapsed,
     },
     /// Records below are given up.
     Trimmed {
@@ -193,8 +193,8 @@ pub struct Producer {
     pub epoch: ProducerEpoch,
     /// Its last batches, oldest first, at most [`REMEMBERED_BATCHES`].
     pub batches: VecDeque<Remembered>,
-    /// When it last wrote.
-    pub last_write: WallTime,
+    /// When it last wrote, by running time.
+    pub last_write: Elapsed,
     /// Whether it may once skip sequence numbers: what it wrote may have been lost with the page
     /// cache, in a partition that does not sync.
     pub may_skip: bool,
@@ -311,7 +311,7 @@ impl Partition {
         })
     }
 
-    fn remember(&mut self, base: Offset, sequence: Sequence, at: WallTime) {
+    fn remember(&mut self, base: Offset, sequence: Sequence, at: Elapsed) {
         let fresh = Producer {
             epoch: sequence.epoch,
             batches: VecDeque::new(),
@@ -398,7 +398,7 @@ impl Machine for Partition {
                     return Ok(());
                 }
                 let (base, epoch) = (self.next, self.leader_epoch);
-                let at = now.wall;
+                let at = now.elapsed;
                 let change = Change::Appended {
                     base,
                     records,

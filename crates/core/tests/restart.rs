@@ -55,7 +55,7 @@ fn append() -> impl Strategy<Value = Step> {
 fn step() -> impl Strategy<Value = Step> {
     let trim = (0i64..60).prop_map(|to| Step::Decide(partition::Command::Trim { to: Offset(to) }));
     let expire = (0u64..50).prop_map(|ms| {
-        let before = WallTime(ms);
+        let before = Elapsed(ms);
         Step::Decide(partition::Command::ExpireProducers { before })
     });
     prop_oneof![

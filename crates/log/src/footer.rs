@@ -30,6 +30,7 @@ mod build;
 mod tests;
 
 pub use blocks::Blocks;
+pub(crate) use blocks::is_first_page;
 pub use build::{FooterBuilder, Sealed};
 
 /// Bytes of an index page, and what the whole footer is aligned to.

@@ -27,6 +27,9 @@ use crate::walk::{BlockPlace, Met, Walk};
 
 #[cfg(test)]
 mod tests;
+mod unlisted;
+
+pub use unlisted::Unlisted;
 
 /// Gaps up to this many bytes are read along: another read costs more.
 const GAP_BYTES: u64 = 16 << 10;
@@ -84,7 +87,14 @@ pub fn read_cold(
     footer: &Footer,
     request: &ColdRead,
 ) -> Result<Vec<FoundBatch>, ReadError> {
-    let mut blocks = blocks_of(file, footer, request)?;
+    read_from(file, blocks_of(file, footer, request)?, request)
+}
+
+fn read_from(
+    file: &dyn ReadAt,
+    mut blocks: Source<'_>,
+    request: &ColdRead,
+) -> Result<Vec<FoundBatch>, ReadError> {
     let mut gather = Gather::new(file, request);
     let mut number = blocks.holding(request.from)?;
     while number < blocks.count() && !gather.is_full() {
@@ -92,17 +102,23 @@ pub fn read_cold(
         let mut planned = Vec::new();
         let mut bytes = 0;
         while let Some(block) = blocks.get(number)? {
-            if block.base >= request.end || (bytes > 0 && bytes >= window) {
+            let full = bytes > 0 && bytes >= window;
+            if block.base >= request.end || full || blocks.is_lost(number) {
                 break;
             }
             bytes += u64::from(block.bytes);
             planned.push((block, blocks.limit(number)?));
             number += 1;
         }
-        if planned.is_empty() {
+        let lost = blocks.is_lost(number);
+        if planned.is_empty() && !lost {
             break;
         }
         gather.read(&planned)?;
+        if lost && !gather.is_full() {
+            gather.meet_hole(&mut blocks, number)?;
+            number += 1;
+        }
     }
     Ok(gather.found)
 }
@@ -168,14 +184,22 @@ pub fn find_by_time(
     request: &ColdRead,
     timestamp: i64,
 ) -> Result<Vec<FoundBatch>, ReadError> {
-    let mut blocks = blocks_of(file, footer, request)?;
+    first_from(file, blocks_of(file, footer, request)?, request, timestamp)
+}
+
+fn first_from(
+    file: &dyn ReadAt,
+    mut blocks: Source<'_>,
+    request: &ColdRead,
+    timestamp: i64,
+) -> Result<Vec<FoundBatch>, ReadError> {
     let mut number = blocks.holding(request.from)?;
     while let Some(block) = blocks.get(number)? {
         if block.base >= request.end {
             break;
         }
         if block.max_timestamp >= timestamp {
-            let found = read_block(file, request, (block, blocks.limit(number)?))?;
+            let found = read_block(file, request, &mut blocks, (number, block))?;
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -185,7 +209,19 @@ pub fn find_by_time(
     Ok(Vec::new())
 }
 
+/// The batches that [`find_by_max_time`] found, and what its block promised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// They are those of one block.
+    pub batches: Vec<FoundBatch>,
+    /// The largest timestamp in the block. None of the batches has it if it lay below the start of
+    /// the request: ask again from behind the last of them, and take the largest of all that is found.
+    pub max_timestamp: i64,
+}
+
 /// Reads the batches among which the first with the largest timestamp is.
+///
+/// None: there is nothing up to the end of the request.
 ///
 /// # Errors
 ///
@@ -194,35 +230,66 @@ pub fn find_by_max_time(
     file: &dyn ReadAt,
     footer: &Footer,
     request: &ColdRead,
-) -> Result<Vec<FoundBatch>, ReadError> {
-    let mut blocks = blocks_of(file, footer, request)?;
+) -> Result<Newest, ReadError> {
+    newest_from(file, blocks_of(file, footer, request)?, request)
+}
+
+fn newest_from(
+    file: &dyn ReadAt,
+    mut blocks: Source<'_>,
+    request: &ColdRead,
+) -> Result<Newest, ReadError> {
+    let mut request = *request;
+    while let Some((number, block)) = newest_block(&mut blocks, &request)? {
+        let batches = read_block(file, &request, &mut blocks, (number, block))?;
+        if !batches.is_empty() {
+            return Ok(Newest {
+                batches,
+                max_timestamp: block.max_timestamp,
+            });
+        }
+        // Only a block that the start of the request lies in or behind has nothing that is wanted.
+        request.from = request.from.max(blocks.limit(number)?);
+    }
+    Ok(Newest::default())
+}
+
+/// The first of the blocks with the largest timestamp.
+fn newest_block(
+    blocks: &mut Source<'_>,
+    request: &ColdRead,
+) -> Result<Option<(u32, Block)>, ReadError> {
     let mut number = blocks.holding(request.from)?;
-    let mut best: Option<(Block, i64)> = None;
+    let mut best: Option<(u32, Block)> = None;
     while let Some(block) = blocks.get(number)? {
         if block.base >= request.end {
             break;
         }
-        let limit = blocks.limit(number)?;
-        let wanted = limit > request.from;
-        if wanted && best.is_none_or(|(best, _)| block.max_timestamp > best.max_timestamp) {
-            best = Some((block, limit));
+        let wanted = blocks.limit(number)? > request.from;
+        if wanted && best.is_none_or(|(_, best)| block.max_timestamp > best.max_timestamp) {
+            best = Some((number, block));
         }
         number += 1;
     }
-    best.map_or(Ok(Vec::new()), |block| read_block(file, request, block))
+    Ok(best)
 }
 
 fn read_block(
     file: &dyn ReadAt,
     request: &ColdRead,
-    block: (Block, i64),
+    blocks: &mut Source<'_>,
+    (number, block): (u32, Block),
 ) -> Result<Vec<FoundBatch>, ReadError> {
     let whole = ColdRead {
         budget_bytes: usize::MAX,
         ..*request
     };
     let mut gather = Gather::new(file, &whole);
-    gather.read(&[block])?;
+    if blocks.is_lost(number) {
+        gather.meet_hole(blocks, number)?;
+    } else {
+        gather.read(&[(block, blocks.limit(number)?)])?;
+    }
     Ok(gather.found)
 }
 
@@ -230,16 +297,62 @@ fn blocks_of<'a>(
     file: &'a dyn ReadAt,
     footer: &Footer,
     request: &ColdRead,
-) -> Result<Blocks<'a>, Fault> {
+) -> Result<Source<'a>, Fault> {
     let record = footer.slot(file, request.slot)?;
     if footer.chunk == request.chunk && record.partition == request.partition {
-        return Ok(footer.blocks(file, &record));
+        return Ok(Source::Listed(footer.blocks(file, &record)));
     }
     let what = format!(
         "slot {} holds partition {}, not {}",
         request.slot, record.partition, request.partition
     );
     Err(corrupt(footer.chunk, what))
+}
+
+/// Where the blocks of a partition are known from.
+enum Source<'a> {
+    /// From the index pages of the footer.
+    Listed(Blocks<'a>),
+    /// From the entries themselves.
+    Found(&'a Unlisted),
+}
+
+impl Source<'_> {
+    fn count(&self) -> u32 {
+        match self {
+            Self::Listed(blocks) => blocks.count(),
+            Self::Found(found) => found.count(),
+        }
+    }
+
+    fn get(&mut self, number: u32) -> Result<Option<Block>, Fault> {
+        match self {
+            Self::Listed(blocks) => blocks.get(number),
+            Self::Found(found) => Ok(found.place(number).map(|place| place.block)),
+        }
+    }
+
+    fn limit(&mut self, number: u32) -> Result<i64, Fault> {
+        match self {
+            Self::Listed(blocks) => blocks.limit(number),
+            Self::Found(found) => Ok(found.limit(number)),
+        }
+    }
+
+    fn holding(&mut self, offset: i64) -> Result<u32, Fault> {
+        match self {
+            Self::Listed(blocks) => blocks.holding(offset),
+            Self::Found(found) => Ok(found.holding(offset)),
+        }
+    }
+
+    /// Whether it is no block, but bytes in which some may have been.
+    fn is_lost(&self, number: u32) -> bool {
+        match self {
+            Self::Listed(_) => false,
+            Self::Found(found) => found.place(number).is_some_and(|place| place.lost),
+        }
+    }
 }
 
 /// An answer that is being put together.
@@ -344,6 +457,25 @@ impl<'a> Gather<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Ends the answer before bytes that say nothing, or says what of the request may have been in them.
+    fn meet_hole(&mut self, blocks: &mut Source<'_>, number: u32) -> Result<(), ReadError> {
+        let Some(block) = blocks.get(number)? else {
+            return Ok(());
+        };
+        let base = block.base.max(self.request.from);
+        let behind = blocks.limit(number)?.min(self.request.end);
+        if behind <= base {
+            // All that may have been in it lies outside what is wanted.
+            return Ok(());
+        }
+        self.meet_damage(DamagedRange {
+            partition: self.request.partition,
+            base,
+            last: behind - 1,
+            at: Position::new(self.file.chunk(), block.at),
+        })
     }
 
     /// Ends the answer before damage, or says so if there is nothing before it.

@@ -24,6 +24,7 @@ use crate::frame::{FLAG_CLEAN, FrameHeader};
 use crate::position::{ChunkId, Lsn, Position};
 
 mod chain;
+mod relist;
 mod repair;
 mod scan;
 mod tail;
@@ -31,6 +32,7 @@ mod tail;
 mod tests;
 mod window;
 
+pub use relist::{Relisted, relist};
 pub use repair::{Lost, Repair, RepairMode, repair};
 
 use chain::{Chain, LogChunk};

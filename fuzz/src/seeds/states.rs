@@ -6,7 +6,7 @@ use mulgil_core::group::{
     Change as GroupChange, Committed, Durable, Generation, Group, GroupSettings, InstanceId,
     Member, MemberId, Offered, OffsetKey, Settled, Settlement,
 };
-use mulgil_core::machine::{Machine, WallTime};
+use mulgil_core::machine::{Elapsed, Machine, WallTime};
 use mulgil_core::partition::wire as partition_wire;
 use mulgil_core::partition::{Partition, Producer, Remembered};
 use mulgil_meta::schema::{Topic, TopicName, TopicSettings};
@@ -142,7 +142,7 @@ pub(crate) fn partition_state() -> Vec<Seed> {
     let producer = Producer {
         epoch: ProducerEpoch(2),
         batches: [batch; 5].into(),
-        last_write: WallTime(99),
+        last_write: Elapsed(99),
         may_skip: true,
     };
     partition.producers.insert(ProducerId(4), producer);

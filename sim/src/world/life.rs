@@ -21,10 +21,6 @@ impl World {
 
     fn start_after(&mut self, mut outage: Outage) -> Kept {
         self.disk.mem().set_capacity(None);
-        // A clock that is ahead at a start cannot be told from a long time without power, in which
-        // producers expire. One that was set back stays so, and is right from here on.
-        self.right_wall = self.right_wall.min(self.clock.wall);
-        self.clock.wall = self.right_wall;
         for again in 0.. {
             self.plan_for_start(again);
             let (sizes, planted) = (self.sizes.clone(), self.options.planted);

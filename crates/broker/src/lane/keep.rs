@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use mulgil_core::machine::{Decision, Machine, Now, WallTime};
+use mulgil_core::machine::{Decision, Elapsed, Machine, Now};
 use mulgil_core::partition::{Change, Command};
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
@@ -21,6 +21,7 @@ use super::append::entry;
 use super::{Lane, StartRise};
 
 /// A producer that has written nothing for so long is forgotten (Kafka: `producer.id.expiration.ms`).
+/// By running time, since no wall clock tells a long time without power from one that was set.
 const PRODUCER_EXPIRATION_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A log chunk that gets no more frames, and where they end.
@@ -227,7 +228,7 @@ impl Lane {
         if hosted.machine.producers.is_empty() {
             return;
         }
-        let before = WallTime(now.wall.0.saturating_sub(PRODUCER_EXPIRATION_MS));
+        let before = Elapsed(now.elapsed.0.saturating_sub(PRODUCER_EXPIRATION_MS));
         let mut decision = Decision::default();
         let expire = Command::ExpireProducers { before };
         if hosted.machine.decide(expire, now, &mut decision).is_err() {

@@ -8,15 +8,47 @@ use super::read::{ColdTask, ColdWork};
 use super::{Due, Lane, ReplyTo, Turn};
 use crate::request::{FindEpochEnd, FindOffset, FoundOffset, ReadRefusal, Reply, Seek};
 
-/// Where the record with a wanted timestamp lies: its batch has to be opened, off the lane.
+/// Where the record with a wanted timestamp may lie: its batch has to be opened, off the lane.
 #[derive(Debug)]
 pub struct FindPart {
     /// Which partition.
     pub partition: PartitionId,
     /// What is wanted: [`Seek::Time`] or [`Seek::MaxTimestamp`].
     pub seek: Seek,
+    /// The log start: records below do not count.
+    pub start: Offset,
     /// Its batch.
     pub place: FindPlace,
+    /// The largest timestamp of the place, of whatever record.
+    pub promised: i64,
+    /// First offset behind the place.
+    pub behind: Offset,
+    /// The best that was found before.
+    pub best: Option<FoundOffset>,
+}
+
+/// Searches that did not find in one place what it seemed to have.
+#[derive(Debug)]
+pub struct FindFurther {
+    /// Where the answer goes.
+    pub to: ReplyTo,
+    /// The answer so far.
+    pub outcomes: Vec<Result<FoundOffset, ReadRefusal>>,
+    /// By index, what is still searched.
+    pub left: Vec<(usize, FindLeft)>,
+}
+
+/// A search that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct FindLeft {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// What is wanted.
+    pub seek: Seek,
+    /// Batches that end at this offset or above are left to look at.
+    pub from: Offset,
+    /// The best that was found before.
+    pub best: Option<FoundOffset>,
 }
 
 /// Where a batch lies.
@@ -35,23 +67,48 @@ impl Lane {
         let mut missing = Vec::new();
         let mut outcomes = Vec::with_capacity(find.len());
         for (at, wanted) in find.iter().enumerate() {
-            let (outcome, place) = match self.find_offset(wanted) {
-                Ok((found, place)) => (Ok(found), place),
+            let (outcome, part) = match self.find_offset(wanted) {
+                Ok((found, part)) => (Ok(found), part),
                 Err(refusal) => (Err(refusal), None),
             };
             outcomes.push(outcome);
-            let (partition, seek) = (wanted.partition, wanted.seek);
-            missing.extend(place.map(|place| {
-                (
-                    at,
-                    FindPart {
-                        partition,
-                        seek,
-                        place,
-                    },
-                )
-            }));
+            missing.extend(part.map(|part| (at, part)));
         }
+        self.finish_find(to, outcomes, missing, turn);
+    }
+
+    /// Goes on with searches for which the read pool has looked in vain, or not far enough.
+    pub fn find_further(&mut self, further: FindFurther, turn: &mut Turn) {
+        let FindFurther {
+            to,
+            mut outcomes,
+            left,
+        } = further;
+        let mut missing = Vec::new();
+        for (at, left) in left {
+            let Some(outcome) = outcomes.get_mut(at) else {
+                continue;
+            };
+            match self.look(&left) {
+                Ok(Some(part)) => missing.push((at, part)),
+                Ok(None) => {
+                    if let (Ok(answer), Some(best)) = (outcome, left.best) {
+                        *answer = best;
+                    }
+                }
+                Err(refusal) => *outcome = Err(refusal),
+            }
+        }
+        self.finish_find(to, outcomes, missing, turn);
+    }
+
+    fn finish_find(
+        &mut self,
+        to: ReplyTo,
+        mut outcomes: Vec<Result<FoundOffset, ReadRefusal>>,
+        missing: Vec<(usize, FindPart)>,
+        turn: &mut Turn,
+    ) {
         let gone =
             |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
         if outcomes.iter().any(gone) && self.unknown_due() != Due::NOW {
@@ -78,40 +135,71 @@ impl Lane {
     fn find_offset(
         &self,
         find: &FindOffset,
-    ) -> Result<(FoundOffset, Option<FindPlace>), ReadRefusal> {
-        let id = find.partition;
+    ) -> Result<(FoundOffset, Option<FindPart>), ReadRefusal> {
+        let (partition, seek) = (find.partition, find.seek);
+        let hosted = self
+            .partitions
+            .get(&partition)
+            .ok_or(ReadRefusal::UnknownPartition(partition))?;
+        self.check_epoch(find.leader_epoch)?;
+        let answer = |offset| FoundOffset {
+            offset,
+            timestamp: None,
+            leader_epoch: self.leader_epoch,
+        };
+        match seek {
+            Seek::Earliest => return Ok((answer(Some(hosted.log_start)), None)),
+            Seek::Latest => return Ok((answer(Some(hosted.high_watermark)), None)),
+            Seek::Time(_) | Seek::MaxTimestamp => {}
+        }
+        let all = FindLeft {
+            partition,
+            seek,
+            from: hosted.log_start,
+            best: None,
+        };
+        Ok((answer(None), self.look(&all)?))
+    }
+
+    /// Where to look next, unless nothing that is left can be better than what was found.
+    fn look(&self, left: &FindLeft) -> Result<Option<FindPart>, ReadRefusal> {
+        let id = left.partition;
         let hosted = self
             .partitions
             .get(&id)
             .ok_or(ReadRefusal::UnknownPartition(id))?;
-        self.check_epoch(find.leader_epoch)?;
-        let end = hosted.high_watermark;
-        let leader_epoch = self.leader_epoch;
-        let plain = |offset| FoundOffset {
-            offset: Some(offset),
-            timestamp: None,
-            leader_epoch,
+        let start = hosted.log_start;
+        let from = left.from.max(start).0;
+        let end = hosted.high_watermark.0;
+        let lookup = match left.seek {
+            Seek::Earliest | Seek::Latest => TimeLookup::None,
+            Seek::Time(timestamp) => self.index.by_time_from(id.0, timestamp, from, end),
+            Seek::MaxTimestamp => self.index.by_max_time_from(id.0, from, end),
         };
-        let none = FoundOffset {
-            offset: None,
-            timestamp: None,
-            leader_epoch,
+        let (place, promised, behind) = match lookup {
+            TimeLookup::None => return Ok(None),
+            TimeLookup::Tail(entry) => {
+                let memory = self.batch_in_memory(&entry).map(FindPlace::Memory);
+                let place = memory.unwrap_or(FindPlace::Entry(entry));
+                (place, entry.max_timestamp, entry.last + 1)
+            }
+            TimeLookup::Cold {
+                read,
+                max_timestamp,
+            } => (FindPlace::Sealed(read), max_timestamp, read.end),
         };
-        let lookup = match find.seek {
-            Seek::Earliest => return Ok((plain(hosted.log_start), None)),
-            Seek::Latest => return Ok((plain(end), None)),
-            Seek::Time(timestamp) => self.index.by_time(id.0, timestamp, end.0),
-            Seek::MaxTimestamp => self.index.by_max_time(id.0, end.0),
+        let best = left.best.and_then(|best| best.timestamp);
+        let part = FindPart {
+            partition: id,
+            seek: left.seek,
+            start,
+            place,
+            promised,
+            behind: Offset(behind),
+            best: left.best,
         };
-        let place = match lookup {
-            TimeLookup::None => None,
-            TimeLookup::Tail(entry) => Some(
-                self.batch_in_memory(&entry)
-                    .map_or(FindPlace::Entry(entry), FindPlace::Memory),
-            ),
-            TimeLookup::Cold(read) => Some(FindPlace::Sealed(read)),
-        };
-        Ok((none, place))
+        // Of equals the first, and what was found lies before what is left.
+        Ok(best.is_none_or(|best| best < promised).then_some(part))
     }
 
     pub(super) fn find_epoch_ends(&self, find: &[FindEpochEnd]) -> (Due, Reply) {

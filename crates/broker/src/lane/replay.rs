@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mulgil_core::machine::{Machine, Now, WallTime};
+use mulgil_core::machine::{Elapsed, Machine, Now, WallTime};
 use mulgil_core::partition::{Change, Sequence};
 use mulgil_log::checkpoint::CheckpointObject;
 use mulgil_log::chunkset::{ChunkSet, ChunkSetChange};
@@ -31,7 +31,7 @@ use crate::tail::Tail;
 
 /// No time yet: what is built with it is built anew when the replay is finished.
 const BEFORE_ALL: Now = Now {
-    elapsed: mulgil_core::machine::Elapsed(0),
+    elapsed: Elapsed(0),
     wall: WallTime(0),
 };
 
@@ -178,7 +178,7 @@ impl Replayer {
             epoch: batch.leader_epoch,
             max_timestamp: batch.max_timestamp,
             sequence,
-            at: WallTime(frame.wall_ms),
+            at: Elapsed(frame.elapsed_ms),
         });
         self.index(at, header, payload);
     }

@@ -1,10 +1,10 @@
 //! A partition's state as bytes: what its page of a checkpoint holds.
 //!
 //! ```text
-//! version u8 = 1
+//! version u8 = 2
 //! start i64, next i64, ceiling i64, leader epoch i32, max timestamp i64
 //! u32 n, then n epochs:    epoch i32, start offset i64
-//! u32 n, then n producers: id i64, epoch i16, last write u64, may skip u8,
+//! u32 n, then n producers: id i64, epoch i16, last write u64 (running time), may skip u8,
 //!                          u8 m, then m batches: first i32, last i32, base offset i64
 //! ```
 //!
@@ -18,9 +18,10 @@ use bytes::{Buf, BufMut};
 use mulgil_record::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use super::{Partition, Producer, Remembered};
-use crate::machine::WallTime;
+use crate::machine::Elapsed;
 
-const VERSION: u8 = 1;
+/// Version 1 had the last write of a producer by the wall clock.
+const VERSION: u8 = 2;
 const EPOCH_BYTES: usize = 12;
 const PRODUCER_BYTES_MIN: usize = 20;
 const BATCH_BYTES: usize = 16;
@@ -109,7 +110,7 @@ fn producers(from: &mut &[u8]) -> Result<BTreeMap<ProducerId, Producer>, WireErr
     for _ in 0..count(from, PRODUCER_BYTES_MIN)? {
         let id = ProducerId(from.try_get_i64_le()?);
         let epoch = ProducerEpoch(from.try_get_i16_le()?);
-        let last_write = WallTime(from.try_get_u64_le()?);
+        let last_write = Elapsed(from.try_get_u64_le()?);
         let may_skip = from.try_get_u8()? != 0;
         let remembered = usize::from(from.try_get_u8()?);
         if from.len() < remembered * BATCH_BYTES {
@@ -167,7 +168,7 @@ mod tests {
         let producer = Producer {
             epoch: ProducerEpoch(2),
             batches: [batch; 5].into(),
-            last_write: WallTime(99),
+            last_write: Elapsed(99),
             may_skip: true,
         };
         partition.producers.insert(ProducerId(4), producer);

@@ -12,6 +12,7 @@ use crate::access::{ReadAt, corrupt, read_exactly};
 use crate::entry::ENTRY_HEADER_BYTES;
 use crate::fault::Fault;
 use crate::fields::{i64_at, u32_at};
+use crate::position::ChunkId;
 
 /// The blocks of one directory record. It keeps one page in memory.
 pub struct Blocks<'a> {
@@ -120,14 +121,23 @@ impl<'a> Blocks<'a> {
         }
         let at = self.footer.at + u64::from(page) * PAGE_BYTES as u64;
         let bytes = read_exactly(self.file, at, PAGE_BYTES)?;
-        let (before, after) = (bytes.get(..12), bytes.get(PAGE_HEADER_BYTES..));
-        let parts = [before.unwrap_or_default(), after.unwrap_or_default()];
-        let crc = checksum(Part::IndexPage, self.footer.chunk, page, parts);
-        if crc != u32_at(&bytes, 12) || page != u32_at(&bytes, 0) {
+        if !is_page(&bytes, self.footer.chunk, page) {
             let what = format!("index page {page} of its footer is damaged");
             return Err(corrupt(self.footer.chunk, what));
         }
         self.page = Some((page, bytes.clone()));
         Ok(bytes)
     }
+}
+
+/// Whether these bytes are the first index page of a chunk's footer, whole.
+pub(crate) fn is_first_page(bytes: &[u8], chunk: ChunkId) -> bool {
+    bytes.len() == PAGE_BYTES && is_page(bytes, chunk, 0)
+}
+
+fn is_page(bytes: &[u8], chunk: ChunkId, page: u32) -> bool {
+    let (before, after) = (bytes.get(..12), bytes.get(PAGE_HEADER_BYTES..));
+    let parts = [before.unwrap_or_default(), after.unwrap_or_default()];
+    let crc = checksum(Part::IndexPage, chunk, page, parts);
+    crc == u32_at(bytes, 12) && page == u32_at(bytes, 0)
 }

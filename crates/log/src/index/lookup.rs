@@ -55,7 +55,21 @@ pub enum TimeLookup {
     ///
     /// It can be that it was in a part that is not wanted any more, and nothing is found. Then ask
     /// again from the read's end on.
-    Cold(ColdRead),
+    Cold {
+        /// What to look through.
+        read: ColdRead,
+        /// The largest timestamp there, whether it is still wanted or not.
+        max_timestamp: i64,
+    },
+}
+
+impl TimeLookup {
+    fn cold(partition: u64, extent: &Extent, range: (i64, i64)) -> Self {
+        Self::Cold {
+            read: cold(partition, extent, range, 0),
+            max_timestamp: extent.max_timestamp,
+        }
+    }
 }
 
 impl Index {
@@ -106,7 +120,7 @@ impl Index {
             .find(|entry| entry.max_timestamp >= timestamp);
         match (extent, entry) {
             (Some(extent), Some(entry)) if entry.base < extent.first => TimeLookup::Tail(*entry),
-            (Some(extent), _) => TimeLookup::Cold(cold(partition, extent, range, 0)),
+            (Some(extent), _) => TimeLookup::cold(partition, extent, range),
             (None, Some(entry)) => TimeLookup::Tail(*entry),
             (None, None) => TimeLookup::None,
         }
@@ -140,10 +154,10 @@ impl Index {
                 if by_entry > by_extent {
                     TimeLookup::Tail(*entry)
                 } else {
-                    TimeLookup::Cold(cold(partition, extent, range, 0))
+                    TimeLookup::cold(partition, extent, range)
                 }
             }
-            (Some(extent), None) => TimeLookup::Cold(cold(partition, extent, range, 0)),
+            (Some(extent), None) => TimeLookup::cold(partition, extent, range),
             (None, Some(entry)) => TimeLookup::Tail(*entry),
             (None, None) => TimeLookup::None,
         }

@@ -493,7 +493,7 @@ impl Naive {
             let read = match index.by_time_from(partition, timestamp, from, end) {
                 TimeLookup::None => return None,
                 TimeLookup::Tail(entry) => return Some(entry.base),
-                TimeLookup::Cold(read) => read,
+                TimeLookup::Cold { read, .. } => read,
             };
             if let Some(batch) = self.cold(read).find(|b| b.timestamp >= timestamp) {
                 return Some(batch.base);
@@ -513,7 +513,7 @@ impl Naive {
         match (index.by_max_time(partition, end), holder) {
             (TimeLookup::None, holder) => assert!(holder.is_none()),
             (TimeLookup::Tail(entry), Some(batch)) => assert_eq!(entry.base, batch.base),
-            (TimeLookup::Cold(read), Some(batch)) => {
+            (TimeLookup::Cold { read, .. }, Some(batch)) => {
                 let inside = (read.from..read.end).contains(&batch.base.max(read.from));
                 assert!(
                     inside || read.from <= self.start(partition),

@@ -152,7 +152,7 @@ fn times_lead_to_the_block_that_has_them() {
             let largest = after().map(|(.., p)| timestamp_of(p)).max();
             let first = after().find(|(.., p)| Some(timestamp_of(p)) == largest);
             let found = find_by_max_time(&closed.chunk, &closed.footer, &request).unwrap();
-            let found = plain(&found);
+            let found = plain(&found.batches);
             let hit = found
                 .iter()
                 .find(|(.., p)| Some(timestamp_of(p)) == largest);

@@ -563,6 +563,24 @@ fn check_partition(
     assert_eq!(found, whole, "partition {partition}");
 }
 
+#[test]
+fn a_pass_moves_everything_though_index_pages_are_damaged() {
+    let samples = samples(5, 900, 700);
+    let (judge, options) = (Judge::default(), RegroupOptions::default());
+    for mut closed in [log_chunk(1, &samples), sorted_chunk(1, &samples)] {
+        let (_, whole) = run(&[&closed], &[], &judge, &options, 10);
+        let at = usize::try_from(closed.footer.at).unwrap();
+        for page in 0..closed.footer.index_pages as usize {
+            closed.chunk.bytes[at + page * 4096 + 100] ^= 1;
+        }
+        let (_, again) = run(&[&closed], &[], &judge, &options, 10);
+        assert_eq!(whole.len(), again.len());
+        for (whole, again) in whole.iter().zip(&again) {
+            assert!(whole.chunk.bytes == again.chunk.bytes);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 

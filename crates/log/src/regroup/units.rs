@@ -4,9 +4,10 @@ use std::cell::Cell;
 
 use super::overlap;
 use crate::access::ReadAt;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Directory, DirectoryRecord, Footer};
 use crate::position::ChunkId;
+use crate::reader::Unlisted;
 
 /// A source that counts what is read of it.
 pub(super) struct Counted<'a> {
@@ -56,6 +57,9 @@ struct Listed<'a> {
     directory: Directory<'a>,
     next: Option<DirectoryRecord>,
     begun: bool,
+    footer: Footer,
+    /// The blocks of a record whose index pages are damaged.
+    unlisted: Option<(DirectoryRecord, Vec<Block>)>,
     /// Kept from unit to unit, for the page in it: many units share one.
     blocks: Blocks<'a>,
 }
@@ -64,6 +68,34 @@ impl Listed<'_> {
     fn advance(&mut self) -> Result<(), Fault> {
         self.next = self.directory.next().transpose()?.map(|(_, record)| record);
         Ok(())
+    }
+
+    /// A block of the newest record, and the first offset that is not in it.
+    fn block(&mut self, number: u32) -> Result<Option<(Block, i64)>, Fault> {
+        let Some(block) = self.blocks.get(number)? else {
+            return Ok(None);
+        };
+        Ok(Some((block, self.blocks.limit(number)?)))
+    }
+
+    /// The blocks of a record whose index pages are damaged, if its entries give as many.
+    fn find(&self, record: &DirectoryRecord) -> Result<Option<Vec<Block>>, Fault> {
+        let from = u64::from(record.data_at);
+        let range = (from, from + u64::from(record.data_bytes));
+        let (kind, partition) = (self.footer.kind, record.partition);
+        // What is written gets its times from what it is.
+        let found = Unlisted::find_between(self.file, kind, range, partition, &|_| 0)?;
+        let blocks = found.whole();
+        Ok(blocks.filter(|blocks| blocks.len() == record.index_count as usize))
+    }
+
+    /// As [`Listed::block`], of what the entries gave.
+    fn found(&self, number: u32) -> Option<(Block, i64)> {
+        let (record, blocks) = self.unlisted.as_ref()?;
+        let block = blocks.get(number as usize)?;
+        let next = blocks.get(number as usize + 1);
+        let end = record.last.saturating_add(1);
+        Some((*block, next.map_or(end, |next| next.base)))
     }
 }
 
@@ -80,6 +112,8 @@ impl<'a> Units<'a> {
             directory: footer.directory(*file),
             next: None,
             begun: false,
+            footer: *footer,
+            unlisted: None,
             blocks: footer.blocks(*file, &DirectoryRecord::EMPTY),
         });
         Self {
@@ -127,10 +161,17 @@ impl<'a> Units<'a> {
         let Some(listed) = self.sources.get_mut(unit.source) else {
             return Ok(None);
         };
-        let Some(block) = listed.blocks.get(number)? else {
-            return Ok(None);
-        };
-        Ok(Some((block, listed.blocks.limit(number)?)))
+        match listed.block(number) {
+            Err(fault) if fault.kind == FaultKind::Corrupt => {
+                let known = listed.unlisted.as_ref().map(|(record, _)| *record);
+                if known != Some(unit.record) {
+                    let blocks = listed.find(&unit.record)?.ok_or(fault)?;
+                    listed.unlisted = Some((unit.record, blocks));
+                }
+                Ok(listed.found(number))
+            }
+            other => other,
+        }
     }
 
     pub(super) fn file(&self, source: usize) -> Option<&'a Counted<'a>> {

@@ -6,11 +6,13 @@ use super::*;
 use crate::chunk::{ChunkHeader, ChunkWriter};
 use crate::disk::{Disk, FaultPlan, MemDisk};
 use crate::entry::{EntryHeader, EntryKind};
+use crate::fault::FaultKind;
 use crate::footer::Footer;
 use crate::frame::{FLAG_GROUP_END, FrameHeader, OpenFrame};
 use crate::index::{Index, Located};
 use crate::position::{ChunkId, Lsn};
 use crate::reader::read_cold;
+use crate::recovery::relist;
 use crate::regroup::{Keep, Live, Output, RegroupOptions, Source, regroup};
 use crate::testing::{Sample, samples, timestamp_of};
 
@@ -196,4 +198,63 @@ fn a_power_cut_while_a_footer_is_written_costs_no_frame() {
             assert_eq!(Footer::open(&chunk).unwrap(), sealed.footer);
         }
     }
+}
+
+#[test]
+fn frames_alone_give_the_footer_again_or_say_that_they_do_not() {
+    let disk = MemDisk::new(1);
+    let mut index = Index::new();
+    let samples = samples(5, 500, 200);
+    let end = write_frames(&disk, &samples, &mut index);
+    let chunk = open(&disk, 1, ChunkKind::Log);
+    let sealed = seal_log_chunk(&chunk, end, tail(&index, 1), &[]).unwrap();
+    let name = header(1, ChunkKind::Log).name();
+    let whole = disk.files().remove(&name).unwrap();
+    let footer = usize::try_from(sealed.footer.at).unwrap();
+    let relisted = |places: &[usize]| {
+        for at in places {
+            assert!(disk.flip(&name, *at as u64, 3));
+        }
+        let found = relist(&disk, ChunkId(1), &timestamp_of);
+        for at in places {
+            assert!(disk.flip(&name, *at as u64, 3));
+        }
+        found.map(|found| (found.end, found.tail.into_iter().collect::<Vec<_>>()))
+    };
+    let trailer = whole.len() - 10;
+    let directory = whole.len() - 4096;
+    for places in [
+        &[directory][..],
+        &[trailer],
+        &[trailer, directory],
+        &[footer + 20],
+    ] {
+        let (ends, again) = relisted(places).unwrap();
+        assert_eq!((ends, &again), (end, &tail(&index, 1)));
+        let again = seal_log_chunk(&chunk, end, again, &[]).unwrap();
+        assert_eq!(again.extents, sealed.extents);
+        assert!(disk.files()[&name] == whole);
+    }
+    // A payload is lost by itself; a header, of a frame or an entry, and nothing is certain.
+    assert_eq!(relisted(&[directory, 4096 + 64 + 40]).unwrap().1.len(), 5);
+    let last = end.offset() as usize - 8;
+    let last_frame = (0..last)
+        .rev()
+        .find(|at| whole[*at..].starts_with(b"MGFR"))
+        .unwrap();
+    for at in [4096, 4096 + 64, last_frame + 20, end.offset() as usize] {
+        let fault = relisted(&[trailer, at]).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Corrupt, "{at}");
+    }
+    // Without a whole trailer and a whole page nothing says that no frame follows; the next chunk does.
+    assert!(relisted(&[trailer, footer + 20]).is_err());
+    let next = ChunkHeader {
+        previous_end: end,
+        ..header(2, ChunkKind::Log)
+    };
+    disk.create(&next.name())
+        .unwrap()
+        .write_at(&next.encode(), 0)
+        .unwrap();
+    assert_eq!(relisted(&[trailer, footer + 20]).unwrap().0, end);
 }

@@ -219,6 +219,12 @@ impl DecodedRecords {
     /// The first of the records with the largest timestamp; none if no record has a timestamp.
     #[must_use]
     pub fn max_timestamp_record(&self) -> Option<TimestampAt> {
+        self.max_timestamp_from(i32::MIN)
+    }
+
+    /// As [`Self::max_timestamp_record`], among records whose offset delta is `from_delta` or more.
+    #[must_use]
+    pub fn max_timestamp_from(&self, from_delta: i32) -> Option<TimestampAt> {
         let later = |best: TimestampAt, next: TimestampAt| {
             if next.timestamp > best.timestamp {
                 next
@@ -227,6 +233,7 @@ impl DecodedRecords {
             }
         };
         self.timestamps()
+            .filter(|at| at.offset_delta >= from_delta)
             .reduce(later)
             .filter(|best| best.timestamp > NO_TIMESTAMP)
     }
@@ -234,7 +241,14 @@ impl DecodedRecords {
     /// The first record, in offset order, whose timestamp is `timestamp` or later.
     #[must_use]
     pub fn first_at_or_after(&self, timestamp: i64) -> Option<TimestampAt> {
-        self.timestamps().find(|at| at.timestamp >= timestamp)
+        self.first_at_or_after_from(timestamp, i32::MIN)
+    }
+
+    /// As [`Self::first_at_or_after`], among records whose offset delta is `from_delta` or more.
+    #[must_use]
+    pub fn first_at_or_after_from(&self, timestamp: i64, from_delta: i32) -> Option<TimestampAt> {
+        let wanted = |at: &TimestampAt| at.timestamp >= timestamp && at.offset_delta >= from_delta;
+        self.timestamps().find(wanted)
     }
 
     fn timestamps(&self) -> impl Iterator<Item = TimestampAt> + '_ {
