@@ -20,7 +20,6 @@ use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{
     Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
 };
-use mulgil_log::seal::seal_log_chunk;
 use mulgil_record::ids::PartitionId;
 
 use crate::lane::{Objects, Retired};
@@ -207,13 +206,15 @@ fn wall_offset(now: Now) -> i128 {
 fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     let file = broker.store().open_chunk(retired.chunk)?;
     let damaged = broker.lane().damaged_in(retired.chunk);
-    let tail = Slices {
+    let mut tail = Slices {
         broker,
         chunk: retired.chunk,
         next: Some(PartitionId(0)),
         ready: Vec::new().into_iter(),
     };
-    let sealed = seal_log_chunk(&file, retired.end, tail, &damaged)?;
+    let sealed = broker
+        .store()
+        .seal(&file, retired.end, &mut tail, &damaged)?;
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }

@@ -84,8 +84,12 @@ pub struct LaneOptions {
     pub frame_bytes_max: usize,
     /// One group of frames, written and synced at once, is at most so large.
     pub group_bytes_max: usize,
-    /// A log chunk is followed by the next when it has grown so large.
+    /// A log chunk is followed by the next when it has grown so large. Up to 4096: each frame is a
+    /// chunk of its own, as a store of whole objects wants it.
     pub chunk_bytes_max: u32,
+    /// Groups that the store has at once. One is best where what comes meanwhile shares the next sync;
+    /// more where a store takes long to answer and takes several.
+    pub groups_under_way_max: usize,
     /// Partitions of a topic whose creator does not say.
     pub partitions_default: u32,
     /// A read gets at most so much, whatever it asks.
@@ -105,6 +109,7 @@ impl Default for LaneOptions {
             frame_bytes_max: 512 << 10,
             group_bytes_max: 4 << 20,
             chunk_bytes_max: 256 << 20,
+            groups_under_way_max: 1,
             partitions_default: 1,
             // As Kafka's `fetch.max.bytes` of a broker.
             read_bytes_max: 55 << 20,

@@ -180,7 +180,7 @@ impl Broker {
         let mut turn = Turn::default();
         let mut lane = self.lane();
         let result = visit(&mut lane, now, &mut turn);
-        if let Some(group) = lane.take_group(now) {
+        while let Some(group) = lane.take_group(now) {
             self.store.submit(group);
         }
         let deadline = lane.deadline();

@@ -19,8 +19,6 @@ use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{
     Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
 };
-use mulgil_log::seal::seal_log_chunk;
-use mulgil_log::store::ChunkStore;
 use mulgil_record::ids::PartitionId;
 
 use super::Process;
@@ -172,7 +170,10 @@ impl Process {
         }
         let file = self.store.open_chunk(retired.chunk)?;
         let damaged = self.lane.damaged_in(retired.chunk);
-        let sealed = seal_log_chunk(&file, retired.end, entries, &damaged)?;
+        let mut entries = entries.into_iter();
+        let sealed = self
+            .store
+            .seal(&file, retired.end, &mut entries, &damaged)?;
         self.job = Job::Sealed(retired, sealed.extents);
         Ok("a chunk is sealed")
     }

@@ -14,7 +14,7 @@ use super::keep::Retired;
 use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
-const CHUNK_START: u32 = 4096;
+pub(super) const CHUNK_START: u32 = 4096;
 
 /// Where a lane goes on writing.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct LogHead {
     pub cluster: u128,
 }
 
-/// The group that the store is busy with.
+/// A group that the store is busy with.
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     level: SyncLevel,
@@ -52,8 +52,8 @@ pub(super) struct Commit {
     chunk_headers: VecDeque<(Position, ChunkHeader)>,
     closed: VecDeque<StampedFrame>,
     closed_bytes: usize,
-    /// What the group that the store has was asked for, and whether it is only a mark.
-    outstanding: Option<Outstanding>,
+    /// What the groups that the store has were asked for, oldest first.
+    outstanding: VecDeque<Outstanding>,
     /// Whether something in the open or closed frames waits for a sync.
     sync_wanted: bool,
     /// Since when something written is not synced.
@@ -82,7 +82,7 @@ impl Commit {
             chunk_headers: VecDeque::new(),
             closed: VecDeque::new(),
             closed_bytes: 0,
-            outstanding: None,
+            outstanding: VecDeque::new(),
             sync_wanted: false,
             unsynced_since: None,
             mark_due: None,
@@ -211,7 +211,7 @@ impl Commit {
         if self.open.entries() == 0 {
             self.opened = None;
         }
-        if self.outstanding.is_some() {
+        if self.outstanding.len() >= options.groups_under_way_max.max(1) {
             return None;
         }
         if self.closed.is_empty() {
@@ -250,7 +250,7 @@ impl Commit {
         let end = frames
             .last()
             .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
-        self.outstanding = Some(Outstanding {
+        self.outstanding.push_back(Outstanding {
             level,
             end,
             only_mark,
@@ -297,34 +297,32 @@ impl Commit {
 
     /// The store has written all before `through`.
     fn written(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else {
-            return;
+        let done = |group: &mut Outstanding| {
+            matches!(group.level, SyncLevel::Written) && through >= group.end
         };
-        if matches!(group.level, SyncLevel::Written) && through >= group.end {
-            self.outstanding = None;
+        while self.outstanding.pop_front_if(done).is_some() {
             self.unsynced_since.get_or_insert(now);
         }
     }
 
     /// The store has synced all before `through`.
     fn synced(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else {
-            self.unsynced_since = None;
-            return;
-        };
-        if through < group.end {
-            return;
+        let asked = !self.outstanding.is_empty();
+        let mut last = None;
+        while let Some(group) = self.outstanding.pop_front_if(|group| through >= group.end) {
+            last = Some(group);
         }
-        self.outstanding = None;
-        self.unsynced_since = None;
-        if !group.only_mark && self.is_idle() {
+        if last.is_some() || !asked {
+            self.unsynced_since = None;
+        }
+        if last.is_some_and(|group| !group.only_mark) && self.is_idle() {
             self.mark_due = Some(Elapsed(now.0 + self.mark_after_ms));
         }
     }
 
     /// Whether all that was pushed is with nobody any more: written and synced.
     fn is_idle(&self) -> bool {
-        self.outstanding.is_none() && self.closed.is_empty() && self.open.entries() == 0
+        self.outstanding.is_empty() && self.closed.is_empty() && self.open.entries() == 0
     }
 }
 
