@@ -126,7 +126,11 @@ impl World {
         let mut sizes = Sizes::roll(&mut dice);
         sizes.lane.chunk_bytes_max = 0;
         sizes.lane.groups_under_way_max = if dice.below(3) == 0 { 1 } else { 4 };
-        sizes.keeper.checkpoint_bytes = if dice.below(2) == 0 { 12 << 10 } else { 100 << 10 };
+        sizes.keeper.checkpoint_bytes = if dice.below(2) == 0 {
+            12 << 10
+        } else {
+            100 << 10
+        };
         let mut clients = vec![Client::Admin(Admin::default())];
         for number in 1..=2 + dice.below(4) {
             let number = usize::try_from(number).unwrap_or(0);

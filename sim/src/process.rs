@@ -17,6 +17,7 @@ use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
 use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::position::ChunkId;
 use mulgil_log::recovery::{self, Recovered};
 use mulgil_log::store::{
     Bucket, ChunkStore, Completion, HeadStore, ObjectStoreMem, OnCompletion, StepStore,
@@ -152,7 +153,11 @@ pub struct Process {
     believed: Option<i128>,
     planted: Option<Planted>,
     inbox: Inbox,
-    cold: Vec<ColdWork>,
+    /// Reads that need the store, each with its number.
+    cold: Vec<(u64, ColdWork)>,
+    cold_given: u64,
+    /// Chunks that do not count any more, and which reads go before their removal.
+    going: VecDeque<(u64, ChunkId)>,
     retries: VecDeque<u64>,
     /// Appends whose answers a planted bug has to hold back.
     late: BTreeMap<ReplyTo, Reply>,
@@ -252,6 +257,8 @@ impl Process {
             planted: life.planted,
             inbox: life.inbox,
             cold: Vec::new(),
+            cold_given: 0,
+            going: VecDeque::new(),
             retries: VecDeque::new(),
             late: BTreeMap::new(),
             recovered,
@@ -301,7 +308,10 @@ impl Process {
         if let Some(catalog) = turn.catalog {
             self.catalog = catalog;
         }
-        self.cold.extend(turn.cold);
+        for work in turn.cold {
+            self.cold.push((self.cold_given, work));
+            self.cold_given += 1;
+        }
         if self.planted != Some(Planted::WakeUpLost) {
             self.retries
                 .extend(turn.retries.into_iter().map(|(_, id)| id));
@@ -334,7 +344,7 @@ impl Process {
         if let Some((_, reply)) = came.replies.pop() {
             return Some(reply);
         }
-        let work = self.cold.pop_if(|work| work.to.origin == origin)?;
+        let (_, work) = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
         let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);
         Some(reply)
@@ -396,7 +406,7 @@ impl Process {
             return None;
         }
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
-        let work = self.cold.remove(at);
+        let (_, work) = self.cold.remove(at);
         let to = work.to;
         let mut reply = pool::carry_out(work, &self.chunks);
         twist::reply(&mut reply, self.planted);

@@ -164,8 +164,8 @@ impl Broker {
         &*self.store
     }
 
-    pub(crate) fn forget_chunks(&self, chunks: &[mulgil_log::position::ChunkId]) {
-        self.pool.forget(chunks);
+    pub(crate) const fn pool(&self) -> &ReadPool {
+        &self.pool
     }
 
     /// What an operator should know at once.

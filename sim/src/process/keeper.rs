@@ -149,11 +149,20 @@ impl Process {
     fn remove(&mut self, now: Now) -> Result<bool, Fault> {
         let mut chunks = Vec::new();
         let _no_answers = self.visit(now, |lane, _| chunks = lane.deletable());
-        self.chunks.forget(&chunks);
-        for chunk in &chunks {
-            self.store.delete(*chunk)?;
+        let given = self.cold_given;
+        self.going
+            .extend(chunks.iter().map(|chunk| (given, *chunk)));
+        let mut any = false;
+        while let Some((given, chunk)) = self.going.front().copied() {
+            if self.cold.iter().any(|(number, _)| *number < given) {
+                break;
+            }
+            self.chunks.forget(&[chunk]);
+            self.store.delete(chunk)?;
+            self.going.pop_front();
+            any = true;
         }
-        Ok(!chunks.is_empty())
+        Ok(any)
     }
 
     fn seal(
