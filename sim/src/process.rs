@@ -66,6 +66,7 @@ impl Sizes {
         let store = StoreOptions {
             grow_first: pick(&[1 << 10, 16 << 10]) as u64,
             grow_most: 64 << 10,
+            fill_bytes: pick(&[0, 64 << 10]) as u64,
             join_bytes: 8 << 20,
             unsynced_bytes: pick(&[2 << 10, 1 << 20]) as u64,
         };

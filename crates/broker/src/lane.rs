@@ -30,6 +30,7 @@ mod commit;
 mod due;
 mod groups;
 mod keep;
+mod mark_wait;
 mod offsets;
 mod producers;
 mod read;
@@ -90,11 +91,18 @@ pub struct LaneOptions {
     /// Groups that the store has at once. One is best where what comes meanwhile shares the next sync;
     /// more where a store takes long to answer and takes several.
     pub groups_under_way_max: usize,
+    /// Partitions that one command may create, and that there may be in all: memory and the size of
+    /// a frame grow with them, and the lane is held meanwhile. Kafka has the first as
+    /// `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`.
+    pub created_partitions_max: u32,
+    /// See `created_partitions_max`.
+    pub partitions_max: u32,
     /// Partitions of a topic whose creator does not say.
     pub partitions_default: u32,
     /// A read gets at most so much, whatever it asks.
     pub read_bytes_max: u32,
-    /// A mark is written when nothing has followed a sync for so long, milliseconds.
+    /// A mark is written when nothing has followed a sync for so long, milliseconds; up to eight times
+    /// as long while messages meet marks.
     pub mark_after_ms: u64,
     /// What was written without a sync is synced after so long, milliseconds.
     pub sync_after_ms: u64,
@@ -110,6 +118,8 @@ impl Default for LaneOptions {
             group_bytes_max: 4 << 20,
             chunk_bytes_max: 256 << 20,
             groups_under_way_max: 1,
+            created_partitions_max: 10_000,
+            partitions_max: 200_000,
             partitions_default: 1,
             // As Kafka's `fetch.max.bytes` of a broker.
             read_bytes_max: 55 << 20,
@@ -141,8 +151,12 @@ struct Hosted {
     start_due: Position,
     /// The newest change that an answer about this partition waits for.
     newest: Due,
-    /// The entry that reserved the ceiling, while it is not synced.
+    /// What the newest offset given out waits for: the entry that reserved it.
     ceiling_due: Position,
+    /// Offsets below are reserved by what is synced.
+    ceiling_safe: Offset,
+    /// The newest entry that reserved offsets.
+    ceiling_raised: Position,
     /// Reads that wait for more.
     readers: Vec<u64>,
     /// Changes below are in the checkpoint that the machine came from.
@@ -358,6 +372,8 @@ impl Lane {
             start_due: Position::ZERO,
             newest: Due::NOW,
             ceiling_due: Position::ZERO,
+            ceiling_safe: Offset::ZERO,
+            ceiling_raised: Position::ZERO,
             readers: Vec::new(),
             good_for: Position::ZERO,
         };

@@ -312,6 +312,14 @@ pub enum CreateRefusal {
         /// The limit.
         most: u32,
     },
+    /// More than one command may create, or than there may be in all.
+    #[error("{asked} partitions more were asked for, {most} more are possible at once")]
+    TooMany {
+        /// All that the command asked for.
+        asked: u64,
+        /// How many it might have.
+        most: u32,
+    },
     /// The name is empty or too long.
     #[error("the name is not possible: {0}")]
     Name(String),

@@ -75,6 +75,8 @@ pub(crate) const fn create(refusal: &CreateRefusal) -> ResponseError {
         CreateRefusal::Exists(_) => ResponseError::TopicAlreadyExists,
         // `ReplicationControlManager.createTopic`.
         CreateRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // `ReplicationControlManager.createTopics`, for too many in one request.
+        CreateRefusal::TooMany { .. } => ResponseError::PolicyViolation,
         // `Topic.validate`.
         CreateRefusal::Name(_) => ResponseError::InvalidTopicException,
         // Retriable.
@@ -162,6 +164,7 @@ pub(crate) const fn group(refusal: &GroupRefusal, missing: NoGroup) -> ResponseE
             NoGroup::NotFound => ResponseError::GroupIdNotFound,
         },
         // The rest as in `GroupMetadataManager` and `ClassicGroup`.
+        GroupRefusal::NameTooLong { .. } => ResponseError::InvalidGroupId,
         GroupRefusal::UnknownMember => ResponseError::UnknownMemberId,
         // KIP-345.
         GroupRefusal::FencedInstance { .. } => ResponseError::FencedInstanceId,

@@ -22,6 +22,7 @@ pub(crate) type Said = (EntryKind, u64, i64, Vec<u8>);
 pub(crate) const SMALL: StoreOptions = StoreOptions {
     grow_first: 8 << 10,
     grow_most: 32 << 10,
+    fill_bytes: 64 << 10,
     join_bytes: 64 << 10,
     unsynced_bytes: 24 << 10,
 };

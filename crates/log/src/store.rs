@@ -125,6 +125,8 @@ pub struct StoreOptions {
     pub grow_first: u64,
     /// The largest step.
     pub grow_most: u64,
+    /// Zeroes that are written ahead of small writes, bytes; none if it is 0.
+    pub fill_bytes: u64,
     /// Queued groups are written together up to this many bytes.
     pub join_bytes: usize,
     /// Unsynced bytes that bring about a sync of their own.
@@ -136,6 +138,7 @@ impl Default for StoreOptions {
         Self {
             grow_first: 16 << 20,
             grow_most: 256 << 20,
+            fill_bytes: 1 << 20,
             join_bytes: 8 << 20,
             unsynced_bytes: 64 << 20,
         }

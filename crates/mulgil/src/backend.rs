@@ -596,7 +596,9 @@ fn read_refusal(refusal: &ReadRefusal) -> Refusal {
 fn create_refusal(refusal: &CreateRefusal) -> Refusal {
     let code = match refusal {
         CreateRefusal::Exists(_) => Code::TopicExists,
-        CreateRefusal::PartitionCount { .. } => Code::PartitionCount,
+        CreateRefusal::PartitionCount { .. } | CreateRefusal::TooMany { .. } => {
+            Code::PartitionCount
+        }
         CreateRefusal::Name(_) => Code::TopicName,
         CreateRefusal::DiskFull => Code::DiskFull,
         CreateRefusal::Stopping => Code::Stopping,

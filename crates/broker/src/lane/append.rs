@@ -149,7 +149,8 @@ impl Lane {
         let end = stamp.base.plus(i64::from(stamp.records));
         let mut due = Due::at(at, hosted.durability);
         if !synced {
-            due = due.and(self.log.reserve(id, hosted, end));
+            let synced = self.progress.synced;
+            due = due.and(self.log.reserve(id, hosted, end, synced));
         }
         hosted.newest = due;
         let entry = TailEntry {
@@ -308,15 +309,24 @@ impl super::commit::Commit {
     ///
     /// Only for partitions that do not sync each append: what they give out may be lost with the
     /// page cache, and must not be given again.
-    fn reserve(&mut self, id: PartitionId, hosted: &mut Hosted, end: Offset) -> Due {
-        let ceiling = hosted.machine.ceiling;
-        if ceiling.0 - end.0 < CEILING_STEP / 2 {
+    fn reserve(
+        &mut self,
+        id: PartitionId,
+        hosted: &mut Hosted,
+        end: Offset,
+        synced: Position,
+    ) -> Due {
+        if hosted.ceiling_raised < synced {
+            hosted.ceiling_safe = hosted.machine.ceiling;
+        }
+        if hosted.machine.ceiling.0 - end.0 < CEILING_STEP / 2 {
             let to = end.plus(CEILING_STEP);
-            let at = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[]);
+            hosted.ceiling_raised = self.push(entry(EntryKind::OffsetCeiling, id.0, to.0), &[]);
             hosted.machine.apply(&Change::CeilingRaised { to });
-            if end > ceiling {
-                hosted.ceiling_due = at;
-            }
+        }
+        // Several batches of one group may use up what a raise of the same group has reserved.
+        if end > hosted.ceiling_safe {
+            hosted.ceiling_due = hosted.ceiling_raised;
         }
         Due::synced(hosted.ceiling_due)
     }

@@ -11,6 +11,7 @@ use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
 use super::keep::Retired;
+use super::mark_wait::MarkWait;
 use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
@@ -62,7 +63,7 @@ pub(super) struct Commit {
     mark_due: Option<Elapsed>,
     frame_bytes_max: usize,
     chunk_bytes_max: u32,
-    mark_after_ms: u64,
+    mark_wait: MarkWait,
     sync_after_ms: u64,
     /// Whether the open frame holds nothing but a mark.
     only_mark: bool,
@@ -88,7 +89,7 @@ impl Commit {
             mark_due: None,
             frame_bytes_max: options.frame_bytes_max,
             chunk_bytes_max: options.chunk_bytes_max,
-            mark_after_ms: options.mark_after_ms,
+            mark_wait: MarkWait::new(options.mark_after_ms),
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
             stop: Stop::Running,
@@ -212,6 +213,10 @@ impl Commit {
             self.opened = None;
         }
         if self.outstanding.len() >= options.groups_under_way_max.max(1) {
+            let marks = self.outstanding.back().is_some_and(|last| last.only_mark);
+            if marks && (self.open.entries() > 0 || !self.closed.is_empty()) {
+                self.mark_wait.meet();
+            }
             return None;
         }
         if self.closed.is_empty() {
@@ -315,8 +320,12 @@ impl Commit {
         if last.is_some() || !asked {
             self.unsynced_since = None;
         }
-        if last.is_some_and(|group| !group.only_mark) && self.is_idle() {
-            self.mark_due = Some(Elapsed(now.0 + self.mark_after_ms));
+        match last {
+            Some(group) if group.only_mark => self.mark_wait.marked(),
+            Some(_) if self.is_idle() => {
+                self.mark_due = Some(Elapsed(now.0 + self.mark_wait.ms()));
+            }
+            Some(_) | None => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mulgil_core::group::{
-    Change, Command, Durable, Effect, Group, GroupSettings, OffsetKey, Waiter, wire,
+    Change, Command, Durable, Effect, Group, GroupRefusal, GroupSettings, OffsetKey, Waiter, wire,
 };
 use mulgil_core::machine::{After, Decision, Elapsed, Keep, Machine, Now};
 use mulgil_log::entry::{EntryHeader, EntryKind};
@@ -21,6 +21,9 @@ use crate::request::Reply;
 
 /// Flag of a group entry whose payload is the group's name.
 const FLAG_NAME: u8 = 1;
+
+/// Longest name of a group, bytes: as long as a string of Kafka's protocol can be.
+const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A group that lives here.
 #[derive(Debug)]
@@ -85,7 +88,9 @@ impl Groups {
 
     fn drop_group(&mut self, id: GroupId) {
         if let Some(hosted) = self.hosted.remove(&id) {
-            self.names.remove(&hosted.name);
+            if self.names.get(&hosted.name) == Some(&id) {
+                self.names.remove(&hosted.name);
+            }
             if let Some(due) = hosted.armed {
                 self.deadlines.remove(&(due, id));
             }
@@ -94,7 +99,10 @@ impl Groups {
 
     fn host(&mut self, id: GroupId, name: GroupName, machine: Group) {
         self.next = self.next.max(id.0);
-        self.names.insert(Arc::clone(&name), id);
+        // Replay may bring back a group for a moment that was deleted before the checkpoint, in which
+        // its successor of the same name is: the name is that of the younger one.
+        let named = self.names.entry(Arc::clone(&name)).or_insert(id);
+        *named = id.max(*named);
         let hosted = HostedGroup {
             name,
             machine,
@@ -195,7 +203,7 @@ impl Lane {
         now: Now,
         turn: &mut Turn,
     ) {
-        if let Some(reply) = self.group_refusal(&command) {
+        if let Some(reply) = self.group_refusal(group, &command) {
             return self.answer(to, Due::NOW, Reply::Group(reply), turn);
         }
         let mut waiter = None;
@@ -222,9 +230,16 @@ impl Lane {
         self.drop_if_unborn(id);
     }
 
-    fn group_refusal(&self, command: &Command) -> Option<GroupReply> {
+    fn group_refusal(&self, group: &GroupName, command: &Command) -> Option<GroupReply> {
         if self.stopping {
             return Some(GroupReply::Stopping);
+        }
+        if group.len() > NAME_BYTES_MAX {
+            let (bytes, max) = (group.len(), NAME_BYTES_MAX);
+            return Some(GroupReply::Refused(GroupRefusal::NameTooLong {
+                bytes,
+                max,
+            }));
         }
         // Commits of those that work the disk free are always taken, from the reserve; what would
         // make a new group is not.
@@ -262,7 +277,7 @@ impl Lane {
         command: Command,
         now: Now,
         turn: &mut Turn,
-    ) -> Result<(), mulgil_core::group::GroupRefusal> {
+    ) -> Result<(), GroupRefusal> {
         let mut decision = Decision::default();
         let Some(hosted) = self.groups.hosted.get(&id) else {
             return Ok(());

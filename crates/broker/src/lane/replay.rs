@@ -123,6 +123,7 @@ impl Replayer {
             if hosted.durability == Durability::Memory {
                 machine.apply(&Change::Trimmed { to: next });
             }
+            hosted.ceiling_safe = machine.ceiling;
             hosted.high_watermark = next;
             hosted.log_start = machine.start;
         }
@@ -307,7 +308,9 @@ impl Replay for Replayer {
                 self.lane.replay_group(at, header, payload)?;
             }
             EntryKind::TrueEnd => {
-                if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object)) {
+                if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object))
+                    && at >= hosted.good_for
+                {
                     hosted.machine.ceiling = Offset(header.base);
                 }
             }

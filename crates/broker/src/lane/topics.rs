@@ -18,14 +18,32 @@ use crate::request::{
 
 impl Lane {
     pub(super) fn create_topics(&mut self, create: CreateTopics, now: Now) -> (Due, Reply) {
+        let default = self.options.partitions_default;
+        let asked = create
+            .topics
+            .iter()
+            .map(|topic| u64::from(topic.partitions.unwrap_or(default)));
+        let asked: u64 = asked.sum();
+        let most = self.creatable();
         let mut outcomes = Vec::with_capacity(create.topics.len());
         for topic in create.topics {
-            outcomes.push(self.create_topic(topic, create.validate_only, now));
+            outcomes.push(if asked > u64::from(most) {
+                Err(CreateRefusal::TooMany { asked, most })
+            } else {
+                self.create_topic(topic, create.validate_only, now)
+            });
         }
         (
             Due::synced(self.metadata_due),
             Reply::CreateTopics(outcomes),
         )
+    }
+
+    /// How many partitions a command may create.
+    fn creatable(&self) -> u32 {
+        let there = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let left = self.options.partitions_max.saturating_sub(there);
+        left.min(self.options.created_partitions_max)
     }
 
     fn create_topic(
@@ -131,6 +149,12 @@ impl Lane {
             );
         }
         if let Some(partitions) = alter.partitions {
+            let least = self.partitions_of(id);
+            let most = least.saturating_add(self.creatable());
+            if partitions > most {
+                let asked = partitions;
+                return Err(AlterRefusal::PartitionCount { asked, least, most });
+            }
             changes.extend(
                 self.metadata
                     .add_partitions(id, partitions)
@@ -142,6 +166,12 @@ impl Lane {
             self.change_metadata(change);
         }
         Ok(())
+    }
+
+    fn partitions_of(&self, topic: TopicId) -> u32 {
+        let topic = self.metadata.topic_by_id(topic);
+        let count = topic.map_or(0, |topic| topic.partitions.len());
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Writes down where the partitions of a topic start whose records are in memory only.

@@ -8,6 +8,14 @@ pub enum GroupRefusal {
     /// There is no such group: never created, or deleted.
     #[error("the group does not exist")]
     NoSuchGroup,
+    /// The name is too long.
+    #[error("the group's name has {bytes} bytes, {max} are possible")]
+    NameTooLong {
+        /// How long it is.
+        bytes: usize,
+        /// The longest.
+        max: usize,
+    },
     /// No member of that name: it must join anew without one.
     #[error("the member is unknown")]
     UnknownMember,

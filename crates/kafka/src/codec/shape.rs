@@ -106,7 +106,7 @@ impl Walk<'_> {
     fn plain(&mut self, kind: Kind) -> Result<(), Flaw> {
         match kind {
             Kind::Fixed(count) => self.walker.take(count).map(drop),
-            Kind::Text if self.flexible => self.walker.compact(),
+            Kind::Text if self.flexible => self.walker.compact_string(),
             Kind::Text => self.walker.string().map(drop),
             Kind::Blob if self.flexible => self.walker.compact(),
             Kind::Blob => self.walker.blob(),

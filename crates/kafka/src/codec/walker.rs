@@ -17,6 +17,9 @@ pub(crate) enum Flaw {
     TagSize,
 }
 
+/// The longest string, bytes.
+const STRING_BYTES_MAX: usize = i16::MAX as usize;
+
 /// What is left of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walker<'a> {
@@ -89,7 +92,17 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A string or byte string with a compact length.
+    /// A string with a compact length, which has the bound of one with 16 bits
+    /// (`MessageDataGenerator`: "had invalid length").
+    pub(crate) fn compact_string(&mut self) -> Result<(), Flaw> {
+        match self.compact_length()? {
+            None => Ok(()),
+            Some(length) if length > STRING_BYTES_MAX => Err(Flaw::Length),
+            Some(length) => self.take(length).map(drop),
+        }
+    }
+
+    /// A byte string with a compact length.
     pub(crate) fn compact(&mut self) -> Result<(), Flaw> {
         match self.compact_length()? {
             None => Ok(()),

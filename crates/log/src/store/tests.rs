@@ -190,6 +190,32 @@ fn a_nearly_full_disk_is_not_filled_ahead() {
 }
 
 #[test]
+fn zeroes_are_written_ahead_of_small_frames_once_and_not_of_large_ones() {
+    // A frame here takes 208 bytes; a write is small up to a 128th of what is filled.
+    for (fill_bytes, extra) in [(32 << 10, 1), (16 << 10, 0)] {
+        let disk = MemDisk::new(1);
+        let (complete, _) = listener();
+        let options = StoreOptions {
+            fill_bytes,
+            ..SMALL
+        };
+        let store = StepStore::new(mem(&disk), options, complete);
+        let mut lane = Lane::new();
+        let mut ops = Vec::new();
+        for _ in 0..10 {
+            let before = disk.ops();
+            store.submit(lane.group(SyncLevel::Synced));
+            while store.step() {}
+            ops.push(disk.ops() - before);
+        }
+        let after_first = ops.split_off(1);
+        assert!(after_first.iter().all(|n| *n == 2), "{after_first:?}");
+        let begun = 5; // create, allocate, header, sync, names
+        assert_eq!(ops, [begun + 2 + extra]);
+    }
+}
+
+#[test]
 fn a_mark_says_that_all_before_it_is_synced() {
     let disk = MemDisk::new(1);
     let (complete, _) = listener();

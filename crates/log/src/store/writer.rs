@@ -8,6 +8,7 @@
 //!   it is unsynced.
 //! - After a failure nothing is written, ever.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,7 +30,16 @@ struct Growing {
     /// Bytes that the file has room for.
     allocated: u64,
     step: u64,
+    /// Where the bytes end that were written once, if only as zeroes.
+    filled: u64,
 }
+
+/// What is written ahead.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A write is small if so many of them go into what is filled ahead: then the one that fills is
+/// too rare for the 99th percentile to see it.
+const SMALL_SHARE: u64 = 128;
 
 pub(super) struct Writer {
     disk: Arc<dyn Disk>,
@@ -158,6 +168,9 @@ impl Writer {
             .write_parts_at(&parts, u64::from(first.offset()))
             .map_err(|source| fatal("writing", &growing.header, source))?;
         growing.end = first.plus(bytes);
+        growing
+            .fill_ahead(bytes as u64, &self.options)
+            .map_err(|source| fatal("writing", &growing.header, source))?;
         self.unsynced += bytes as u64;
         run.written.append(&mut run.frames);
         Ok(())
@@ -200,6 +213,7 @@ impl Writer {
             end: header.first_position(),
             allocated: 0,
             step: self.options.grow_first,
+            filled: 0,
             header,
             file,
         };
@@ -233,9 +247,35 @@ impl Growing {
             self.allocated += bytes;
         }
     }
+
+    /// Writes zeroes where small writes will go, after one of `bytes`.
+    ///
+    /// Preallocated room that was never written has its extents converted by the sync of its first
+    /// write, which brings a commit of the file system's journal with it. Where something was written
+    /// before, a sync writes the bytes and nothing else, in two thirds of the time. Large writes gain
+    /// nothing by it and would be written twice.
+    fn fill_ahead(&mut self, bytes: u64, options: &StoreOptions) -> io::Result<()> {
+        let end = u64::from(self.end.offset());
+        let small = bytes <= options.fill_bytes / SMALL_SHARE;
+        if end <= self.filled || !small {
+            self.filled = self.filled.max(end);
+            return Ok(());
+        }
+        let to = (end + options.fill_bytes).min(self.allocated);
+        while self.filled.max(end) < to {
+            let from = self.filled.max(end);
+            let part = ZEROES
+                .len()
+                .min(usize::try_from(to - from).unwrap_or(usize::MAX));
+            self.file
+                .write_at(ZEROES.get(..part).unwrap_or(&ZEROES), from)?;
+            self.filled = from + part as u64;
+        }
+        Ok(())
+    }
 }
 
-fn fatal(doing: &str, header: &ChunkHeader, source: std::io::Error) -> Fault {
+fn fatal(doing: &str, header: &ChunkHeader, source: io::Error) -> Fault {
     Fault::io(
         FaultKind::Fatal,
         format!("{doing} {}", header.name()),

@@ -1,0 +1,333 @@
+//! The lane over a store that does one step at a time: what leaves when, and what replay makes of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of a test fails the test"
+)]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use mulgil_broker::core::machine::{Elapsed, Now, WallTime};
+use mulgil_broker::group::{
+    Command, CommitOffsets, Generation, GroupName, GroupRefusal, GroupReply, GroupRequest,
+    OffsetEntry, OffsetKey,
+};
+use mulgil_broker::lane::{Lane, LaneOptions, LogHead, Objects, Origin, Turn};
+use mulgil_broker::request::{
+    Append, AppendPartition, CreateRefusal, CreateTopic, CreateTopics, Reply, Request, Ticket,
+};
+use mulgil_broker::start;
+use mulgil_log::checkpoint::CheckpointObject;
+use mulgil_log::disk::{Disk, MemDisk};
+use mulgil_log::recovery;
+use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
+use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
+use mulgil_record::batch::BatchBuilder;
+use mulgil_record::compression::Codec;
+use mulgil_record::ids::{Offset, PartitionId, TopicId};
+
+const NOW: Now = Now {
+    elapsed: Elapsed(1),
+    wall: WallTime(1_000),
+};
+const ORIGIN: Origin = Origin {
+    runtime: 0,
+    connection: 1,
+};
+const TOPIC: TopicId = TopicId(7);
+const PARTITION: PartitionId = PartitionId(1);
+
+/// A lane, its store, and what the store has said and the lane has not heard.
+struct World {
+    disk: MemDisk,
+    lane: Lane,
+    store: StepStore,
+    inbox: Arc<Mutex<VecDeque<Completion>>>,
+    replies: Vec<(u64, Reply)>,
+    asked: u64,
+}
+
+impl World {
+    /// Starts from `disk`, with these objects of a checkpoint, and replays the log from its first frame.
+    fn start(disk: MemDisk, checkpoint: &[Objects]) -> Self {
+        let options = LaneOptions::default();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let found = start::read_back_by(&shared, &options, |replayer, from| {
+            for objects in checkpoint {
+                for (kind, object, content) in &objects.objects {
+                    replayer.load(&CheckpointObject {
+                        kind: *kind,
+                        object: *object,
+                        good_for: objects.good_for,
+                        content: Bytes::from(content.clone()),
+                    })?;
+                }
+            }
+            recovery::recover(&shared, replayer, from)
+        });
+        let found = found.unwrap();
+        let head = LogHead {
+            chunk: found.recovered.next_chunk,
+            lsn: found.recovered.next_lsn,
+            incarnation: found.recovered.incarnation + 1,
+            previous_end: found.recovered.end,
+            checkpoint: found.recovered.checkpoint,
+            cluster: 1,
+        };
+        let inbox: Arc<Mutex<VecDeque<Completion>>> = Arc::default();
+        let theirs = Arc::clone(&inbox);
+        let complete = Arc::new(move |said| theirs.lock().unwrap().push_back(said));
+        let mut world = Self {
+            disk,
+            lane: found.replayer.finish(head, NOW),
+            store: StepStore::new(shared, StoreOptions::default(), complete),
+            inbox,
+            replies: Vec::new(),
+            asked: 0,
+        };
+        world.visit(|lane, turn| lane.begin(NOW, turn));
+        world.settle();
+        world
+    }
+
+    fn visit(&mut self, visit: impl FnOnce(&mut Lane, &mut Turn)) {
+        let mut turn = Turn::default();
+        visit(&mut self.lane, &mut turn);
+        if let Some(group) = self.lane.take_group(NOW) {
+            self.store.submit(group);
+        }
+        let came = turn.replies.into_iter();
+        self.replies
+            .extend(came.map(|(to, reply)| (to.ticket.0, reply)));
+    }
+
+    /// Asks all of `requests` in one visit; their tickets follow one another, and the first is given.
+    fn ask(&mut self, requests: Vec<Request>) -> u64 {
+        let first = self.asked;
+        self.asked += requests.len() as u64;
+        let asks = (first..).map(Ticket).zip(requests);
+        self.visit(|lane, turn| lane.enter(ORIGIN, asks, NOW, turn));
+        first
+    }
+
+    /// Lets the lane hear the next thing that the store says. Says whether there was one.
+    fn hear(&mut self) -> bool {
+        let next = self.inbox.lock().unwrap().pop_front();
+        let Some(said) = next else {
+            return self.store.step() && self.hear();
+        };
+        self.visit(|lane, turn| lane.completed(said, NOW, turn));
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.hear() {}
+        assert!(self.lane.is_settled());
+    }
+
+    fn has_answer(&self, ticket: u64) -> bool {
+        self.replies.iter().any(|(of, _)| *of == ticket)
+    }
+
+    /// Asks one thing and gives its answer, when all is synced.
+    fn answer(&mut self, request: Request) -> Reply {
+        let ticket = self.ask(vec![request]);
+        self.settle();
+        let at = self.replies.iter().position(|(of, _)| *of == ticket);
+        self.replies.swap_remove(at.unwrap()).1
+    }
+
+    fn create(&mut self, durability: Durability) {
+        let settings = TopicSettings {
+            durability,
+            ..TopicSettings::default()
+        };
+        let Reply::CreateTopics(created) = self.answer(create(TOPIC, 1, settings)) else {
+            panic!("no answer to a creation");
+        };
+        created[0].as_ref().unwrap();
+    }
+
+    fn commit(&mut self, group: &GroupName, offset: i64) -> GroupReply {
+        let entry = OffsetEntry {
+            key: KEY,
+            offset: Offset(offset),
+            leader_epoch: None,
+            metadata: "".into(),
+            retention_ms: None,
+        };
+        self.command(
+            group,
+            Command::CommitOffsets(Box::new(CommitOffsets {
+                member: None,
+                instance: None,
+                generation: Generation::NONE,
+                entries: vec![entry],
+            })),
+        )
+    }
+
+    fn command(&mut self, group: &GroupName, command: Command) -> GroupReply {
+        let group = Arc::clone(group);
+        let ask = GroupRequest::Command { group, command };
+        let Reply::Group(reply) = self.answer(Request::Group(ask)) else {
+            panic!("no answer of a group");
+        };
+        reply
+    }
+
+    fn committed(&mut self, group: &GroupName) -> Option<i64> {
+        let group = Arc::clone(group);
+        let ask = GroupRequest::Offsets { group, keys: None };
+        let Reply::Group(GroupReply::Offsets(found)) = self.answer(Request::Group(ask)) else {
+            panic!("no offsets");
+        };
+        found.first().map(|(_, committed)| committed.offset.0)
+    }
+
+    /// All objects of a checkpoint that is taken now. Before it a mark says that all is synced, as a
+    /// header does in the life of a broker: positions in a checkpoint are those that stay.
+    fn checkpoint(&mut self) -> Vec<Objects> {
+        let later = Now {
+            elapsed: Elapsed(NOW.elapsed.0 + 1_000),
+            ..NOW
+        };
+        self.visit(|lane, turn| lane.tick(later, turn));
+        self.settle();
+        let begun = self.lane.checkpoint_begin(NOW).objects;
+        let partitions = self.lane.checkpoint_partitions(0, 100);
+        let groups = self.lane.checkpoint_groups(0, 100);
+        vec![begun, partitions, groups]
+    }
+}
+
+const KEY: OffsetKey = OffsetKey {
+    topic: TOPIC,
+    partition: 0,
+};
+
+fn create(id: TopicId, partitions: u32, settings: TopicSettings) -> Request {
+    Request::CreateTopics(CreateTopics {
+        topics: vec![CreateTopic {
+            name: TopicName::in_default(&format!("topic-{}", id.0)),
+            partitions: Some(partitions),
+            settings,
+            id,
+        }],
+        validate_only: false,
+    })
+}
+
+/// A batch that says it has so many records; the lane looks at no more than that.
+fn append(records: i32) -> Request {
+    let mut builder = BatchBuilder::new(Codec::None, 1_000);
+    builder.push(1_000, None, Some(b"value"), &[]);
+    let mut batch = builder.finish();
+    batch.header.last_offset_delta = records - 1;
+    Request::Append(Append {
+        partitions: vec![AppendPartition {
+            partition: PARTITION,
+            batch,
+            facts: Bytes::new(),
+        }],
+    })
+}
+
+#[test]
+fn what_a_raise_of_the_same_group_has_reserved_waits_for_its_sync() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Os);
+    world.answer(append(1));
+    // The first of these is below what is synced and raises the ceiling; the second is above it.
+    let first = world.ask(vec![append(600_000), append(600_000)]);
+    while !world.has_answer(first) {
+        assert!(world.hear());
+    }
+    assert!(
+        !world.has_answer(first + 1),
+        "its offsets may be given again"
+    );
+    world.settle();
+    assert!(world.has_answer(first + 1));
+}
+
+#[test]
+fn a_group_made_again_keeps_its_name_when_its_forerunner_is_replayed() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    let group = GroupName::from("billing");
+    world.commit(&group, 5);
+    world.command(&group, Command::Delete);
+    assert_eq!(world.committed(&group), None);
+    world.commit(&group, 8);
+    let checkpoint = world.checkpoint();
+    let mut world = World::start(world.disk, &checkpoint);
+    assert_eq!(world.committed(&group), Some(8));
+    world.commit(&group, 9);
+    let mut world = World::start(world.disk, &[]);
+    assert_eq!(world.committed(&group), Some(9));
+}
+
+#[test]
+fn a_true_end_from_before_the_checkpoint_lowers_no_ceiling() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Os);
+    world.answer(append(10));
+    world.visit(|lane, _| lane.write_true_ends());
+    world.settle();
+    let mut world = World::start(world.disk, &[]);
+    world.answer(append(1));
+    let checkpoint = world.checkpoint();
+    let reserved = world.lane.machine(PARTITION).unwrap().ceiling;
+    assert!(reserved > Offset(1_000));
+    let world = World::start(world.disk, &checkpoint);
+    assert_eq!(world.lane.machine(PARTITION).unwrap().next, reserved);
+}
+
+#[test]
+fn a_name_that_no_checkpoint_could_hold_is_no_groups_name() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    let longest = GroupName::from("g".repeat(32_767));
+    assert!(matches!(world.commit(&longest, 1), GroupReply::Done(_)));
+    let longer = GroupName::from("g".repeat(32_768));
+    let refused = world.commit(&longer, 1);
+    let GroupReply::Refused(GroupRefusal::NameTooLong { bytes, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(bytes, 32_768);
+    assert_eq!(world.checkpoint()[2].objects.len(), 1);
+}
+
+#[test]
+fn one_command_creates_a_bounded_number_of_partitions() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    let many = |from: u128, count: u128, partitions| {
+        let topics = (from..from + count).map(|id| CreateTopic {
+            name: TopicName::in_default(&format!("many-{id}")),
+            partitions: Some(partitions),
+            settings: TopicSettings::default(),
+            id: TopicId(id),
+        });
+        Request::CreateTopics(CreateTopics {
+            topics: topics.collect(),
+            validate_only: false,
+        })
+    };
+    let Reply::CreateTopics(refused) = world.answer(many(1, 101, 100)) else {
+        panic!("no answer to a creation");
+    };
+    let too_many = CreateRefusal::TooMany {
+        asked: 10_100,
+        most: 10_000,
+    };
+    assert!(refused.iter().all(|r| r.as_ref().unwrap_err() == &too_many));
+    let Reply::CreateTopics(created) = world.answer(many(1, 100, 100)) else {
+        panic!("no answer to a creation");
+    };
+    assert!(created.iter().all(Result::is_ok));
+}
