@@ -24,10 +24,12 @@ use mulgil_record::ids::{PartitionId, TopicId};
 
 use crate::violation::{Kept, Rule, Violation};
 
+mod fenced;
 mod partition;
 mod topics;
 mod view;
 
+pub use fenced::Fenced;
 pub use partition::{PartitionModel, Placed};
 pub use topics::{Asked, TopicModel, TopicState, keeps_newest};
 pub use view::{Found, PartitionView, View};
@@ -100,6 +102,11 @@ pub struct Ledger {
     topics: BTreeMap<TopicId, TopicModel>,
     producer_ids: BTreeSet<i64>,
     epoch_seen: i32,
+    /// Brokers that were taken over, and which of them answers, if one does.
+    fenced: BTreeMap<u32, Fenced>,
+    speaker: Option<u32>,
+    /// The store answers nobody.
+    store_down: bool,
 }
 
 /// What was known of a partition when something was asked of it.
@@ -149,6 +156,9 @@ impl Ledger {
     /// What is known of a partition.
     #[must_use]
     pub fn known(&self, partition: PartitionId) -> Known {
+        if let Some(known) = self.known_of_fenced(partition) {
+            return known;
+        }
         let model = self.partitions.get(&partition);
         Known {
             partition,
@@ -208,6 +218,9 @@ impl Ledger {
     ///
     /// If another batch was seen there, or the same one elsewhere.
     pub fn witness(&mut self, batch: BatchName, base: i64) -> Kept {
+        if self.is_fenced() {
+            return self.witness_of_fenced(batch, base);
+        }
         let Some(sent) = self.batches.get_mut(batch.0) else {
             return Err(Violation::new(
                 Rule::AsProduced,
@@ -275,6 +288,9 @@ impl Ledger {
                 known.start
             );
             return Err(Violation::new(Rule::NeverBack, what));
+        }
+        if self.speaker.is_some() {
+            return self.started_of_fenced(id, start);
         }
         if start > model.start_asked && !discards {
             let what = format!(
@@ -382,6 +398,9 @@ impl Ledger {
             let before = known.high_watermark;
             let what = format!("partition {id} ends at {high_watermark}, and before at {before}");
             return Err(Violation::new(Rule::NeverBack, what));
+        }
+        if self.is_fenced() {
+            return self.watermark_of_fenced(id, high_watermark);
         }
         let model = self.partitions.entry(id).or_default();
         model.high_watermark_seen = model.high_watermark_seen.max(high_watermark);

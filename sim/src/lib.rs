@@ -14,6 +14,7 @@ pub mod client;
 pub mod damage;
 pub mod disk;
 pub mod ledger;
+pub mod object;
 pub mod planted;
 pub mod process;
 pub mod run;

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn};
+use mulgil_broker::lane::{
+    ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn, max_timestamp,
+};
 use mulgil_broker::pool::{self, Carried, OpenChunks};
 use mulgil_broker::request::{Reply, Request, Ticket};
 use mulgil_broker::start::{self, Found};
@@ -15,8 +17,12 @@ use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
 use mulgil_log::fault::{Fault, FaultKind};
+use mulgil_log::position::ChunkId;
 use mulgil_log::recovery::{self, Recovered};
-use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
+use mulgil_log::store::{
+    Bucket, ChunkStore, Completion, HeadStore, ObjectStoreMem, OnCompletion, StepStore,
+    StoreOptions,
+};
 use mulgil_meta::catalog::Catalog;
 
 use crate::disk::SimDisk;
@@ -102,26 +108,57 @@ impl Clock {
 pub struct Came {
     /// Answers that leave.
     pub replies: Vec<(ReplyTo, Reply)>,
-    /// The lane, or the store, has ended the process.
-    pub ended: Option<String>,
+    /// Why the store has ended the process.
+    pub ended: Option<Fault>,
 }
 
 type Inbox = Arc<Mutex<VecDeque<Completion>>>;
+
+/// A callback that puts what it is told into `inbox`.
+fn into(inbox: &Inbox) -> OnCompletion {
+    let completions = Arc::clone(inbox);
+    Arc::new(move |completion| {
+        let mut inbox = completions.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.push_back(completion);
+    })
+}
+
+/// What is made to go on by hand.
+#[derive(Debug)]
+enum Steps {
+    /// Files.
+    Files(Arc<StepStore>, SimDisk),
+    /// Whole objects, and what decides what becomes of them.
+    Objects(Arc<ObjectStoreMem>, Dice),
+}
+
+/// What a life is begun with, beside what was found.
+struct Life {
+    incarnation: u32,
+    store: Arc<dyn ChunkStore>,
+    steps: Steps,
+    inbox: Inbox,
+    planted: Option<Planted>,
+}
 
 /// A broker process.
 #[derive(Debug)]
 pub struct Process {
     lane: Lane,
-    store: Arc<StepStore>,
+    store: Arc<dyn ChunkStore>,
+    steps: Steps,
     chunks: OpenChunks,
     sizes: KeeperSizes,
     job: keeper::Job,
     /// Wall minus running time, as the keeper last believed it.
     believed: Option<i128>,
-    disk: SimDisk,
     planted: Option<Planted>,
     inbox: Inbox,
-    cold: Vec<ColdWork>,
+    /// Reads that need the store, each with its number.
+    cold: Vec<(u64, ColdWork)>,
+    cold_given: u64,
+    /// Chunks that do not count any more, and which reads go before their removal.
+    going: VecDeque<(u64, ChunkId)>,
     retries: VecDeque<u64>,
     /// Appends whose answers a planted bug has to hold back.
     late: BTreeMap<ReplyTo, Reply>,
@@ -149,43 +186,80 @@ impl Process {
             recovery::recover(&shared, &mut Twisted::new(replayer, planted), from)
         });
         disk.set_recovering(false);
+        let found = found?;
+        let inbox = Inbox::default();
+        let store = Arc::new(StepStore::new(shared, sizes.store, into(&inbox)));
+        let kept = planted == Some(Planted::EpochKept) && found.recovered.incarnation > 0;
+        let life = Life {
+            incarnation: found.recovered.incarnation + u32::from(!kept),
+            store: Arc::clone(&store) as Arc<dyn ChunkStore>,
+            steps: Steps::Files(store, disk.clone()),
+            inbox,
+            planted,
+        };
+        Self::begin(found, life, sizes, clock)
+    }
+
+    /// Takes the log in `bucket` over and begins a life; `meanwhile` happens between the takeover and
+    /// the start.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the takeover and recovery say.
+    pub fn take_over(
+        bucket: &Bucket,
+        heads: &HeadStore,
+        (sizes, seed): (&Sizes, u64),
+        clock: &mut Clock,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Self, Fault> {
+        let inbox = Inbox::default();
+        let store = ObjectStoreMem::take_over(bucket, heads, max_timestamp, into(&inbox))?;
+        let store = Arc::new(store);
+        meanwhile();
+        let found = start::read_back(&store.disk(), &sizes.lane)?;
+        let life = Life {
+            incarnation: store.incarnation(),
+            store: Arc::clone(&store) as Arc<dyn ChunkStore>,
+            steps: Steps::Objects(store, Dice::new(seed)),
+            inbox,
+            planted: None,
+        };
+        Self::begin(found, life, sizes, clock)
+    }
+
+    fn begin(found: Found, life: Life, sizes: &Sizes, clock: &mut Clock) -> Result<Self, Fault> {
         let Found {
             replayer,
             mut recovered,
-        } = found?;
+        } = found;
         if recovered.cluster == 0 {
             recovered.cluster = 7;
         }
         clock.elapsed = recovered.elapsed_ms;
-        let kept = planted == Some(Planted::EpochKept) && recovered.incarnation > 0;
         let head = LogHead {
             chunk: recovered.next_chunk,
             lsn: recovered.next_lsn,
-            incarnation: recovered.incarnation + u32::from(!kept),
+            incarnation: life.incarnation,
             previous_end: recovered.end,
             checkpoint: recovered.checkpoint,
             cluster: recovered.cluster,
         };
         let lane = replayer.finish(head, clock.now());
-        let inbox = Inbox::default();
-        let completions = Arc::clone(&inbox);
-        let complete = Arc::new(move |completion| {
-            let mut inbox = completions.lock().unwrap_or_else(PoisonError::into_inner);
-            inbox.push_back(completion);
-        });
-        let store = Arc::new(StepStore::new(shared, sizes.store, complete));
         let catalog = lane.catalog();
         let mut process = Self {
             lane,
-            chunks: OpenChunks::new(Arc::clone(&store) as Arc<dyn ChunkStore>),
-            store,
+            chunks: OpenChunks::new(Arc::clone(&life.store)),
+            store: life.store,
+            steps: life.steps,
             sizes: sizes.keeper,
             job: keeper::Job::None,
             believed: Some(keeper::wall_offset(clock.now())),
-            disk: disk.clone(),
-            planted,
-            inbox,
+            planted: life.planted,
+            inbox: life.inbox,
             cold: Vec::new(),
+            cold_given: 0,
+            going: VecDeque::new(),
             retries: VecDeque::new(),
             late: BTreeMap::new(),
             recovered,
@@ -201,8 +275,8 @@ impl Process {
         let _nothing_to_answer = self.visit(now, |lane, turn| lane.begin(now, turn));
         while self.step_store(1) {
             while let Some(came) = self.deliver(clock.now()) {
-                if let Some(what) = came.ended {
-                    return Err(Fault::new(FaultKind::Fatal, what));
+                if let Some(fault) = came.ended {
+                    return Err(fault);
                 }
             }
         }
@@ -229,13 +303,16 @@ impl Process {
     }
 
     fn finish_turn(&mut self, turn: Turn, now: Now) -> Came {
-        if let Some(group) = self.lane.take_group(now) {
+        while let Some(group) = self.lane.take_group(now) {
             self.store.submit(group);
         }
         if let Some(catalog) = turn.catalog {
             self.catalog = catalog;
         }
-        self.cold.extend(turn.cold);
+        for work in turn.cold {
+            self.cold.push((self.cold_given, work));
+            self.cold_given += 1;
+        }
         if self.planted != Some(Planted::WakeUpLost) {
             self.retries
                 .extend(turn.retries.into_iter().map(|(_, id)| id));
@@ -269,7 +346,7 @@ impl Process {
             return Some(reply);
         }
         loop {
-            let work = self.cold.pop_if(|work| work.to.origin == origin)?;
+            let (_, work) = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
             let mut came = self.carry_out(work, now);
             if let Some((_, reply)) = came.replies.pop() {
                 return Some(reply);
@@ -277,21 +354,24 @@ impl Process {
         }
     }
 
-    /// Lets the store write up to `groups` groups. Says whether there was one.
-    pub fn step_store(&self, groups: usize) -> bool {
-        self.store.step_joined(groups)
+    /// Lets the store write up to `groups` groups, or one thing happen to objects. Says whether there
+    /// was anything to do.
+    pub fn step_store(&mut self, groups: usize) -> bool {
+        match &mut self.steps {
+            Steps::Files(store, _) => store.step_joined(groups),
+            Steps::Objects(store, dice) => store.step(dice.roll()),
+        }
     }
 
     /// How much waits: groups, completions, cold reads, reads to come back for.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize, usize, usize) {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        (
-            self.store.queued(),
-            inbox.len(),
-            self.cold.len(),
-            self.retries.len(),
-        )
+        let groups = match &self.steps {
+            Steps::Files(store, _) => store.queued(),
+            Steps::Objects(store, _) => store.outstanding(),
+        };
+        (groups, inbox.len(), self.cold.len(), self.retries.len())
     }
 
     /// Tells the lane the oldest completion, if there is one.
@@ -310,9 +390,9 @@ impl Process {
             completion
         };
         if let Completion::Failed(fault) = completion {
-            let ended = (!self.disk.is_out()).then(|| fault.to_string());
+            let out = matches!(&self.steps, Steps::Files(_, disk) if disk.is_out());
             return Some(Came {
-                ended,
+                ended: (!out).then_some(fault),
                 ..Came::default()
             });
         }
@@ -330,7 +410,7 @@ impl Process {
             return None;
         }
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
-        let work = self.cold.remove(at);
+        let (_, work) = self.cold.remove(at);
         Some(self.carry_out(work, now))
     }
 

@@ -39,6 +39,8 @@ pub enum Rule {
     Starts,
     /// A damaged disk is reported; only what is reported is lost, and nothing wrong is served.
     Damage,
+    /// A broker that was taken over tells nothing that its successor does not have, and commits nothing.
+    ZombieSilent,
     /// The code does not panic.
     NoPanic,
 }

@@ -4,7 +4,7 @@
 //! how much room the disk has. It enters the lane for a bounded number of partitions at a time and
 //! does all reading and writing outside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,7 +20,6 @@ use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{
     Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
 };
-use mulgil_log::seal::seal_log_chunk;
 use mulgil_record::ids::PartitionId;
 
 use crate::lane::{Objects, Retired};
@@ -71,6 +70,7 @@ impl Default for KeeperOptions {
 /// Works until the broker is gone.
 pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
     let mut keeper = Keeper {
+        going: VecDeque::new(),
         options,
         retention_due: 0,
         // The clock is believed as it is now: the first look at it may be long after the start.
@@ -91,7 +91,15 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
     }
 }
 
+/// A chunk that does not count any more.
+struct Going {
+    chunk: ChunkId,
+    /// It is removed when the pool has done so much.
+    after_reads: u64,
+}
+
 struct Keeper {
+    going: VecDeque<Going>,
     options: KeeperOptions,
     /// Running milliseconds of the next pass of retention.
     retention_due: u64,
@@ -116,7 +124,7 @@ impl Keeper {
             checkpoint(broker)?;
         }
         self.regroup(broker)?;
-        delete(broker)?;
+        delete(broker, &mut self.going)?;
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
@@ -207,13 +215,15 @@ fn wall_offset(now: Now) -> i128 {
 fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     let file = broker.store().open_chunk(retired.chunk)?;
     let damaged = broker.lane().damaged_in(retired.chunk);
-    let tail = Slices {
+    let mut tail = Slices {
         broker,
         chunk: retired.chunk,
         next: Some(PartitionId(0)),
         ready: Vec::new().into_iter(),
     };
-    let sealed = seal_log_chunk(&file, retired.end, tail, &damaged)?;
+    let sealed = broker
+        .store()
+        .seal(&file, retired.end, &mut tail, &damaged)?;
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }
@@ -333,12 +343,20 @@ impl Live for Living<'_> {
 }
 
 /// Removes chunks that do not count any more, now that it is on disk that they do not.
-fn delete(broker: &Broker) -> Result<(), Fault> {
+///
+/// Reads that were sent there before go first. What can't be removed now is tried again.
+fn delete(broker: &Broker, going: &mut VecDeque<Going>) -> Result<(), Fault> {
     let chunks = broker.visit_quietly(|lane, _| lane.deletable());
-    broker.forget_chunks(&chunks);
-    for chunk in chunks {
-        broker.store().delete(chunk)?;
-        tracing::debug!(%chunk, "chunk removed");
+    let after_reads = broker.pool().submitted();
+    going.extend(chunks.into_iter().map(|chunk| Going { chunk, after_reads }));
+    while let Some(next) = going.front() {
+        if !broker.pool().has_done(next.after_reads) {
+            break;
+        }
+        broker.pool().forget(&[next.chunk]);
+        broker.store().delete(next.chunk)?;
+        tracing::debug!(chunk = %next.chunk, "chunk removed");
+        going.pop_front();
     }
     Ok(())
 }

@@ -90,8 +90,12 @@ pub struct LaneOptions {
     pub hurry_bytes_max: usize,
     /// Appends are refused while so much waits to be written.
     pub waiting_bytes_max: usize,
-    /// A log chunk is followed by the next when it has grown so large.
+    /// A log chunk is followed by the next when it has grown so large. Up to 4096: each frame is a
+    /// chunk of its own, as a store of whole objects wants it.
     pub chunk_bytes_max: u32,
+    /// Groups that the store has at once. One is best where what comes meanwhile shares the next sync;
+    /// more where a store takes long to answer and takes several.
+    pub groups_under_way_max: usize,
     /// Partitions that one command may create, and that there may be in all: memory and the size of
     /// a frame grow with them, and the lane is held meanwhile. Kafka has the first as
     /// `ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`.
@@ -121,6 +125,7 @@ impl Default for LaneOptions {
             // A second of a fast disk; a request of the largest size still fits.
             waiting_bytes_max: 512 << 20,
             chunk_bytes_max: 256 << 20,
+            groups_under_way_max: 1,
             created_partitions_max: 10_000,
             partitions_max: 200_000,
             partitions_default: 1,

@@ -1,6 +1,6 @@
 //! The read pool: a few threads that read from disk, so that no thread that serves sockets does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use bytes::Bytes;
@@ -33,7 +33,10 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    work: VecDeque<ColdWork>,
+    work: VecDeque<(u64, ColdWork)>,
+    /// How much was handed to the pool, and the numbers of what is not answered yet.
+    submitted: u64,
+    under_way: BTreeSet<u64>,
     /// Nobody submits any more.
     ended: bool,
 }
@@ -189,8 +192,27 @@ impl ReadPool {
 
     /// Hands work to the pool.
     pub(crate) fn submit(&self, work: ColdWork) {
-        lock(&self.queue.work).work.push_back(work);
+        let mut waiting = lock(&self.queue.work);
+        let number = waiting.submitted;
+        waiting.submitted += 1;
+        waiting.under_way.insert(number);
+        waiting.work.push_back((number, work));
+        drop(waiting);
         self.queue.more.notify_one();
+    }
+
+    /// How much was handed to the pool until now.
+    pub(crate) fn submitted(&self) -> u64 {
+        lock(&self.queue.work).submitted
+    }
+
+    /// Whether the first `count` pieces that were handed to the pool are done.
+    pub(crate) fn has_done(&self, count: u64) -> bool {
+        let waiting = lock(&self.queue.work);
+        waiting
+            .under_way
+            .first()
+            .is_none_or(|first| *first >= count)
     }
 }
 
@@ -204,7 +226,7 @@ impl Drop for ReadPool {
 fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
     loop {
         let mut waiting = lock(&queue.work);
-        let work = loop {
+        let (number, work) = loop {
             if let Some(work) = waiting.work.pop_front() {
                 break work;
             }
@@ -216,6 +238,7 @@ fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
         };
         drop(waiting);
         let carried = carry_out(work, chunks);
+        lock(&queue.work).under_way.remove(&number);
         let Some(broker) = broker.upgrade() else {
             return;
         };

@@ -164,8 +164,8 @@ impl Broker {
         &*self.store
     }
 
-    pub(crate) fn forget_chunks(&self, chunks: &[mulgil_log::position::ChunkId]) {
-        self.pool.forget(chunks);
+    pub(crate) const fn pool(&self) -> &ReadPool {
+        &self.pool
     }
 
     /// What an operator should know at once.
@@ -180,7 +180,7 @@ impl Broker {
         let mut turn = Turn::default();
         let mut lane = self.lane();
         let result = visit(&mut lane, now, &mut turn);
-        if let Some(group) = lane.take_group(now) {
+        while let Some(group) = lane.take_group(now) {
             self.store.submit(group);
         }
         let deadline = lane.deadline();

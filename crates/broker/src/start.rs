@@ -78,7 +78,12 @@ pub fn read_back_by(
             Err(fault) => return Err(fault),
         }
     }
-    let recovered = recover(&mut replayer, RecoverFrom { position: from })?;
+    let mut recovered = recover(&mut replayer, RecoverFrom { position: from })?;
+    // A list of the store may not show all that counts; no id of that may be given again.
+    let newest = replayer.chunks().iter().map(|info| info.chunk).max();
+    recovered.next_chunk = newest.map_or(recovered.next_chunk, |newest| {
+        recovered.next_chunk.max(newest.next())
+    });
     replayer.replayed();
     finish_index(disk, &mut replayer, listed, from.chunk())?;
     note_unsealed(disk, &mut replayer, &recovered, from.chunk())?;

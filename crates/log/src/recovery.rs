@@ -189,6 +189,14 @@ fn recover_newest(
     replay: &mut dyn Replay,
     recovered: &mut Recovered,
 ) -> Result<(), Fault> {
+    if newest.is_whole() {
+        // All of it was synced when it got its name. What lies behind its frames is its footer.
+        recovered.synced = newest.position(newest.end);
+        recovered.end = recovered.synced;
+        scan.trusted(newest, newest.end, replay)?;
+        recovered.clean = scan.last_flags() & FLAG_CLEAN != 0;
+        return Ok(());
+    }
     let synced = newest.synced()?;
     recovered.synced = newest.position(synced);
     scan.trusted(newest, synced, replay)?;

@@ -21,8 +21,12 @@ use bytes::Bytes;
 use crate::chunk::{ChunkFile, ChunkHeader, ChunkKind, ChunkWriter};
 use crate::disk::Space;
 use crate::fault::Fault;
+use crate::footer::Sealed;
 use crate::frame::OpenFrame;
+use crate::index::TailEntry;
 use crate::position::{ChunkId, Lsn, Position};
+use crate::recovery::DamagedRange;
+use crate::seal::seal_log_chunk;
 
 mod files;
 mod local;
@@ -33,7 +37,10 @@ mod tests;
 mod writer;
 
 pub use local::LocalStore;
-pub use object::{Bucket, Head, HeadStore, ObjectStoreMem};
+pub use object::{
+    Bucket, Commit, Head, HeadStore, MaxTimestamp, ObjectDisk, ObjectLie, ObjectName,
+    ObjectStoreMem, Reached, Refused, Weather,
+};
 pub use step::StepStore;
 
 /// A frame with all that its header says, except for what the store knows.
@@ -156,6 +163,24 @@ pub trait ChunkStore: Send + Sync + fmt::Debug {
     ///
     /// Exhausted if there is no room.
     fn create_chunk(&self, header: ChunkHeader) -> Result<ChunkWriter, Fault>;
+
+    /// Puts a footer to a log chunk whose frames end at `end` for good, durably, and says what it lists.
+    ///
+    /// `tail` comes in order of partition, as [`crate::index::Index::tail_of`] gives it. A store whose
+    /// chunks have their footers from the start has nothing to write here.
+    ///
+    /// # Errors
+    ///
+    /// As [`seal_log_chunk`].
+    fn seal(
+        &self,
+        chunk: &ChunkFile,
+        end: Position,
+        tail: &mut dyn Iterator<Item = (u64, Vec<TailEntry>)>,
+        damaged: &[DamagedRange],
+    ) -> Result<Sealed, Fault> {
+        seal_log_chunk(chunk, end, tail, damaged)
+    }
 
     /// Removes a chunk for good. Who has it open can still read it. No chunk is no error.
     ///

@@ -196,6 +196,7 @@ impl Reader {
                 bad(Rule::EpochRises)
             }
             ReadRefusal::Damaged { .. } => bad(Rule::Damage),
+            ReadRefusal::Unavailable(_) if scene.ledger.excuses_reads() => Ok(()),
             ReadRefusal::Unavailable(_) => bad(Rule::ReadsAll),
         }
     }

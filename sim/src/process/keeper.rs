@@ -19,8 +19,6 @@ use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{
     Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
 };
-use mulgil_log::seal::seal_log_chunk;
-use mulgil_log::store::ChunkStore;
 use mulgil_record::ids::PartitionId;
 
 use super::Process;
@@ -151,11 +149,20 @@ impl Process {
     fn remove(&mut self, now: Now) -> Result<bool, Fault> {
         let mut chunks = Vec::new();
         let _no_answers = self.visit(now, |lane, _| chunks = lane.deletable());
-        self.chunks.forget(&chunks);
-        for chunk in &chunks {
-            self.store.delete(*chunk)?;
+        let given = self.cold_given;
+        self.going
+            .extend(chunks.iter().map(|chunk| (given, *chunk)));
+        let mut any = false;
+        while let Some((given, chunk)) = self.going.front().copied() {
+            if self.cold.iter().any(|(number, _)| *number < given) {
+                break;
+            }
+            self.chunks.forget(&[chunk]);
+            self.store.delete(chunk)?;
+            self.going.pop_front();
+            any = true;
         }
-        Ok(!chunks.is_empty())
+        Ok(any)
     }
 
     fn seal(
@@ -172,7 +179,10 @@ impl Process {
         }
         let file = self.store.open_chunk(retired.chunk)?;
         let damaged = self.lane.damaged_in(retired.chunk);
-        let sealed = seal_log_chunk(&file, retired.end, entries, &damaged)?;
+        let mut entries = entries.into_iter();
+        let sealed = self
+            .store
+            .seal(&file, retired.end, &mut entries, &damaged)?;
         self.job = Job::Sealed(retired, sealed.extents);
         Ok("a chunk is sealed")
     }

@@ -21,6 +21,7 @@ use mulgil_record::ids::{GroupId, PartitionId};
 
 use super::Lane;
 use super::append::entry;
+use super::commit::CHUNK_START;
 use super::keep::Deletion;
 
 /// Kinds of pages. The numbers are on disk and never change their meaning.
@@ -121,8 +122,13 @@ impl Lane {
         let from = self.checkpoints.newest_begun;
         let at = self.log.position();
         let chunks = u64::from(at.chunk().0 - from.chunk().0.min(at.chunk().0));
-        // Chunks in between are counted as full: rather a checkpoint too many.
-        let whole = chunks * u64::from(self.options.chunk_bytes_max);
+        // Chunks in between are counted as full: rather a checkpoint too many. Those that hold one
+        // frame each are as full as their frames.
+        let full = match self.options.chunk_bytes_max {
+            0..=CHUNK_START => u64::from(CHUNK_START) + self.options.frame_bytes_max as u64,
+            more => u64::from(more),
+        };
+        let whole = chunks * full;
         (whole + u64::from(at.offset())).saturating_sub(u64::from(from.offset())) > bytes
     }
 

@@ -15,7 +15,7 @@ use super::mark_wait::MarkWait;
 use super::{Lane, LaneOptions, Rise, Turn};
 
 /// Bytes at the start of a chunk that its header takes.
-const CHUNK_START: u32 = 4096;
+pub(super) const CHUNK_START: u32 = 4096;
 
 /// Where a lane goes on writing.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct LogHead {
     pub cluster: u128,
 }
 
-/// The group that the store is busy with.
+/// A group that the store is busy with.
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     level: SyncLevel,
@@ -53,8 +53,8 @@ pub(super) struct Commit {
     chunk_headers: VecDeque<(Position, ChunkHeader)>,
     closed: VecDeque<StampedFrame>,
     closed_bytes: usize,
-    /// What the group that the store has was asked for, and whether it is only a mark.
-    outstanding: Option<Outstanding>,
+    /// What the groups that the store has were asked for, oldest first.
+    outstanding: VecDeque<Outstanding>,
     /// Whether something in the open or closed frames waits for a sync.
     sync_wanted: bool,
     /// Since when something written is not synced.
@@ -83,7 +83,7 @@ impl Commit {
             chunk_headers: VecDeque::new(),
             closed: VecDeque::new(),
             closed_bytes: 0,
-            outstanding: None,
+            outstanding: VecDeque::new(),
             sync_wanted: false,
             unsynced_since: None,
             mark_due: None,
@@ -217,8 +217,9 @@ impl Commit {
         if self.open.entries() == 0 {
             self.opened = None;
         }
-        if let Some(outstanding) = self.outstanding {
-            if outstanding.only_mark && (self.open.entries() > 0 || !self.closed.is_empty()) {
+        if self.outstanding.len() >= options.groups_under_way_max.max(1) {
+            let marks = self.outstanding.back().is_some_and(|last| last.only_mark);
+            if marks && (self.open.entries() > 0 || !self.closed.is_empty()) {
                 self.mark_wait.meet();
             }
             return None;
@@ -259,7 +260,7 @@ impl Commit {
         let end = frames
             .last()
             .map_or(Position::ZERO, |last: &StampedFrame| last.frame.end());
-        self.outstanding = Some(Outstanding {
+        self.outstanding.push_back(Outstanding {
             level,
             end,
             only_mark,
@@ -306,36 +307,36 @@ impl Commit {
 
     /// The store has written all before `through`.
     fn written(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else {
-            return;
+        let done = |group: &mut Outstanding| {
+            matches!(group.level, SyncLevel::Written) && through >= group.end
         };
-        if matches!(group.level, SyncLevel::Written) && through >= group.end {
-            self.outstanding = None;
+        while self.outstanding.pop_front_if(done).is_some() {
             self.unsynced_since.get_or_insert(now);
         }
     }
 
     /// The store has synced all before `through`.
     fn synced(&mut self, through: Position, now: Elapsed) {
-        let Some(group) = self.outstanding else {
-            self.unsynced_since = None;
-            return;
-        };
-        if through < group.end {
-            return;
+        let asked = !self.outstanding.is_empty();
+        let mut last = None;
+        while let Some(group) = self.outstanding.pop_front_if(|group| through >= group.end) {
+            last = Some(group);
         }
-        self.outstanding = None;
-        self.unsynced_since = None;
-        if group.only_mark {
-            self.mark_wait.marked();
-        } else if self.is_idle() {
-            self.mark_due = Some(Elapsed(now.0 + self.mark_wait.ms()));
+        if last.is_some() || !asked {
+            self.unsynced_since = None;
+        }
+        match last {
+            Some(group) if group.only_mark => self.mark_wait.marked(),
+            Some(_) if self.is_idle() => {
+                self.mark_due = Some(Elapsed(now.0 + self.mark_wait.ms()));
+            }
+            Some(_) | None => {}
         }
     }
 
     /// Whether all that was pushed is with nobody any more: written and synced.
     fn is_idle(&self) -> bool {
-        self.outstanding.is_none() && self.closed.is_empty() && self.open.entries() == 0
+        self.outstanding.is_empty() && self.closed.is_empty() && self.open.entries() == 0
     }
 }
 

@@ -150,12 +150,12 @@ impl Lane {
     }
 
     /// The first offset of each partition, for a pass that asks what lives: what lives when it begins
-    /// is kept.
+    /// is kept. The one that is told: what is given up but not yet durably so is still read.
     #[must_use]
     pub fn starts(&self) -> BTreeMap<u64, i64> {
         let starts = self.partitions.iter();
         starts
-            .map(|(id, hosted)| (id.0, hosted.machine.start.0))
+            .map(|(id, hosted)| (id.0, hosted.log_start.0))
             .collect()
     }
 

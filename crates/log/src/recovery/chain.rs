@@ -53,10 +53,14 @@ impl LogChunk {
         Ok(fits.then_some(frame))
     }
 
+    /// Whether it got its name when it was whole: its header says where its frames end.
+    pub(super) fn is_whole(&self) -> bool {
+        self.header.synced.chunk() == self.header.chunk
+    }
+
     /// Whether it is a header and nothing else: it still grows, and holds the header of no frame.
     pub(super) fn is_bare(&self) -> Result<bool, Fault> {
-        let sealed = self.header.synced.chunk() == self.header.chunk;
-        Ok(!sealed && first_frame(&mut self.window(), self.header.chunk)?.is_none())
+        Ok(!self.is_whole() && first_frame(&mut self.window(), self.header.chunk)?.is_none())
     }
 
     /// Up to where the newest chunk is synced: the highest position that any frame in it says.

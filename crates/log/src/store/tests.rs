@@ -1,17 +1,15 @@
-//! The writer on its own, its thread, and whole objects.
+//! The writer on its own, and its thread.
 
 use std::sync::{Mutex, mpsc};
 
 use super::*;
-use crate::disk::cut::Dice;
 use crate::disk::{Disk, FaultPlan, MemDisk, RealDisk, WriteFault};
 use crate::entry::{EntryHeader, EntryKind};
 use crate::fault::FaultKind;
 use crate::frame::FrameHeader;
-use crate::recovery::Recovered;
-use crate::scripted::{Heard, SMALL, hear, mem};
+use crate::scripted::{SMALL, hear, mem};
 
-fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> ChunkHeader {
+pub(super) fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> ChunkHeader {
     ChunkHeader {
         chunk: ChunkId(chunk),
         kind: ChunkKind::Log,
@@ -26,7 +24,7 @@ fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> ChunkHeader {
     }
 }
 
-fn stamped(at: Position, lsn: u64, payload: &[u8]) -> StampedFrame {
+pub(super) fn stamped(at: Position, lsn: u64, payload: &[u8]) -> StampedFrame {
     let mut frame = OpenFrame::new(at, Vec::new());
     let entry = EntryHeader {
         kind: EntryKind::Batch,
@@ -316,138 +314,4 @@ fn an_unfinished_chunk_has_no_name() {
     assert_eq!(there, [(ChunkId(5), ChunkKind::Sorted, 4100)]);
     store.delete(ChunkId(5)).unwrap();
     assert!(store.open_chunk(ChunkId(5)).is_err());
-}
-
-/// A broker over objects: what it was told is committed.
-struct ObjectBroker {
-    store: ObjectStoreMem,
-    acked: Arc<Mutex<Position>>,
-    fenced: Arc<Mutex<bool>>,
-    ends: Vec<(Position, u64)>,
-    recovered: Recovered,
-}
-
-fn object_broker(bucket: &Bucket, heads: &HeadStore) -> (ObjectBroker, Heard) {
-    let acked = Arc::new(Mutex::new(Position::ZERO));
-    let fenced = Arc::new(Mutex::new(false));
-    let (tell_acked, tell_fenced) = (Arc::clone(&acked), Arc::clone(&fenced));
-    let complete = Arc::new(move |completion| match completion {
-        Completion::Written { .. } => {}
-        Completion::Synced { through } => *tell_acked.lock().unwrap() = through,
-        Completion::Failed(fault) => {
-            assert_eq!(fault.kind, FaultKind::Fenced);
-            *tell_fenced.lock().unwrap() = true;
-        }
-    });
-    let (store, head) = ObjectStoreMem::take_over(bucket.clone(), heads.clone(), complete);
-    let (recovered, heard) = hear(&mem(&bucket.committed(&head))).unwrap();
-    assert_eq!(recovered.copied, 0);
-    let broker = ObjectBroker {
-        store,
-        acked,
-        fenced,
-        ends: Vec::new(),
-        recovered,
-    };
-    (broker, heard)
-}
-
-impl ObjectBroker {
-    fn submit(&mut self) {
-        let recovered = &mut self.recovered;
-        let begin = ChunkHeader {
-            incarnation: self.store.incarnation(),
-            ..header(recovered.next_chunk.0, recovered.end, recovered.next_lsn.0)
-        };
-        let lsn = recovered.next_lsn.0;
-        let who = self.store.incarnation().to_le_bytes();
-        let frame = stamped(begin.first_position(), lsn, &who);
-        recovered.end = frame.frame.end();
-        recovered.next_lsn = recovered.next_lsn.next();
-        recovered.next_chunk = recovered.next_chunk.next();
-        self.ends.push((recovered.end, lsn));
-        self.store.submit(Group {
-            new_chunk: Some(begin),
-            frames: vec![frame],
-            level: SyncLevel::Synced,
-            mark: false,
-        });
-    }
-
-    /// The last frame that was called synced.
-    fn last_acked(&self) -> Option<u64> {
-        let acked = *self.acked.lock().unwrap();
-        let ends = self.ends.iter().rev();
-        ends.filter(|(end, _)| *end <= acked)
-            .map(|(_, lsn)| *lsn)
-            .next()
-    }
-}
-
-fn step_all(stores: &[&ObjectStoreMem], dice: &mut Dice) {
-    for store in stores {
-        store.step(dice.roll());
-    }
-}
-
-#[test]
-fn a_zombie_commits_nothing_and_nothing_committed_is_lost() {
-    for seed in 0..50 {
-        let (bucket, heads) = (Bucket::default(), HeadStore::default());
-        let mut dice = Dice::new(seed);
-        let (mut broker, _) = object_broker(&bucket, &heads);
-        let mut zombie: Option<ObjectBroker> = None;
-        let mut owed: std::collections::BTreeMap<u64, u32> = std::collections::BTreeMap::new();
-        for _ in 0..4 {
-            for _ in 0..dice.below(12) {
-                broker.submit();
-                let stores = zombie.iter().chain([&broker]).map(|broker| &broker.store);
-                let stores: Vec<_> = stores.collect();
-                (0..dice.below(6)).for_each(|_| step_all(&stores, &mut dice));
-            }
-            if let Some(last) = broker.last_acked() {
-                let first = broker.ends.first().map_or(1, |(_, lsn)| *lsn);
-                owed.extend((first..=last).map(|lsn| (lsn, broker.store.incarnation())));
-            }
-            assert!(!*broker.fenced.lock().unwrap());
-            let (next, heard) = object_broker(&bucket, &heads);
-            for (lsn, who) in &owed {
-                let said = &heard.frames[&Lsn(*lsn)];
-                assert_eq!(said[0].3, who.to_le_bytes(), "seed {seed}, frame {lsn}");
-            }
-            for (lsn, said) in &heard.frames {
-                let who = u32::from_le_bytes(said[0].3.clone().try_into().unwrap());
-                owed.insert(lsn.0, who);
-            }
-            zombie = Some(std::mem::replace(&mut broker, next));
-        }
-        let zombie = zombie.unwrap();
-        let before = zombie.last_acked();
-        zombie.store.submit(Group::sync_only());
-        for _ in 0..200 {
-            zombie.store.step(dice.roll());
-        }
-        assert_eq!(zombie.last_acked(), before, "seed {seed}");
-        assert!(*zombie.fenced.lock().unwrap(), "seed {seed}");
-    }
-}
-
-#[test]
-fn an_object_is_read_back_and_deleted() {
-    let (bucket, heads) = (Bucket::default(), HeadStore::default());
-    let (mut broker, _) = object_broker(&bucket, &heads);
-    broker.submit();
-    broker.submit();
-    for choice in 0..60 {
-        broker.store.step(choice);
-    }
-    assert_eq!(
-        (broker.store.outstanding(), broker.last_acked()),
-        (0, Some(2))
-    );
-    let file = broker.store.open_chunk(ChunkId(2)).unwrap();
-    assert_eq!(file.header().first_lsn, Lsn(2));
-    assert_eq!(broker.store.chunks().unwrap().len(), 2);
-    broker.store.delete(ChunkId(1)).unwrap();
-    assert_eq!(broker.store.chunks().unwrap().len(), 1);
 }
