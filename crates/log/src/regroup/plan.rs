@@ -57,7 +57,7 @@ impl ChunkUse {
     const fn is_waiting(&self, bounds: &PlanBounds) -> bool {
         match self.kind {
             ChunkKind::Log => true,
-            ChunkKind::Sorted => {
+            ChunkKind::Sorted | ChunkKind::Compacted => {
                 self.live < self.bytes / 2 || self.bytes < bounds.total_min / SMALL_SHARE
             }
             ChunkKind::Checkpoint => false,
@@ -70,7 +70,7 @@ impl ChunkUse {
 }
 
 /// Bytes of a sorted chunk with this many live bytes.
-const fn room_for(live: u64) -> u64 {
+pub(super) const fn room_for(live: u64) -> u64 {
     live.saturating_add(live / 32).saturating_add(1 << 20)
 }
 
