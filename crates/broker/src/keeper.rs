@@ -28,7 +28,7 @@ const SLICE: usize = 512;
 
 /// Log chunks to be ended until no replay needs the first of them: behind it lie two checkpoints, as
 /// one may be damaged, and each counts when the header of the next chunk names it.
-const ROLLS: u32 = 3;
+pub const ROLLS: u32 = 3;
 
 /// How the keeper works. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use mulgil_record::key_hash::key_hash;
 /// A slot that holds nothing.
 const FREE: i64 = -1;
 /// Slots of the smallest map.
-const SLOTS_MIN: usize = 1 << 10;
+const SLOTS_MIN: usize = 1 << 4;
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = size_of::<u128>() + size_of::<i64>();
 
