@@ -158,18 +158,18 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
     let middle = all.found.get(all.found.len() / 2);
     if let Some(middle) = middle {
         let time = middle.name.timestamp();
-        let first = all
-            .found
-            .iter()
-            .find(|f| f.name.timestamp() + (f.last - f.base) >= time);
-        let at = first.map(|f| (f.base + (time - f.name.timestamp()).max(0)).max(all.start));
+        let there = |found: &Found| found.records();
+        let records = || {
+            all.found
+                .iter()
+                .flat_map(there)
+                .filter(|(_, offset, _)| *offset >= all.start)
+        };
+        let mut first = records().filter(|(.., timestamp)| *timestamp >= time);
+        let at = first.next().map(|(_, offset, _)| offset);
         wanted.push((Seek::Time(time), at));
-        let newest = all
-            .found
-            .iter()
-            .max_by_key(|f| f.name.timestamp() + (f.last - f.base));
-        // A batch that a plain producer's log holds only once has the largest timestamp last.
-        wanted.push((Seek::MaxTimestamp, newest.map(|f| f.last)));
+        let newest = records().max_by_key(|(_, offset, timestamp)| (*timestamp, -offset));
+        wanted.push((Seek::MaxTimestamp, newest.map(|(_, offset, _)| offset)));
     }
     let find = wanted.iter().map(|(seek, _)| FindOffset {
         partition: id,

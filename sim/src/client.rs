@@ -14,7 +14,7 @@ mod admin;
 mod producer;
 mod reader;
 
-pub use admin::Admin;
+pub use admin::{Admin, DELETE_RETENTION_MS};
 pub use producer::Producer;
 pub use reader::Reader;
 

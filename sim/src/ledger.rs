@@ -24,6 +24,7 @@ use mulgil_record::ids::{PartitionId, TopicId};
 
 use crate::violation::{Kept, Rule, Violation};
 
+mod compacted;
 mod fenced;
 mod partition;
 mod topics;
@@ -31,7 +32,7 @@ mod view;
 
 pub use fenced::Fenced;
 pub use partition::{PartitionModel, Placed};
-pub use topics::{Asked, TopicModel, TopicState, keeps_newest};
+pub use topics::{Asked, TopicModel, TopicState, is_compacted, keeps_newest};
 pub use view::{Found, PartitionView, View};
 
 /// How a life of the broker ended.
@@ -90,12 +91,20 @@ pub struct Sent {
     level: Durability,
     /// Where it was last seen.
     seen_at: Option<i64>,
+    /// The key of each record, and whether it deletes it.
+    keys: Vec<(Bytes, bool)>,
+    /// When it was sent, by [`Ledger::time_ms`].
+    sent_ms: u64,
 }
 
 /// Everything that the clients know together.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// Milliseconds since the run began, by a clock that nobody sets.
+    pub time_ms: u64,
     batches: Vec<Sent>,
+    /// The batches with records of a key.
+    by_key: BTreeMap<(PartitionId, Bytes), BTreeSet<BatchName>>,
     /// The batches of each client for each partition, in order.
     sent: BTreeMap<(usize, PartitionId), Vec<BatchName>>,
     partitions: BTreeMap<PartitionId, PartitionModel>,
@@ -135,7 +144,14 @@ impl Ledger {
             .topics
             .get(&model.topic)
             .map_or(Durability::Memory, TopicModel::level);
+        let keys = compacted::keys_of(batch);
+        for (key, _) in &keys {
+            let of_key = self.by_key.entry((partition, key.clone())).or_default();
+            of_key.insert(name);
+        }
         self.batches.push(Sent {
+            keys,
+            sent_ms: self.time_ms,
             partition,
             bytes: batch.bytes.clone(),
             records: i64::from(batch.header.record_count),
@@ -327,25 +343,25 @@ impl Ledger {
         };
         let batch = Batch::check(bytes.clone()).map_err(|e| bad(e.to_string()))?;
         let header = batch.header;
-        let name = BatchName::of_timestamp(header.base_timestamp);
+        let named = compacted::first_timestamp(&batch).unwrap_or(header.base_timestamp);
+        let name = BatchName::of_timestamp(named - named % 1000);
         let known = name.and_then(|name| Some((name, self.batches.get(name.0)?)));
-        let (name, sent) =
-            known.ok_or_else(|| bad(format!("no batch has {}", header.base_timestamp)))?;
+        let (name, sent) = known.ok_or_else(|| bad(format!("no batch has {named}")))?;
         let same = |from: usize, to: usize| bytes.get(from..to) == sent.bytes.get(from..to);
         if sent.partition != partition
             || !same(8, 12)
             || !same(16, sent.bytes.len())
             || bytes.len() != sent.bytes.len()
         {
-            return Err(bad(format!("{name:?} is not as it was sent")));
+            let what = || format!("{name:?} is not as it was sent");
+            let left = self.is_compacted(partition) && sent.partition == partition;
+            let kept = left
+                .then(|| compacted::what_is_left(sent, &batch))
+                .flatten();
+            let kept = kept.ok_or_else(|| bad(what()))?;
+            return Ok(Found::of(name, &header, kept));
         }
-        let (base, last) = (header.base_offset.0, header.last_offset().0);
-        Ok(Found {
-            name,
-            base,
-            last,
-            epoch: header.leader_epoch.0,
-        })
+        Ok(Found::of(name, &header, u64::MAX))
     }
 
     /// A read was answered.
@@ -379,8 +395,12 @@ impl Ledger {
             }
             next = batch.last + 1;
         }
-        let model = self.partitions.entry(id).or_default();
-        model.check_all(id, (from, to), &found)?;
+        if self.is_compacted(id) {
+            self.check_left(id, (from, to), &found)?;
+        } else {
+            let model = self.partitions.entry(id).or_default();
+            model.check_all(id, (from, to), &found)?;
+        }
         for batch in found {
             self.witness(batch.name, batch.base)?;
         }

@@ -406,7 +406,7 @@ impl World {
 
     fn read_cold(&mut self) -> Kept {
         let at = self.pick();
-        self.visit(at, |process, now, dice| process.read_cold(dice, now))?;
+        self.visit(at, |process, now, dice| process.read_cold(dice, now.now()))?;
         Ok(())
     }
 
@@ -455,7 +455,7 @@ impl World {
             }
             process.step_store(1);
             self.visit(at, |process, clock, _| process.deliver(clock.now()))?;
-            self.visit(at, |process, now, dice| process.read_cold(dice, now))?;
+            self.visit(at, |process, now, dice| process.read_cold(dice, now.now()))?;
             self.visit(at, |process, clock, _| process.resume(clock.now()))?;
         }
     }

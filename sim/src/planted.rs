@@ -38,11 +38,17 @@ pub enum Planted {
     EpochKept,
     /// A read that waits is not told that there is enough.
     WakeUpLost,
+    /// Compaction gives up batches with the newest record of a key.
+    NewestCompacted,
+    /// Compaction does not keep the records that delete keys for their time.
+    DeletionsHurried,
+    /// Compaction leaves older records of a key.
+    OlderLeft,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -59,5 +65,8 @@ impl Planted {
         Self::DeletionsForgotten,
         Self::EpochKept,
         Self::WakeUpLost,
+        Self::NewestCompacted,
+        Self::DeletionsHurried,
+        Self::OlderLeft,
     ];
 }

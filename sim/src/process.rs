@@ -74,6 +74,8 @@ impl Sizes {
             checkpoint_bytes: pick(&[4 << 10, 24 << 10, 1 << 20]) as u64,
             regroup_bytes: pick(&[4 << 10, 40 << 10]) as u64,
             sorted_bytes: pick(&[8 << 10, 1 << 20]) as u64,
+            // Of 32 slots or so that 24 keys are many for, or more than enough.
+            keys_bytes: pick(&[400, 1 << 20]),
         };
         Self {
             lane,
@@ -150,6 +152,7 @@ pub struct Process {
     chunks: OpenChunks,
     sizes: KeeperSizes,
     job: keeper::Job,
+    compacting: keeper::Compacting,
     /// Wall minus running time, as the keeper last believed it.
     believed: Option<i128>,
     planted: Option<Planted>,
@@ -254,6 +257,7 @@ impl Process {
             steps: life.steps,
             sizes: sizes.keeper,
             job: keeper::Job::None,
+            compacting: keeper::Compacting::default(),
             believed: Some(keeper::wall_offset(clock.now())),
             planted: life.planted,
             inbox: life.inbox,

@@ -27,6 +27,8 @@ pub enum Rule {
     ProducerIdOnce,
     /// Topics are as acknowledged, or as a change under way makes them.
     Topics,
+    /// Of a key of a compacted topic, only the newest record is left in the end.
+    Compacted,
     /// Records are given up only when somebody asked for it.
     OnlyTrimmed,
     /// What one request writes is there wholly or not at all.

@@ -340,6 +340,7 @@ impl World {
     }
 
     fn pass(&mut self, ms: u64) -> Kept {
+        self.ledger.time_ms += ms;
         self.clock.elapsed += ms;
         self.clock.wall += ms;
         let now = self.clock.now();

@@ -11,7 +11,7 @@ const SEEDS: u64 = 150;
 /// The rules that a planted bug may break first.
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
-        Answered, AsProduced, Damage, EpochRises, KeptRecords, LawOfRestart, NeverBack,
+        Answered, AsProduced, Compacted, Damage, EpochRises, KeptRecords, LawOfRestart, NeverBack,
         NoDuplicate, OffsetOnce, Order, ProducerIdOnce, ReadsAll, Starts, Topics,
     };
     match planted {
@@ -45,6 +45,8 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::DeletionsForgotten => &[Topics, LawOfRestart],
         Planted::EpochKept => &[EpochRises],
         Planted::WakeUpLost => &[Answered],
+        Planted::NewestCompacted | Planted::DeletionsHurried => &[KeptRecords, ReadsAll],
+        Planted::OlderLeft => &[Compacted],
     }
 }
 

@@ -4,7 +4,7 @@
 //! how much room the disk has. It enters the lane for a bounded number of partitions at a time and
 //! does all reading and writing outside it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,23 +13,22 @@ use mulgil_core::machine::Now;
 use mulgil_log::checkpoint::CheckpointWriter;
 use mulgil_log::chunk::{ChunkKind, ChunkWriter};
 use mulgil_log::chunkset::ChunkInfo;
-use mulgil_log::entry::EntryHeader;
-use mulgil_log::fault::{Fault, FaultKind};
-use mulgil_log::footer::Footer;
+use mulgil_log::fault::Fault;
 use mulgil_log::position::ChunkId;
-use mulgil_log::regroup::{
-    Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
-};
+use mulgil_log::regroup::{Candidate, PlanBounds, add_compaction, plan};
 use mulgil_record::ids::PartitionId;
 
-use crate::lane::{Objects, Retired};
+use crate::lane::{Keyed, Objects, Retired};
 use crate::shell::Broker;
+
+mod pass;
 
 /// Partitions that the keeper asks the lane about at a time.
 const SLICE: usize = 512;
 
-/// Batches that a pass has in memory at once, bytes.
-const REGROUP_MEMORY_BYTES: usize = 64 << 20;
+/// Log chunks to be ended until no replay needs the first of them: behind it lie two checkpoints, as
+/// one may be damaged, and each counts when the header of the next chunk names it.
+pub const ROLLS: u32 = 3;
 
 /// How the keeper works. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +41,8 @@ pub struct KeeperOptions {
     pub regroup_bytes_per_second: u64,
     /// A checkpoint is written when so much has been written since the last.
     pub checkpoint_bytes: u64,
+    /// Between two looks for partitions that are worth compacting, and so between two such passes.
+    pub compact_every_ms: u64,
     /// Between two passes of retention (Kafka: `log.retention.check.interval.ms`).
     pub retention_every_ms: u64,
     /// Room that must be left on the disk for appends to be taken. What is below is kept for
@@ -59,6 +60,8 @@ impl Default for KeeperOptions {
             regroup_bytes_per_second: 400 << 20,
             // Half a log chunk: the next chunk's header names it.
             checkpoint_bytes: 128 << 20,
+            // A look costs microseconds; a pass that has nothing else to do costs a few files.
+            compact_every_ms: 5_000,
             retention_every_ms: 10_000,
             // One chunk to grow into, one to regroup into, and a group of frames.
             reserve_bytes: 768 << 20,
@@ -73,6 +76,9 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
         going: VecDeque::new(),
         options,
         retention_due: 0,
+        compact_due: 0,
+        resume: 0,
+        rolls: 0,
         // The clock is believed as it is now: the first look at it may be long after the start.
         clock: broker.upgrade().map(|broker| wall_offset(broker.now())),
     };
@@ -103,6 +109,12 @@ struct Keeper {
     options: KeeperOptions,
     /// Running milliseconds of the next pass of retention.
     retention_due: u64,
+    /// Running milliseconds of the next look for what is to be compacted.
+    compact_due: u64,
+    /// The partition that compaction goes on with: the map of keys was full before.
+    resume: u64,
+    /// Log chunks that are still to be ended before they are full.
+    rolls: u32,
     /// Wall minus running time, as it was when it was last believed.
     clock: Option<i128>,
 }
@@ -123,6 +135,7 @@ impl Keeper {
         {
             checkpoint(broker)?;
         }
+        self.hurry(broker)?;
         self.regroup(broker)?;
         delete(broker, &mut self.going)?;
         let now = broker.now();
@@ -152,7 +165,7 @@ impl Keeper {
     }
 
     /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when room is short.
-    fn regroup(&self, broker: &Arc<Broker>) -> Result<(), Fault> {
+    fn regroup(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
         let full = broker.alarms().disk_full.load(Ordering::Relaxed);
         let free = broker.store().space()?.free;
         let bounds = PlanBounds {
@@ -166,20 +179,73 @@ impl Keeper {
             ..PlanBounds::default()
         };
         let uses = broker.lane().chunk_uses();
-        let chosen = plan(&uses, &bounds);
+        let mut chosen = plan(&uses, &bounds);
+        let now = broker.now();
+        let due = now.elapsed.0 >= self.compact_due;
+        if chosen.is_empty() && !due {
+            return Ok(());
+        }
+        let (keyed, hurry) = keyed(broker, now);
+        if due {
+            self.compact_due = now.elapsed.0 + self.options.compact_every_ms;
+            self.rolls = self.rolls.max(if hurry { ROLLS } else { 0 });
+        }
+        let cleaned = if self.believes(broker, now) {
+            self.choose(&keyed, |candidates| {
+                add_compaction(&uses, &mut chosen, candidates, &bounds)
+            })
+        } else {
+            Vec::new()
+        };
         if chosen.is_empty() {
             return Ok(());
         }
         let rate = self.options.regroup_bytes_per_second;
-        let pass = pass(broker, &chosen, rate)?;
+        let pass = pass::Pass {
+            broker,
+            chosen: &chosen,
+            keyed: &keyed,
+            cleaned: &cleaned,
+            wall_ms: i64::try_from(now.wall.0).unwrap_or(i64::MAX),
+            rate,
+        };
+        let (done, resume) = pass.run()?;
+        self.resume = resume.unwrap_or_default();
         tracing::info!(
-            removed = pass.removed.len(),
-            written = pass.chunks.len(),
-            bytes_read = pass.bytes_read,
-            bytes_written = pass.bytes_written,
+            removed = done.removed.len(),
+            written = done.chunks.len(),
+            bytes_read = done.bytes_read,
+            bytes_written = done.bytes_written,
+            compacted = cleaned.len(),
             "chunks regrouped"
         );
-        broker.visit_quietly(|lane, _| lane.regrouped(pass));
+        broker.visit_quietly(|lane, _| lane.regrouped(done));
+        Ok(())
+    }
+
+    /// Chooses what is compacted, beginning where the map of keys was full.
+    fn choose(&self, keyed: &[Keyed], mut add: impl FnMut(&[Candidate]) -> Vec<u64>) -> Vec<u64> {
+        let candidates = keyed.iter().map(|keyed| keyed.candidate.clone());
+        let (later, before): (Vec<_>, Vec<_>) =
+            candidates.partition(|candidate| candidate.partition >= self.resume);
+        let chosen = add(&later);
+        if chosen.is_empty() && !before.is_empty() {
+            return add(&before);
+        }
+        chosen
+    }
+
+    /// Ends log chunks early, and writes checkpoints behind them, when something in them has waited
+    /// too long for compaction: until no replay needs them any more.
+    fn hurry(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
+        if self.rolls == 0 || !broker.lane().all_sealed() {
+            return Ok(());
+        }
+        if self.rolls < ROLLS {
+            checkpoint(broker)?;
+        }
+        broker.visit_quietly(|lane, now| lane.roll(now));
+        self.rolls -= 1;
         Ok(())
     }
 
@@ -205,6 +271,20 @@ impl Keeper {
         }
         !stepped
     }
+}
+
+/// All partitions that are compacted, and whether something waits too long.
+fn keyed(broker: &Broker, now: Now) -> (Vec<Keyed>, bool) {
+    let mut partitions = Vec::new();
+    let mut hurry = false;
+    let mut from = Some(PartitionId(0));
+    while let Some(id) = from {
+        let slice = broker.lane().keyed(id, SLICE, now);
+        partitions.extend(slice.partitions);
+        hurry |= slice.hurry;
+        from = slice.next;
+    }
+    (partitions, hurry)
 }
 
 fn wall_offset(now: Now) -> i128 {
@@ -272,74 +352,6 @@ fn write_objects(
         writer.object(*kind, *object, objects.good_for, content)?;
     }
     Ok(())
-}
-
-/// Runs one pass over these chunks.
-fn pass(broker: &Arc<Broker>, chosen: &[ChunkId], rate: u64) -> Result<Regrouped, Fault> {
-    let mut files = Vec::with_capacity(chosen.len());
-    for chunk in chosen {
-        let file = broker.store().open_chunk(*chunk)?;
-        let footer = Footer::open(&*file)?;
-        files.push((file, footer));
-    }
-    let sources: Vec<_> = files
-        .iter()
-        .map(|(file, footer)| Source {
-            file: &**file,
-            footer: *footer,
-        })
-        .collect();
-    let (boundaries, starts) = {
-        let lane = broker.lane();
-        (lane.boundaries(chosen), lane.starts())
-    };
-    let living = Living {
-        broker,
-        starts,
-        rate,
-    };
-    let mut create = || {
-        let header = broker.visit_quietly(|lane, now| lane.sorted_header(now));
-        let chunk: Box<dyn Output> = Box::new(broker.store().create_chunk(header)?);
-        Ok(chunk)
-    };
-    let options = RegroupOptions {
-        memory_bytes: REGROUP_MEMORY_BYTES,
-        ..RegroupOptions::default()
-    };
-    regroup(&sources, &boundaries, &living, &options, &mut create)
-}
-
-/// What lives: all that is not below its partition's start, as it was when the pass began.
-struct Living<'a> {
-    broker: &'a Broker,
-    starts: BTreeMap<u64, i64>,
-    rate: u64,
-}
-
-impl Live for Living<'_> {
-    fn live(&self, partition: u64, base: i64, last: i64) -> Keep {
-        match self.starts.get(&partition) {
-            Some(start) if base >= *start => Keep::All,
-            // A batch that the start lies inside stays whole; of several, each is asked for.
-            Some(start) if last >= *start => Keep::Rewrite,
-            Some(_) | None => Keep::None,
-        }
-    }
-
-    fn max_timestamp(&self, _: &EntryHeader, payload: &[u8]) -> i64 {
-        crate::lane::max_timestamp(payload)
-    }
-
-    fn pace(&self, bytes: u64) -> Result<(), Fault> {
-        if self.broker.is_stopping() {
-            let what = "regrouping is broken off: the broker is stopping";
-            return Err(Fault::new(FaultKind::Unavailable, what));
-        }
-        let pause = Duration::from_secs(1).mul_f64(bytes as f64 / self.rate as f64);
-        std::thread::park_timeout(pause);
-        Ok(())
-    }
 }
 
 /// Removes chunks that do not count any more, now that it is on disk that they do not.

@@ -27,6 +27,7 @@ use crate::tail::Tail;
 mod append;
 mod checkpoint;
 mod commit;
+mod compact;
 mod due;
 mod groups;
 mod keep;
@@ -37,8 +38,10 @@ mod read;
 mod replay;
 mod topics;
 
+pub(crate) use append::{batch_payload, split_payload};
 pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
+pub use compact::{Keyed, KeyedSlice};
 pub(crate) use due::{Due, Held, Progress};
 pub use keep::{Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};

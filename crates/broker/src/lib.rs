@@ -1,6 +1,7 @@
 //! The broker: the lane, its effects, and the one interface that every door uses.
 
 pub mod clock;
+pub mod compact;
 pub mod connection;
 pub mod door;
 pub mod group;

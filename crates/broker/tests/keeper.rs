@@ -11,93 +11,26 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use mulgil_broker::clock::Clock;
-use mulgil_broker::keeper::KeeperOptions;
-use mulgil_broker::lane::{LaneOptions, LogHead};
 use mulgil_broker::request::{
     Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadPartition,
     Reply, Request, Seek, Trim,
 };
-use mulgil_broker::shell::{Broker, CompletionPort, Parts};
-use mulgil_broker::start;
+use mulgil_broker::shell::Broker;
 use mulgil_log::chunk::{ChunkFile, parse_chunk_name};
-use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::footer::Footer;
-use mulgil_log::store::{LocalStore, StoreOptions};
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
+#[path = "support/running.rs"]
+mod running;
+
+use running::{end, files, lock, open, open_with, runtime, wait};
+
 const PARTITIONS: u32 = 7;
-
-fn open(dir: &Path) -> Arc<Broker> {
-    open_with(dir, 600_000)
-}
-
-/// A broker that regroups its chunks once so many bytes wait.
-fn open_with(dir: &Path, regroup_bytes: u64) -> Arc<Broker> {
-    let disk: Arc<dyn Disk> = Arc::new(lock(dir));
-    let options = LaneOptions {
-        chunk_bytes_max: 200_000,
-        // So little that almost every read goes to disk.
-        tail_bytes_max: 20_000,
-        ..LaneOptions::default()
-    };
-    let found = start::read_back(&disk, &options).unwrap();
-    let recovered = found.recovered;
-    let clock = Clock::new(recovered.elapsed_ms);
-    let head = LogHead {
-        chunk: recovered.next_chunk,
-        lsn: recovered.next_lsn,
-        incarnation: recovered.incarnation + 1,
-        previous_end: recovered.end,
-        checkpoint: recovered.checkpoint,
-        cluster: 1,
-    };
-    let lane = found.replayer.finish(head, clock.now());
-    let port = CompletionPort::default();
-    let completions = port.clone();
-    let complete = Arc::new(move |completion| completions.complete(completion));
-    let store = LocalStore::start(disk, StoreOptions::default(), complete).unwrap();
-    let parts = Parts {
-        lane,
-        store: Arc::new(store),
-        clock,
-        runtimes: 1,
-        keeper: KeeperOptions {
-            pause_ms: 1,
-            retention_every_ms: 20,
-            reserve_bytes: 0,
-            checkpoint_bytes: 150_000,
-            regroup_bytes,
-            ..KeeperOptions::default()
-        },
-        on_fatal: Box::new(|fault| panic!("{fault}")),
-    };
-    Broker::start(parts, &port)
-}
-
-/// Takes the data directory, once the threads of the broker before have let go of it.
-fn lock(dir: &Path) -> RealDisk {
-    for _ in 0..3_000 {
-        if let Ok(disk) = RealDisk::open(dir) {
-            return disk;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    panic!("the data directory stays locked");
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
 
 fn batch(partition: u64, from: i64, records: i64, time: fn(i64) -> i64) -> Batch {
     let mut builder = BatchBuilder::new(Codec::None, time(from));
@@ -241,26 +174,6 @@ async fn trim(broker: &Broker, partition: PartitionId, to: i64) {
     assert_eq!(outcomes[0], Ok(Offset(to)));
 }
 
-fn files(dir: &Path, extension: &str) -> usize {
-    let names = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name());
-    names
-        .filter(|name| name.to_str().unwrap().ends_with(extension))
-        .count()
-}
-
-/// Waits until `done`, for at most half a minute.
-async fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if done() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {what}");
-}
-
 #[test]
 fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -304,13 +217,6 @@ fn what_was_acknowledged_is_read_from_every_kind_of_chunk_and_after_every_start(
     end(open(dir.path()));
     // Two are kept; one of the last broker and one of this may not be named by a chunk yet.
     assert!(files(dir.path(), ".checkpoint") <= 4, "old checkpoints go");
-}
-
-/// Waits until nobody holds the broker, so that the data directory can be opened again.
-fn end(broker: Arc<Broker>) {
-    let weak = Arc::downgrade(&broker);
-    drop(broker);
-    runtime().block_on(wait("the broker to end", || weak.strong_count() == 0));
 }
 
 #[test]

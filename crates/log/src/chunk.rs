@@ -3,7 +3,7 @@
 //! ```text
 //! byte  0  magic           "MGCH"
 //!       4  version         u8     1
-//!       5  kind            u8     1 log, 2 sorted, 3 checkpoint
+//!       5  kind            u8     1 log, 2 sorted, 3 checkpoint, 4 compacted
 //!       6  header bytes    u16    4096
 //!       8  chunk           u32    its own id
 //!      12  incarnation     u32    which start of the broker made it
@@ -58,9 +58,20 @@ pub enum ChunkKind {
     Sorted = 2,
     /// Pages of checkpoints.
     Checkpoint = 3,
+    /// As a sorted chunk. What it holds of a partition was compacted: no two records have one key.
+    Compacted = 4,
 }
 
 impl ChunkKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Log, Self::Sorted, Self::Checkpoint, Self::Compacted];
+
+    /// Whether it holds entries by partition and offset, without frames.
+    #[must_use]
+    pub const fn is_sorted(self) -> bool {
+        matches!(self, Self::Sorted | Self::Compacted)
+    }
+
     /// The kind with this number, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -68,6 +79,7 @@ impl ChunkKind {
             1 => Self::Log,
             2 => Self::Sorted,
             3 => Self::Checkpoint,
+            4 => Self::Compacted,
             _ => return None,
         })
     }
@@ -79,6 +91,7 @@ impl ChunkKind {
             Self::Log => "log",
             Self::Sorted => "sorted",
             Self::Checkpoint => "checkpoint",
+            Self::Compacted => "compacted",
         }
     }
 }
@@ -105,8 +118,7 @@ pub fn is_temporary(name: &str) -> bool {
 #[must_use]
 pub fn parse_chunk_name(name: &str) -> Option<(ChunkId, ChunkKind)> {
     let (number, extension) = name.split_once('.')?;
-    let kinds = [ChunkKind::Log, ChunkKind::Sorted, ChunkKind::Checkpoint];
-    let kind = kinds
+    let kind = ChunkKind::ALL
         .into_iter()
         .find(|kind| kind.extension() == extension)?;
     let chunk = ChunkId(number.parse().ok()?);

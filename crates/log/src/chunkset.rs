@@ -194,7 +194,8 @@ mod tests {
         let kind = prop_oneof![
             Just(ChunkKind::Log),
             Just(ChunkKind::Sorted),
-            Just(ChunkKind::Checkpoint)
+            Just(ChunkKind::Checkpoint),
+            Just(ChunkKind::Compacted)
         ];
         let info = (any::<u32>(), kind, any::<u64>()).prop_map(|(chunk, kind, bytes)| ChunkInfo {
             chunk: ChunkId(chunk),

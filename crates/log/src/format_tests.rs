@@ -187,8 +187,7 @@ fn every_kind_has_its_number() {
 
 #[test]
 fn names_of_chunks_are_told_from_other_names() {
-    let kinds = [ChunkKind::Log, ChunkKind::Sorted, ChunkKind::Checkpoint];
-    for kind in kinds {
+    for kind in ChunkKind::ALL {
         let name = chunk_name(ChunkId(17), kind);
         assert_eq!(parse_chunk_name(&name), Some((ChunkId(17), kind)));
         assert_eq!(ChunkKind::from_number(kind as u8), Some(kind));

@@ -221,6 +221,19 @@ impl Index {
         found
     }
 
+    /// The extents of a partition, in order.
+    #[must_use]
+    pub fn extents(&self, partition: u64) -> &[Extent] {
+        let index = self.partitions.get(&partition);
+        index.map_or(&[], |index| &index.extents)
+    }
+
+    /// The first batch of a partition that lies in a chunk without a footer.
+    #[must_use]
+    pub fn first_of_tail(&self, partition: u64) -> Option<TailEntry> {
+        self.partitions.get(&partition)?.tail.front().copied()
+    }
+
     /// Bytes of a partition in the store, an extent that is partly below its start by its share.
     #[must_use]
     pub fn bytes(&self, partition: u64) -> u64 {

@@ -22,6 +22,7 @@ pub mod footer;
 mod format_tests;
 pub mod frame;
 pub mod index;
+pub mod keymap;
 pub mod position;
 pub mod reader;
 pub mod recovery;

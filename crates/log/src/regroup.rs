@@ -37,16 +37,20 @@ use crate::index::Extent;
 use crate::position::ChunkId;
 use crate::recovery::DamagedRange;
 
+mod candidates;
 mod load;
 mod output;
 mod plan;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod units;
 
+pub use candidates::{Candidate, add_compaction};
 use load::Load;
 use output::Outputs;
 pub use plan::{ChunkUse, PlanBounds, plan};
+pub use scan::{Visit, scan};
 use units::{Counted, Unit, Units};
 
 /// What is to be done with offsets of a partition.
@@ -60,6 +64,40 @@ pub enum Keep {
     Rewrite,
 }
 
+/// What becomes of a batch of which not all records live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewritten {
+    /// It stays as it is.
+    AsIs,
+    /// No record of it lives.
+    Gone,
+    /// This payload stands for it, with the same offsets.
+    Payload(Vec<u8>),
+}
+
+/// Which of the chunks that a pass writes an entry goes to. What is compacted lies apart, so that
+/// compacting it again moves nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    /// With what was compacted: a chunk of kind [`ChunkKind::Compacted`].
+    Clean,
+    /// With what is still to be compacted.
+    Keyed,
+    /// With everything else.
+    Plain,
+}
+
+impl Shelf {
+    const ALL: [Self; 3] = [Self::Clean, Self::Keyed, Self::Plain];
+
+    const fn kind(self) -> ChunkKind {
+        match self {
+            Self::Clean => ChunkKind::Compacted,
+            Self::Keyed | Self::Plain => ChunkKind::Sorted,
+        }
+    }
+}
+
 /// Judges what lives. Answers must not change for the worse while a pass runs: what was dropped once
 /// is gone.
 pub trait Live {
@@ -69,10 +107,16 @@ pub trait Live {
     /// The largest timestamp in a batch.
     fn max_timestamp(&self, header: &EntryHeader, payload: &[u8]) -> i64;
 
-    /// The payload of a batch of which only some records live, with the same offsets. None: as it is.
-    fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Option<Vec<u8>> {
+    /// What becomes of a batch of which not all records live.
+    fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Rewritten {
         let (_, _) = (header, payload);
-        None
+        Rewritten::AsIs
+    }
+
+    /// Where an entry goes that was not compacted before.
+    fn shelf(&self, partition: u64, base: i64) -> Shelf {
+        let (_, _) = (partition, base);
+        Shelf::Plain
     }
 
     /// Called after every mebibyte or so with what was read and written: to slow a pass down, or to
@@ -103,8 +147,8 @@ impl Output for ChunkWriter {
     }
 }
 
-/// Begins an output chunk.
-pub type Create<'a> = dyn FnMut() -> Result<Box<dyn Output + 'a>, Fault> + 'a;
+/// Begins an output chunk of a kind.
+pub type Create<'a> = dyn FnMut(ChunkKind) -> Result<Box<dyn Output + 'a>, Fault> + 'a;
 
 /// A chunk that goes into a pass.
 #[derive(Clone, Copy)]
@@ -258,14 +302,11 @@ impl Pass<'_, '_, '_> {
     }
 
     fn flush(&mut self, units: &Units<'_>) -> Result<(), Fault> {
-        self.load.read(units, self.live)?;
+        self.load.read(units, &|bytes| self.live.pace(bytes))?;
         self.dropped += self.load.write(self.live, &mut self.outputs)?;
         Ok(())
     }
 }
-
-/// The kind of chunk that a pass writes.
-const OUTPUT_KIND: ChunkKind = ChunkKind::Sorted;
 
 fn overlap(one: ChunkId, other: ChunkId, partition: u64) -> Fault {
     let what = format!("holds offsets of partition {partition} that chunk {one} holds, too");

@@ -1,8 +1,10 @@
 //! What metadata is made of: topics, their partitions, and their settings.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use mulgil_record::compression::Codec;
 use mulgil_record::ids::{PartitionId, TopicId};
 
 /// The virtual host of clients that know none.
@@ -60,6 +62,24 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// How old records go. Neither: they stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleanup {
+    /// By age and size, see [`TopicSettings::retention_ms`] and [`TopicSettings::retention_bytes`].
+    pub delete: bool,
+    /// By key: only the newest record of each stays.
+    pub compact: bool,
+}
+
+impl Default for Cleanup {
+    fn default() -> Self {
+        Self {
+            delete: true,
+            compact: false,
+        }
+    }
+}
+
 /// What holds for a topic. A `None` means without limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
@@ -79,6 +99,21 @@ pub struct TopicSettings {
     pub timestamp_after_max_ms: Option<u64>,
     /// Whether what every subscription has settled is given up.
     pub reclaim_on_ack: bool,
+    /// How old records go.
+    pub cleanup: Cleanup,
+    /// How much of a compacted partition must be unclean before it is worth a pass, thousandths.
+    pub min_cleanable_dirty_ratio_permille: u32,
+    /// How long a record is safe from compaction, milliseconds.
+    pub min_compaction_lag_ms: u64,
+    /// When a record must have been looked at by compaction, milliseconds.
+    pub max_compaction_lag_ms: u64,
+    /// How long a compacted partition keeps the record that deletes a key, milliseconds.
+    pub delete_retention_ms: u64,
+    /// How batches are packed; `None` as their producer packed them.
+    pub compression: Option<Codec>,
+    /// What somebody has set, by the name of the setting, as text: everything else holds because
+    /// nobody said otherwise. Settings that mean nothing here stand only in this list.
+    pub stated: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Default for TopicSettings {
@@ -93,6 +128,13 @@ impl Default for TopicSettings {
             timestamp_before_max_ms: None,
             timestamp_after_max_ms: Some(60 * 60 * 1000),
             reclaim_on_ack: false,
+            cleanup: Cleanup::default(),
+            min_cleanable_dirty_ratio_permille: 500,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX.unsigned_abs(),
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            compression: None,
+            stated: BTreeMap::new(),
         }
     }
 }

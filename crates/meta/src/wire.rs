@@ -7,14 +7,25 @@
 //!   3 altered  : id u128, settings
 //!   4 added    : id u128, u32 n, n partition ids u64
 //!   5 ids taken: next partition u64, revision u64
+//!   6 created  : as 1, with the long settings
+//!   7 altered  : as 3, with the long settings
 //! settings: durability u8, timestamp type u8, reclaim u8, 0 u8, message bytes max u32, then
 //!           retention ms, retention bytes, before max ms, after max ms: u64 each, all ones = none
+//! long    : settings, cleanup u8 (1 delete, 2 compact), codec u8 (255 = the producer's), 0 u16, dirty
+//!           ratio u32, min and max compaction lag ms, delete retention ms: u64 each, u16 n, n pairs
+//!           of str: what somebody has stated
 //! ```
+//!
+//! Tags 1 and 3 are read and no longer written: what lies in them has the other settings' defaults.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
+use mulgil_record::compression::Codec;
 use mulgil_record::ids::{PartitionId, TopicId};
 
-use crate::schema::{Durability, TimestampType, Topic, TopicName, TopicSettings};
+use crate::schema::{Cleanup, Durability, TimestampType, Topic, TopicName, TopicSettings};
 use crate::state::Change;
 
 /// Bytes are not a change of metadata.
@@ -35,12 +46,12 @@ impl Change {
         let mut out = Vec::with_capacity(128);
         match self {
             Self::TopicCreated(topic) => {
-                out.put_u8(1);
+                out.put_u8(6);
                 out.put_u128_le(topic.id.0);
                 put_str(&mut out, &topic.name.vhost);
                 put_str(&mut out, &topic.name.name);
                 out.put_u64_le(topic.created_ms);
-                put_settings(&mut out, &topic.settings);
+                put_long_settings(&mut out, &topic.settings);
                 put_partitions(&mut out, &topic.partitions);
             }
             Self::TopicDeleted { id } => {
@@ -48,9 +59,9 @@ impl Change {
                 out.put_u128_le(id.0);
             }
             Self::TopicAltered { id, settings } => {
-                out.put_u8(3);
+                out.put_u8(7);
                 out.put_u128_le(id.0);
-                put_settings(&mut out, settings);
+                put_long_settings(&mut out, settings);
             }
             Self::PartitionsAdded { id, partitions } => {
                 out.put_u8(4);
@@ -77,22 +88,18 @@ impl Change {
     pub fn decode(mut bytes: &[u8]) -> Result<Self, WireError> {
         let from = &mut bytes;
         let change = match from.try_get_u8()? {
-            1 => Self::TopicCreated(Topic {
-                id: TopicId(from.try_get_u128_le()?),
-                name: TopicName {
-                    vhost: get_str(from)?.into(),
-                    name: get_str(from)?.into(),
-                },
-                created_ms: from.try_get_u64_le()?,
-                settings: get_settings(from)?,
-                partitions: get_partitions(from)?,
-            }),
+            1 => Self::TopicCreated(get_topic(from, get_settings)?),
+            6 => Self::TopicCreated(get_topic(from, get_long_settings)?),
             2 => Self::TopicDeleted {
                 id: TopicId(from.try_get_u128_le()?),
             },
             3 => Self::TopicAltered {
                 id: TopicId(from.try_get_u128_le()?),
                 settings: get_settings(from)?,
+            },
+            7 => Self::TopicAltered {
+                id: TopicId(from.try_get_u128_le()?),
+                settings: get_long_settings(from)?,
             },
             4 => Self::PartitionsAdded {
                 id: TopicId(from.try_get_u128_le()?),
@@ -112,8 +119,23 @@ impl Change {
     }
 }
 
+type GetSettings = fn(&mut &[u8]) -> Result<TopicSettings, WireError>;
+
+fn get_topic(from: &mut &[u8], get_settings: GetSettings) -> Result<Topic, WireError> {
+    Ok(Topic {
+        id: TopicId(from.try_get_u128_le()?),
+        name: TopicName {
+            vhost: get_str(from)?.into(),
+            name: get_str(from)?.into(),
+        },
+        created_ms: from.try_get_u64_le()?,
+        settings: get_settings(from)?,
+        partitions: get_partitions(from)?,
+    })
+}
+
 fn put_str(out: &mut Vec<u8>, text: &str) {
-    // Names are at most 255 bytes, see `state::NAME_BYTES_MAX`.
+    // Names are at most 255 bytes, see `state::NAME_BYTES_MAX`; values are as short.
     out.put_u16_le(u16::try_from(text.len()).expect("a name is short"));
     out.put_slice(text.as_bytes());
 }
@@ -189,7 +211,72 @@ fn get_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
         retention_bytes: limit(from.try_get_u64_le()?),
         timestamp_before_max_ms: limit(from.try_get_u64_le()?),
         timestamp_after_max_ms: limit(from.try_get_u64_le()?),
+        ..TopicSettings::default()
     })
+}
+
+const DELETE: u8 = 1;
+const COMPACT: u8 = 2;
+/// In place of a codec's id: as the producer has packed.
+const AS_PRODUCED: u8 = u8::MAX;
+
+fn put_long_settings(out: &mut Vec<u8>, settings: &TopicSettings) {
+    put_settings(out, settings);
+    let Cleanup { delete, compact } = settings.cleanup;
+    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+    out.put_u8(bit(delete, DELETE) | bit(compact, COMPACT));
+    out.put_u8(settings.compression.map_or(AS_PRODUCED, Codec::id));
+    out.put_u16_le(0);
+    out.put_u32_le(settings.min_cleanable_dirty_ratio_permille);
+    out.put_u64_le(settings.min_compaction_lag_ms);
+    out.put_u64_le(settings.max_compaction_lag_ms);
+    out.put_u64_le(settings.delete_retention_ms);
+    put_pairs(out, &settings.stated);
+}
+
+fn get_long_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
+    let settings = get_settings(from)?;
+    let cleanup = from.try_get_u8()?;
+    if cleanup & !(DELETE | COMPACT) != 0 {
+        return Err(WireError);
+    }
+    let compression = match from.try_get_u8()? {
+        AS_PRODUCED => None,
+        id => Some(Codec::from_id(id).ok_or(WireError)?),
+    };
+    from.try_get_u16_le()?;
+    Ok(TopicSettings {
+        cleanup: Cleanup {
+            delete: cleanup & DELETE != 0,
+            compact: cleanup & COMPACT != 0,
+        },
+        compression,
+        min_cleanable_dirty_ratio_permille: from.try_get_u32_le()?,
+        min_compaction_lag_ms: from.try_get_u64_le()?,
+        max_compaction_lag_ms: from.try_get_u64_le()?,
+        delete_retention_ms: from.try_get_u64_le()?,
+        stated: get_pairs(from)?,
+        ..settings
+    })
+}
+
+fn put_pairs(out: &mut Vec<u8>, pairs: &BTreeMap<Arc<str>, Arc<str>>) {
+    // Each is the name of a setting, of which there are some dozens.
+    out.put_u16_le(u16::try_from(pairs.len()).expect("settings are few"));
+    for (name, value) in pairs {
+        put_str(out, name);
+        put_str(out, value);
+    }
+}
+
+fn get_pairs(from: &mut &[u8]) -> Result<BTreeMap<Arc<str>, Arc<str>>, WireError> {
+    let count = from.try_get_u16_le()?;
+    let mut pairs = BTreeMap::new();
+    for _ in 0..count {
+        let name = get_str(from)?.into();
+        pairs.insert(name, get_str(from)?.into());
+    }
+    Ok(pairs)
 }
 
 #[cfg(test)]
@@ -198,37 +285,54 @@ mod tests {
 
     use super::*;
 
-    fn settings() -> impl Strategy<Value = TopicSettings> {
+    fn short() -> impl Strategy<Value = TopicSettings> {
         let durability = prop_oneof![
             Just(Durability::Memory),
             Just(Durability::Os),
             Just(Durability::Fsync)
         ];
-        let some = || proptest::option::of(0..u64::MAX);
-        (
-            durability,
-            any::<(bool, bool, u32)>(),
-            some(),
-            some(),
-            some(),
-            some(),
-        )
-            .prop_map(
-                |(durability, (append, reclaim, most), a, b, c, d)| TopicSettings {
+        let timestamp_type = prop_oneof![
+            Just(TimestampType::CreateTime),
+            Just(TimestampType::LogAppendTime)
+        ];
+        let limits = [(); 4].map(|()| proptest::option::of(0..u64::MAX));
+        (durability, timestamp_type, any::<(bool, u32)>(), limits).prop_map(
+            |(durability, timestamp_type, (reclaim_on_ack, message_bytes_max), [a, b, c, d])| {
+                TopicSettings {
                     durability,
                     retention_ms: a,
                     retention_bytes: b,
-                    message_bytes_max: most,
-                    timestamp_type: if append {
-                        TimestampType::LogAppendTime
-                    } else {
-                        TimestampType::CreateTime
-                    },
+                    message_bytes_max,
+                    timestamp_type,
                     timestamp_before_max_ms: c,
                     timestamp_after_max_ms: d,
-                    reclaim_on_ack: reclaim,
-                },
-            )
+                    reclaim_on_ack,
+                    ..TopicSettings::default()
+                }
+            },
+        )
+    }
+
+    fn settings() -> impl Strategy<Value = TopicSettings> {
+        let compression =
+            proptest::option::of((0..5_u8).prop_map(|id| Codec::from_id(id).unwrap()));
+        let stated = proptest::collection::btree_map("[a-z.]{1,20}", "[a-z0-9]{0,9}", 0..4);
+        let compaction = any::<(bool, bool, u32, u64, u64, u64)>();
+        (short(), compaction, compression, stated).prop_map(
+            |(settings, (delete, compact, ratio, least, most, kept), compression, stated)| {
+                let shared = |(name, value): (String, String)| (name.into(), value.into());
+                TopicSettings {
+                    cleanup: Cleanup { delete, compact },
+                    min_cleanable_dirty_ratio_permille: ratio,
+                    min_compaction_lag_ms: least,
+                    max_compaction_lag_ms: most,
+                    delete_retention_ms: kept,
+                    compression,
+                    stated: stated.into_iter().map(shared).collect(),
+                    ..settings
+                }
+            },
+        )
     }
 
     proptest! {
@@ -251,6 +355,28 @@ mod tests {
                 prop_assert_eq!(Change::decode(&bytes), Ok(change));
                 prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), Err(WireError));
             }
+        }
+
+        #[test]
+        fn what_earlier_versions_wrote_is_read(
+            id: u128, created: u64, settings in short(),
+            partitions in proptest::collection::vec(any::<u64>().prop_map(PartitionId), 0..9),
+        ) {
+            let mut altered = vec![3];
+            altered.put_u128_le(id);
+            put_settings(&mut altered, &settings);
+            let change = Change::TopicAltered { id: TopicId(id), settings: settings.clone() };
+            prop_assert_eq!(Change::decode(&altered), Ok(change));
+            let mut bytes = vec![1];
+            bytes.put_u128_le(id);
+            put_str(&mut bytes, "/");
+            put_str(&mut bytes, "t");
+            bytes.put_u64_le(created);
+            put_settings(&mut bytes, &settings);
+            put_partitions(&mut bytes, &partitions);
+            let topic = Topic { id: TopicId(id), name: TopicName::in_default("t"), partitions,
+                settings, created_ms: created };
+            prop_assert_eq!(Change::decode(&bytes), Ok(Change::TopicCreated(topic)));
         }
 
         #[test]

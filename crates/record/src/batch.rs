@@ -24,6 +24,7 @@ mod builder;
 mod error;
 mod header;
 mod record;
+mod retain;
 
 use bytes::Bytes;
 
@@ -35,6 +36,7 @@ pub use builder::BatchBuilder;
 pub use error::{BatchError, RecordError};
 pub use header::{Attributes, BatchHeader};
 pub use record::{DecodeLimits, DecodedRecords, Headers, Record, RecordView, TimestampAt};
+pub use retain::Retained;
 
 /// Bytes of a batch before its records.
 pub const HEADER_BYTES: usize = 61;

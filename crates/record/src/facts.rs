@@ -174,6 +174,33 @@ impl Facts {
         Some(byte >> (filter % 8) & 1 == 1)
     }
 
+    /// The facts of those records for which `kept` is true, by their place.
+    #[must_use]
+    pub fn retain(&self, kept: &[bool]) -> Self {
+        fn column<T: Copy>(values: &[T], kept: &[bool]) -> Vec<T> {
+            let stays = values.iter().zip(kept).filter(|(_, kept)| **kept);
+            stays.map(|(value, _)| *value).collect()
+        }
+        let verdicts = self
+            .verdicts
+            .chunks_exact(usize::from(self.verdict_bytes).max(1))
+            .zip(kept)
+            .filter(|(_, kept)| **kept);
+        let count = kept.iter().filter(|kept| **kept).count();
+        Self {
+            generation: self.generation,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            deduplication: column(&self.deduplication, kept),
+            ordering_keys: column(&self.ordering_keys, kept),
+            due_ms: column(&self.due_ms, kept),
+            expiry_ms: column(&self.expiry_ms, kept),
+            sizes: column(&self.sizes, kept),
+            priorities: column(&self.priorities, kept),
+            verdict_bytes: self.verdict_bytes,
+            verdicts: verdicts.flat_map(|(bits, _)| bits).copied().collect(),
+        }
+    }
+
     /// As bytes; none for facts that are empty.
     ///
     /// # Panics

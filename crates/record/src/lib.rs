@@ -9,6 +9,7 @@ pub mod compression;
 pub mod crc;
 pub mod facts;
 pub mod ids;
+pub mod key_hash;
 mod partitioner;
 pub mod varint;
 

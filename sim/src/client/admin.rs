@@ -4,11 +4,11 @@ use mulgil_broker::request::{
     AlterTopic, CreateTopic, CreateTopics, DeleteRefusal, FindOffset, FoundOffset, Isolation,
     ReadRefusal, Reply, Request, Seek, Ticket, TopicRef, Trim,
 };
-use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
+use mulgil_meta::schema::{Cleanup, Durability, TopicName, TopicSettings};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState, keeps_newest};
+use crate::ledger::{Asked, Known, TopicState, is_compacted, keeps_newest};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +38,23 @@ fn roll_level(scene: &mut Scene<'_>) -> Durability {
     }
 }
 
-/// What holds for a topic; each third one keeps only its newest records.
+/// How long a compacted topic keeps the records that delete keys, milliseconds.
+pub const DELETE_RETENTION_MS: u64 = 3_000;
+
+/// What holds for a topic; each third one keeps only its newest records, each fourth is compacted.
 fn settings(durability: Durability, id: TopicId) -> TopicSettings {
     TopicSettings {
         durability,
         retention_ms: None,
         retention_bytes: keeps_newest(id).then_some(3_000),
+        cleanup: Cleanup {
+            delete: keeps_newest(id) || !is_compacted(id),
+            compact: is_compacted(id),
+        },
+        min_cleanable_dirty_ratio_permille: 300,
+        // The records' timestamps are small numbers, so all of them have waited too long.
+        max_compaction_lag_ms: 1_000,
+        delete_retention_ms: DELETE_RETENTION_MS,
         ..TopicSettings::default()
     }
 }

@@ -19,6 +19,9 @@ use crate::violation::{Kept, Rule, Violation};
 /// Requests, and batches of one partition, that are under way at once: what the broker remembers.
 const IN_FLIGHT: usize = 5;
 
+/// Keys of all records: few, so that each comes again soon.
+const KEYS: usize = 24;
+
 #[derive(Debug)]
 struct Unacked {
     name: BatchName,
@@ -160,12 +163,9 @@ impl Producer {
                 .map(|at| u8::try_from((at + name.0) % 251).unwrap_or(0))
                 .collect();
             let timestamp = name.timestamp() + i64::try_from(record).unwrap_or(0);
-            builder.push(
-                timestamp,
-                Some(format!("b{}", name.0).as_bytes()),
-                Some(&value),
-                &[],
-            );
+            let key = format!("k{}", scene.below(KEYS));
+            let value = (scene.below(5) > 0).then_some(&value[..]);
+            builder.push(timestamp, Some(key.as_bytes()), value, &[]);
         }
         let batch = builder.finish();
         queue.next_sequence += i32::try_from(records).unwrap_or(0);

@@ -35,6 +35,12 @@ pub const fn keeps_newest(id: TopicId) -> bool {
     id.0.is_multiple_of(3)
 }
 
+/// Whether a topic keeps only the newest record of each key.
+#[must_use]
+pub const fn is_compacted(id: TopicId) -> bool {
+    id.0 % 4 == 1
+}
+
 /// What is known of one topic.
 #[derive(Clone, Debug)]
 pub struct TopicModel {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::Durability;
+use mulgil_record::batch::BatchHeader;
 use mulgil_record::ids::PartitionId;
 
 use super::{BatchName, Ledger, Outage, TopicModel};
@@ -21,6 +22,30 @@ pub struct Found {
     pub last: i64,
     /// The leadership that wrote it.
     pub epoch: i32,
+    /// Which of its records are there, as bits.
+    pub kept: u64,
+}
+
+impl Found {
+    pub(super) fn of(name: BatchName, header: &BatchHeader, kept: u64) -> Self {
+        let (base, last) = (header.base_offset.0, header.last_offset().0);
+        Self {
+            name,
+            base,
+            last,
+            epoch: header.leader_epoch.0,
+            kept: kept & ((1 << (last - base + 1).clamp(0, 63)) - 1),
+        }
+    }
+
+    /// The place in the batch, offset and timestamp of each record that is there.
+    pub fn records(self) -> impl Iterator<Item = (usize, i64, i64)> {
+        let there = (0..64).filter(move |at| self.kept >> at & 1 == 1);
+        there.map(move |at: u8| {
+            let (place, at) = (usize::from(at), i64::from(at));
+            (place, self.base + at, self.name.timestamp() + at)
+        })
+    }
 }
 
 /// All of a partition.
@@ -122,8 +147,14 @@ impl Ledger {
             let there = view
                 .found
                 .iter()
-                .any(|f| f.base == *base && f.name == placed.batch);
-            if !there {
+                .find(|f| f.base == *base && f.name == placed.batch);
+            let kept = there.map_or(0, |found| found.kept);
+            let gone = if self.is_compacted(id) {
+                !self.may_lack(id, (*base, placed), kept, Some(view))
+            } else {
+                there.is_none()
+            };
+            if gone {
                 let what = format!(
                     "{:?} at {base}..={} of level {:?} is lost; there are {}..{}",
                     placed.batch, placed.last, placed.level, view.start, view.high_watermark
@@ -152,7 +183,8 @@ impl Ledger {
                 continue;
             };
             if let Some(last) = newest.insert(sent.client, found.name) {
-                let holes = !sent.idempotent || lossy || level != Durability::Fsync;
+                let compacted = self.is_compacted(id);
+                let holes = !sent.idempotent || lossy || level != Durability::Fsync || compacted;
                 self.check_follows(id, sent.client, (last, found.name), holes)?;
             }
         }

@@ -4,9 +4,9 @@
 //! between the pieces, so that anything may happen while a chunk is sealed, a checkpoint is half
 //! written or a pass is done and not yet told.
 
-use std::collections::BTreeMap;
-
-use mulgil_broker::lane::{Objects, Retired, max_timestamp};
+use mulgil_broker::compact::{Compaction, CompactionMemory, Living};
+use mulgil_broker::keeper::ROLLS;
+use mulgil_broker::lane::{Keyed, Objects, Retired};
 use mulgil_core::machine::Now;
 use mulgil_log::checkpoint::CheckpointWriter;
 use mulgil_log::chunk::{ChunkKind, ChunkWriter};
@@ -17,11 +17,13 @@ use mulgil_log::footer::Footer;
 use mulgil_log::index::{Extent, TailEntry};
 use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{
-    Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Source, plan, regroup,
+    Candidate, Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Rewritten, Shelf, Source,
+    add_compaction, plan, regroup,
 };
 use mulgil_record::ids::PartitionId;
 
 use super::Process;
+use crate::planted::Planted;
 
 /// Partitions that are asked for at a time: few, so that more lies between.
 const SLICE: usize = 2;
@@ -64,21 +66,51 @@ pub struct KeeperSizes {
     pub regroup_bytes: u64,
     /// Of one output chunk of a pass.
     pub sorted_bytes: u64,
+    /// What a pass knows of keys.
+    pub keys_bytes: usize,
 }
 
-struct Living(BTreeMap<u64, i64>);
+/// How far compaction is.
+#[derive(Debug, Default)]
+pub(super) struct Compacting {
+    /// Running milliseconds of the next look.
+    due: u64,
+    /// The partition to go on with.
+    resume: u64,
+    /// Log chunks that are still to be ended, and whether the checkpoint before that is begun.
+    rolls: u32,
+    checkpointed: bool,
+}
 
-impl Live for Living {
+/// Between two looks for what is to be compacted, milliseconds.
+const COMPACT_EVERY_MS: u64 = 20;
+
+/// What compaction says, changed by a planted bug.
+struct Twisted<'a> {
+    living: Living<'a>,
+    planted: Option<Planted>,
+}
+
+impl Live for Twisted<'_> {
     fn live(&self, partition: u64, base: i64, last: i64) -> Keep {
-        match self.0.get(&partition) {
-            Some(start) if base >= *start => Keep::All,
-            Some(start) if last >= *start => Keep::Rewrite,
-            Some(_) | None => Keep::None,
+        self.living.live(partition, base, last)
+    }
+
+    fn max_timestamp(&self, header: &EntryHeader, payload: &[u8]) -> i64 {
+        self.living.max_timestamp(header, payload)
+    }
+
+    fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Rewritten {
+        let clean = self.living.shelf(header.object, header.base) == Shelf::Clean;
+        match self.planted {
+            Some(Planted::NewestCompacted) if clean && header.base % 5 == 0 => Rewritten::Gone,
+            Some(Planted::OlderLeft) => Rewritten::AsIs,
+            Some(_) | None => self.living.rewrite(header, payload),
         }
     }
 
-    fn max_timestamp(&self, _: &EntryHeader, payload: &[u8]) -> i64 {
-        max_timestamp(payload)
+    fn shelf(&self, partition: u64, base: i64) -> Shelf {
+        self.living.shelf(partition, base)
     }
 }
 
@@ -118,8 +150,12 @@ impl Process {
         if self.lane.wants_checkpoint(self.sizes.checkpoint_bytes) {
             return self.begin_checkpoint(now);
         }
+        if self.compacting.rolls > 0 {
+            return self.hurry(now);
+        }
         let removed = self.remove(now)?;
-        let mut from = self.believes(now).then_some(PartitionId(0));
+        let believed = self.believes(now);
+        let mut from = believed.then_some(PartitionId(0));
         while let Some(id) = from {
             let _no_answers = self.visit(now, |lane, _| from = lane.retain(id, SLICE, now));
         }
@@ -128,15 +164,69 @@ impl Process {
             total_min: self.sizes.regroup_bytes,
             ..PlanBounds::default()
         };
-        let chosen = plan(&uses, &bounds);
+        let mut chosen = plan(&uses, &bounds);
+        let due = now.elapsed.0 >= self.compacting.due;
+        let (keyed, hurry) = if due || !chosen.is_empty() {
+            self.keyed(now)
+        } else {
+            (Vec::new(), false)
+        };
+        if due {
+            self.compacting.due = now.elapsed.0 + COMPACT_EVERY_MS;
+            self.compacting.rolls = if hurry { ROLLS } else { 0 };
+        }
+        let mut cleaned = Vec::new();
+        if believed {
+            let candidates = keyed.iter().map(|keyed| keyed.candidate.clone());
+            let (later, before): (Vec<Candidate>, Vec<_>) =
+                candidates.partition(|c| c.partition >= self.compacting.resume);
+            cleaned = add_compaction(&uses, &mut chosen, &later, &bounds);
+            if cleaned.is_empty() {
+                cleaned = add_compaction(&uses, &mut chosen, &before, &bounds);
+            }
+        }
         if chosen.is_empty() {
             return Ok(if removed { "chunks are removed" } else { "" });
         }
-        self.pass(&chosen, now)
+        self.pass(&chosen, (&keyed, &cleaned), now)
+    }
+
+    /// All partitions that are compacted, and whether something waits too long.
+    fn keyed(&self, now: Now) -> (Vec<Keyed>, bool) {
+        let (mut partitions, mut hurry) = (Vec::new(), false);
+        let mut from = Some(PartitionId(0));
+        while let Some(id) = from {
+            let slice = self.lane.keyed(id, SLICE, now);
+            partitions.extend(slice.partitions);
+            hurry |= slice.hurry;
+            from = slice.next;
+        }
+        (partitions, hurry)
+    }
+
+    /// Each compacted partition with the offset below which it is clean, and whether nothing waits.
+    pub fn clean(&self, now: Now) -> (Vec<(PartitionId, i64)>, bool) {
+        let (keyed, hurry) = self.keyed(now);
+        let candidates = || keyed.iter().map(|keyed| &keyed.candidate);
+        let clean = candidates().map(|c| (PartitionId(c.partition), c.clean_to));
+        let all = !hurry && candidates().all(|c| c.dirty_bytes == 0);
+        (clean.collect(), all)
+    }
+
+    /// Ends a log chunk early, or writes a checkpoint behind one.
+    fn hurry(&mut self, now: Now) -> Result<&'static str, Fault> {
+        if self.compacting.rolls < ROLLS && !self.compacting.checkpointed {
+            self.compacting.checkpointed = true;
+            return self.begin_checkpoint(now);
+        }
+        self.compacting.checkpointed = false;
+        self.compacting.rolls -= 1;
+        let _no_answers = self.visit(now, |lane, _| lane.roll(now));
+        Ok("the log goes on in the next chunk")
     }
 
     /// Whether the wall clock can be believed, as the real keeper sees it.
-    fn believes(&mut self, now: Now) -> bool {
+    pub(crate) fn believes(&mut self, now: Now) -> bool {
         let offset = wall_offset(now);
         let known = *self.believed.get_or_insert(offset);
         let stepped = (offset - known).unsigned_abs() > CLOCK_STEP_MS;
@@ -244,7 +334,12 @@ impl Process {
         Ok("")
     }
 
-    fn pass(&mut self, chosen: &[ChunkId], now: Now) -> Result<&'static str, Fault> {
+    fn pass(
+        &mut self,
+        chosen: &[ChunkId],
+        (keyed, cleaned): (&[Keyed], &[u64]),
+        now: Now,
+    ) -> Result<&'static str, Fault> {
         let mut files = Vec::with_capacity(chosen.len());
         for chunk in chosen {
             let file = self.store.open_chunk(*chunk)?;
@@ -257,14 +352,37 @@ impl Process {
         });
         let sources: Vec<_> = sources.collect();
         let boundaries = self.lane.boundaries(chosen);
-        let living = Living(self.lane.starts());
+        let planted = self.planted;
+        let cleaned = keyed
+            .iter()
+            .filter(|keyed| cleaned.contains(&keyed.candidate.partition))
+            .cloned();
+        let mut cleaned: Vec<_> = cleaned.collect();
+        if planted == Some(Planted::DeletionsHurried) {
+            cleaned.iter_mut().for_each(|k| k.delete_retention_ms = 0);
+        }
+        let memory = CompactionMemory {
+            batches: 4 << 10,
+            keys: self.sizes.keys_bytes,
+        };
+        let pace = |_| Ok(());
+        let wall_ms = i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+        let compaction = Compaction::learn(&sources, &cleaned, memory, wall_ms, &pace)?;
+        self.compacting.resume = compaction.resume().unwrap_or_default();
+        let living = Living {
+            starts: self.lane.starts(),
+            keyed: keyed.iter().map(|k| k.candidate.partition).collect(),
+            compaction,
+            pace: &pace,
+        };
+        let living = Twisted { living, planted };
         let options = RegroupOptions {
             memory_bytes: 4 << 10,
             chunk_bytes: self.sizes.sorted_bytes,
         };
         let (lane, store) = (&mut self.lane, &self.store);
-        let mut create = || {
-            let header = lane.sorted_header(now);
+        let mut create = |kind| {
+            let header = lane.sorted_header(kind, now);
             let chunk: Box<dyn Output> = Box::new(store.create_chunk(header)?);
             Ok(chunk)
         };

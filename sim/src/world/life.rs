@@ -13,6 +13,9 @@ use crate::violation::{Kept, Rule, Violation};
 /// Starts that may fail one after the other because something was planned to go wrong in them.
 const STARTS_MAX: u64 = 4;
 
+/// Pieces of work after which everything is compacted that was there.
+const COMPACT_STEPS: u32 = 6_000;
+
 impl World {
     /// Starts a broker on the disk as it is, as often as it takes, and reads all that it has.
     pub(super) fn start(&mut self) -> Kept {
@@ -256,9 +259,45 @@ impl World {
         audit::law_of_restart(before, &after)
     }
 
+    /// In the end all is compacted that was there, if the clock is believed.
+    fn compact(&mut self) -> Kept {
+        let mut done = false;
+        for _ in 0..COMPACT_STEPS {
+            let now = self.clock.now();
+            if !self.process()?.believes(now) {
+                return Ok(());
+            }
+            done = self.process()?.clean(now).1;
+            if done {
+                break;
+            }
+            self.keep()?;
+            self.settle()?;
+            self.pass(3)?;
+            self.settle()?;
+        }
+        if !done {
+            let what = "what is to be compacted waits in vain";
+            return Err(Violation::new(Rule::Compacted, what));
+        }
+        let now = self.clock.now();
+        let levels = audit::levels_are_real(self.options.planted);
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let view = audit::view(process, &self.ledger, now, levels)?;
+        for (id, clean_to) in process.clean(now).0 {
+            if let Some(partition) = view.partitions.get(&id) {
+                self.ledger.check_clean(id, partition, clean_to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The last looks of a run.
     pub(super) fn end_of_run(&mut self) -> Kept {
         self.law()?;
+        self.compact()?;
         self.look()?;
         self.flip_bits()?;
         self.kill()

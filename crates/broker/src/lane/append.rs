@@ -278,6 +278,23 @@ fn payload_bytes(batch: &Batch, facts: &Bytes) -> u32 {
     u32::try_from(bytes).expect("a batch is far below 4 GiB")
 }
 
+/// Facts and batch of a batch entry's payload. None: it is none.
+pub(crate) fn split_payload(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let facts = u32::from_le_bytes(*payload.first_chunk()?) as usize;
+    payload.get(BATCH_PREFIX_BYTES..)?.split_at_checked(facts)
+}
+
+/// The payload of a batch entry.
+pub(crate) fn batch_payload(facts: &[u8], batch: &[u8]) -> Vec<u8> {
+    let facts_bytes = u32::try_from(facts.len()).expect("facts are far below 4 GiB");
+    let mut payload = Vec::with_capacity(BATCH_PREFIX_BYTES + facts.len() + batch.len());
+    payload.extend_from_slice(&facts_bytes.to_le_bytes());
+    payload.extend_from_slice(&[0; 4]);
+    payload.extend_from_slice(facts);
+    payload.extend_from_slice(batch);
+    payload
+}
+
 /// What the lane writes over a batch and into its entry.
 #[derive(Clone, Copy)]
 struct Stamp {

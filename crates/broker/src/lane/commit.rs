@@ -159,14 +159,9 @@ impl Commit {
     }
 
     fn close(&mut self, now: Now) {
-        let at = self.open.position();
         let end = self.open.end();
         let next = if end.offset() >= self.chunk_bytes_max {
-            self.head.previous_end = end;
-            let chunk = at.chunk();
-            self.retired.push(Retired { chunk, end });
-            self.head.chunk = self.head.chunk.next();
-            self.begin_chunk(self.head.lsn.next(), now)
+            self.retire(end, self.head.lsn.next(), now)
         } else {
             end
         };
@@ -181,6 +176,28 @@ impl Commit {
             wall_ms,
         });
         self.head.lsn = self.head.lsn.next();
+    }
+
+    /// Goes on in the next chunk, unless this one holds nothing yet.
+    pub(super) fn roll(&mut self, now: Now) {
+        if self.open.entries() > 0 {
+            self.close(now);
+        }
+        let end = self.open.position();
+        if end.offset() == CHUNK_START {
+            return;
+        }
+        let next = self.retire(end, self.head.lsn, now);
+        self.open = OpenFrame::new(next, Vec::new());
+    }
+
+    /// A chunk ends at `end`; the next begins with frame `first_lsn`. Says where.
+    fn retire(&mut self, end: Position, first_lsn: Lsn, now: Now) -> Position {
+        self.head.previous_end = end;
+        let chunk = end.chunk();
+        self.retired.push(Retired { chunk, end });
+        self.head.chunk = self.head.chunk.next();
+        self.begin_chunk(first_lsn, now)
     }
 
     /// Begins the chunk that `head` names, with its first frame; says where that lies.

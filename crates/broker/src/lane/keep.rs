@@ -114,6 +114,12 @@ impl Lane {
         self.index.seal(chunk, extents);
     }
 
+    /// Whether every log chunk that gets no more frames has its footer.
+    #[must_use]
+    pub fn all_sealed(&self) -> bool {
+        self.unsealed.oldest().is_none()
+    }
+
     /// All partitions of `chunk` are sealed: from here on it is one of the set of chunks.
     pub fn sealed_all(&mut self, chunk: ChunkId, bytes: u64) {
         self.unsealed.0.retain(|retired| retired.chunk != chunk);
@@ -128,19 +134,23 @@ impl Lane {
     /// Sealed chunks that no replay needs any more, and how much of each is still wanted.
     #[must_use]
     pub fn chunk_uses(&self) -> Vec<ChunkUse> {
-        let floor = self.checkpoints.floor();
-        let counts = |info: &&ChunkInfo| match info.kind {
-            ChunkKind::Log => info.chunk < floor,
-            ChunkKind::Sorted => true,
-            ChunkKind::Checkpoint => false,
-        };
-        let uses = self.chunks.iter().filter(counts).map(|info| ChunkUse {
+        let usable = |info: &&ChunkInfo| self.is_usable(info);
+        let uses = self.chunks.iter().filter(usable).map(|info| ChunkUse {
             chunk: info.chunk,
             kind: info.kind,
             bytes: info.bytes,
             live: self.index.live_bytes(info.chunk),
         });
         uses.collect()
+    }
+
+    /// Whether a chunk may go into a pass: no replay needs it.
+    pub(super) fn is_usable(&self, info: &ChunkInfo) -> bool {
+        match info.kind {
+            ChunkKind::Log => info.chunk < self.checkpoints.floor(),
+            ChunkKind::Sorted | ChunkKind::Compacted => true,
+            ChunkKind::Checkpoint => false,
+        }
     }
 
     /// Where a pass over `chunks` must begin a new extent.
@@ -159,10 +169,10 @@ impl Lane {
             .collect()
     }
 
-    /// The header of a chunk that a pass writes.
-    pub fn sorted_header(&mut self, now: Now) -> ChunkHeader {
+    /// The header of a chunk of this kind that a pass writes.
+    pub fn sorted_header(&mut self, kind: ChunkKind, now: Now) -> ChunkHeader {
         let chunk = self.log.take_chunk_id();
-        self.log.other_header(chunk, ChunkKind::Sorted, now)
+        self.log.other_header(chunk, kind, now)
     }
 
     /// A pass is complete and its chunks are durable: they count from here on, and the others go once
@@ -251,6 +261,9 @@ impl Lane {
             return;
         };
         let settings = &topic.settings;
+        if !settings.cleanup.delete {
+            return;
+        }
         let by_time = settings.retention_ms.and_then(|keep| {
             let oldest = i64::try_from(now.wall.0.saturating_sub(keep)).unwrap_or(i64::MAX);
             self.index.start_for_time(id.0, oldest)

@@ -106,7 +106,7 @@ impl FooterBuilder {
 
     /// Whether an entry is added to a block: small ones that lie side by side are, in sorted chunks.
     fn joins(&self, block: &Block, alone: &Block) -> bool {
-        self.kind == ChunkKind::Sorted
+        self.kind.is_sorted()
             && block.end() == u64::from(alone.at)
             && u64::from(block.bytes) < SORTED_BLOCK_BYTES
             && u64::from(alone.bytes) < SORTED_BLOCK_BYTES

@@ -1,14 +1,15 @@
 //! One load of a pass: blocks in order of partition, fetched in order of place.
 
 use super::output::Outputs;
+use super::scan::Visit;
 use super::units::{Unit, Units};
-use super::{Keep, Live};
+use super::{Keep, Live, Rewritten, Shelf};
 use crate::access::{ReadAt, corrupt};
 use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader};
 use crate::fault::Fault;
 use crate::fields::u32_at;
 use crate::footer::Block;
-use crate::position::ChunkId;
+use crate::position::{ChunkId, Position};
 use crate::walk::{BlockPlace, Met, Walk};
 use mulgil_record::crc::crc32c;
 
@@ -17,6 +18,9 @@ const GAP_BYTES: u64 = 128 << 10;
 /// Bytes that are read at once.
 const WINDOW_BYTES: u64 = 1 << 20;
 
+/// Is told how many bytes were read, and may end the pass.
+type Pace<'a> = dyn Fn(u64) -> Result<(), Fault> + 'a;
+
 /// A block that is wanted.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
@@ -24,6 +28,8 @@ struct Wanted {
     source: usize,
     bytes: u32,
     keep: Keep,
+    /// Whether it was compacted before.
+    clean: bool,
     /// Where in the load's memory it goes.
     to: usize,
 }
@@ -74,13 +80,14 @@ impl Load {
             source: unit.source,
             bytes: block.bytes,
             keep,
+            clean: unit.clean,
             to: self.bytes,
         });
         self.bytes += block.bytes as usize;
     }
 
     /// Fetches the blocks of each source, from front to back.
-    pub(super) fn read(&mut self, units: &Units<'_>, live: &dyn Live) -> Result<(), Fault> {
+    pub(super) fn read(&mut self, units: &Units<'_>, pace: &Pace<'_>) -> Result<(), Fault> {
         self.memory.resize(self.bytes, 0);
         for wanted in &mut self.wanted {
             let file = units.file(wanted.source);
@@ -95,12 +102,12 @@ impl Load {
                 continue;
             };
             if !joins(&span, &wanted) {
-                self.read_span(units, &span, live)?;
+                self.read_span(units, &span, pace)?;
                 span.clear();
             }
             span.push(wanted);
         }
-        self.read_span(units, &span, live)
+        self.read_span(units, &span, pace)
     }
 
     /// Reads the bytes from the first to the last of some blocks, and keeps the blocks of them.
@@ -108,7 +115,7 @@ impl Load {
         &mut self,
         units: &Units<'_>,
         span: &[Wanted],
-        live: &dyn Live,
+        pace: &Pace<'_>,
     ) -> Result<(), Fault> {
         let Some((first, last)) = span.first().zip(span.last()) else {
             return Ok(());
@@ -138,7 +145,7 @@ impl Load {
                 memory.copy_from_slice(read);
             }
         }
-        live.pace(length as u64)
+        pace(length as u64)
     }
 
     /// Checks, judges and writes all that was fetched. Says how many bytes were dropped.
@@ -154,10 +161,40 @@ impl Load {
                 .get(wanted.to..wanted.to + wanted.bytes as usize);
             dropped += write_block(wanted, bytes.unwrap_or_default(), live, outputs)?;
         }
-        self.wanted.clear();
-        self.bytes = 0;
+        self.clear();
         Ok(dropped)
     }
+
+    /// Shows all that was fetched and is whole.
+    pub(super) fn visit(&mut self, visit: &mut dyn Visit) -> Result<(), Fault> {
+        for wanted in &self.wanted {
+            let bytes = self
+                .memory
+                .get(wanted.to..wanted.to + wanted.bytes as usize)
+                .unwrap_or_default();
+            for met in Walk::new(wanted.place, bytes) {
+                match met {
+                    Met::Entry {
+                        header, payload, ..
+                    } => visit.entry(&header, bytes.get(payload).unwrap_or_default()),
+                    Met::Lost(_) => {}
+                    Met::Unknown { number, at } => return Err(unknown(wanted, number, at)),
+                }
+            }
+        }
+        self.clear();
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.wanted.clear();
+        self.bytes = 0;
+    }
+}
+
+fn unknown(wanted: &Wanted, number: u16, at: Position) -> Fault {
+    let what = format!("entry kind {number} at {at} is unknown to this version");
+    corrupt(wanted.place.chunk, what)
 }
 
 /// Whether a block is read together with those before it.
@@ -190,10 +227,7 @@ fn write_block(
                 outputs.damage(live, range);
                 continue;
             }
-            Met::Unknown { number, at } => {
-                let what = format!("entry kind {number} at {at} is unknown to this version");
-                return Err(corrupt(wanted.place.chunk, what));
-            }
+            Met::Unknown { number, at } => return Err(unknown(wanted, number, at)),
         };
         let crc_at = payload.start - ENTRY_HEADER_BYTES + PAYLOAD_CRC_AT;
         let payload = bytes.get(payload).unwrap_or_default();
@@ -202,18 +236,24 @@ fn write_block(
             Keep::All | Keep::None => wanted.keep,
         };
         let rewritten = match keep {
-            Keep::All => None,
+            Keep::All => Rewritten::AsIs,
             Keep::Rewrite => live.rewrite(&header, payload),
-            Keep::None => {
+            Keep::None => Rewritten::Gone,
+        };
+        let crc = u32_at(bytes, crc_at);
+        let mut moved = match &rewritten {
+            Rewritten::AsIs => Moved::new(header, last, payload, crc, live),
+            Rewritten::Payload(payload) => {
+                Moved::new(header, last, payload, crc32c(&[payload]), live)
+            }
+            Rewritten::Gone => {
                 dropped += header.total_bytes() as u64;
                 continue;
             }
         };
-        let crc = u32_at(bytes, crc_at);
-        let moved = match &rewritten {
-            None => Moved::new(header, last, payload, crc, live),
-            Some(payload) => Moved::new(header, last, payload, crc32c(&[payload]), live),
-        };
+        if wanted.clean {
+            moved.shelf = Shelf::Clean;
+        }
         dropped += (header.total_bytes() as u64).saturating_sub(moved.bytes());
         outputs.push(live, &moved)?;
     }
@@ -231,6 +271,7 @@ pub(super) struct Moved<'a> {
     pub(super) payload: &'a [u8],
     pub(super) payload_crc: u32,
     pub(super) max_timestamp: i64,
+    pub(super) shelf: Shelf,
 }
 
 impl<'a> Moved<'a> {
@@ -247,6 +288,7 @@ impl<'a> Moved<'a> {
             payload,
             payload_crc,
             max_timestamp: live.max_timestamp(&header, payload),
+            shelf: live.shelf(header.object, header.base),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The chunks that a pass writes, one after the other.
 
 use super::load::Moved;
-use super::{Create, Keep, Live, OUTPUT_KIND, Output, Regrouped};
+use super::{Create, Keep, Live, Output, Regrouped, Shelf};
 use crate::access::AppendTo;
 use crate::append::Appender;
 use crate::chunkset::ChunkInfo;
@@ -27,7 +27,10 @@ pub(super) struct Outputs<'c, 'a> {
     chunk_bytes: u64,
     /// Boundaries that were not reached yet.
     boundaries: &'c [(u64, i64)],
-    open: Option<Open<'a>>,
+    /// By shelf.
+    open: [Option<Open<'a>>; Shelf::ALL.len()],
+    /// Partition and shelf of the newest entry.
+    newest: Option<(u64, Shelf)>,
     damaged: Vec<DamagedRange>,
     unpaced: u64,
     done: Regrouped,
@@ -43,7 +46,8 @@ impl<'c, 'a> Outputs<'c, 'a> {
             create,
             chunk_bytes: chunk_bytes.min(CHUNK_BYTES_MAX),
             boundaries,
-            open: None,
+            open: [const { None }; Shelf::ALL.len()],
+            newest: None,
             damaged: Vec::new(),
             unpaced: 0,
             done: Regrouped::default(),
@@ -59,25 +63,31 @@ impl<'c, 'a> Outputs<'c, 'a> {
 
     /// Adds an entry at its new place.
     pub(super) fn push(&mut self, live: &dyn Live, moved: &Moved<'_>) -> Result<(), Fault> {
-        let full = self.open.as_ref().is_some_and(|open| {
+        let shelf = moved.shelf;
+        let most = self.chunk_bytes;
+        let full = self.opened(shelf).as_ref().is_some_and(|open| {
             let at = u64::from(open.out.position().offset());
-            at + moved.bytes() + open.footer.bytes() > self.chunk_bytes
+            at + moved.bytes() + open.footer.bytes() > most
         });
         if full {
-            self.close()?;
+            self.close(shelf)?;
         }
         let key = (moved.header.object, moved.header.base);
-        let mut split = false;
+        // What goes to one shelf must not enclose what goes to another.
+        let before = self.newest.replace((moved.header.object, shelf));
+        let mut split = before
+            .is_some_and(|(partition, before)| partition == moved.header.object && before != shelf);
         while let Some((boundary, rest)) = self.boundaries.split_first()
             && *boundary <= key
         {
             self.boundaries = rest;
             split = true;
         }
-        let open = self.opened()?;
         if split {
-            open.footer.split();
+            let open = self.open.iter_mut().flatten();
+            open.for_each(|open| open.footer.split());
         }
+        let open = self.begun(shelf)?;
         let at = open
             .out
             .entry(moved.header, moved.payload_crc, &[moved.payload])?;
@@ -96,24 +106,34 @@ impl<'c, 'a> Outputs<'c, 'a> {
         Ok(())
     }
 
-    fn opened(&mut self) -> Result<&mut Open<'a>, Fault> {
-        if self.open.is_none() {
-            let out = Appender::new((self.create)()?);
-            let footer = FooterBuilder::new(out.position().chunk(), OUTPUT_KIND);
-            self.open = Some(Open { out, footer });
+    const fn opened(&mut self, shelf: Shelf) -> &mut Option<Open<'a>> {
+        let [clean, keyed, plain] = &mut self.open;
+        match shelf {
+            Shelf::Clean => clean,
+            Shelf::Keyed => keyed,
+            Shelf::Plain => plain,
         }
-        Ok(self.open.as_mut().expect("it was opened just now"))
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
-        let Some(mut open) = self.open.take() else {
+    fn begun(&mut self, shelf: Shelf) -> Result<&mut Open<'a>, Fault> {
+        if self.opened(shelf).is_none() {
+            let out = Appender::new((self.create)(shelf.kind())?);
+            let footer = FooterBuilder::new(out.position().chunk(), shelf.kind());
+            *self.opened(shelf) = Some(Open { out, footer });
+        }
+        let open = self.opened(shelf).as_mut();
+        Ok(open.expect("it was opened just now"))
+    }
+
+    fn close(&mut self, shelf: Shelf) -> Result<(), Fault> {
+        let Some(mut open) = self.opened(shelf).take() else {
             return Ok(());
         };
         let sealed = open.footer.finish(&mut open.out)?;
         open.out.into_inner()?.finish()?;
         self.done.chunks.push(ChunkInfo {
             chunk: sealed.footer.chunk,
-            kind: OUTPUT_KIND,
+            kind: shelf.kind(),
             bytes: sealed.footer.bytes,
         });
         self.done.bytes_written += sealed.footer.bytes;
@@ -125,11 +145,15 @@ impl<'c, 'a> Outputs<'c, 'a> {
     pub(super) fn finish(mut self) -> Result<Regrouped, Fault> {
         if !self.damaged.is_empty() {
             let damaged = std::mem::take(&mut self.damaged);
-            let open = self.opened()?;
+            let open = self.begun(Shelf::Plain)?;
             damaged.iter().for_each(|range| open.footer.damage(*range));
             self.done.damaged = damaged;
         }
-        self.close()?;
+        for shelf in Shelf::ALL {
+            self.close(shelf)?;
+        }
+        let added = &mut self.done.added;
+        added.sort_unstable_by_key(|(partition, extent)| (*partition, extent.first));
         Ok(self.done)
     }
 }

@@ -52,12 +52,14 @@ impl Default for PlanBounds {
 
 /// Sorted chunks below this share of `total_min` are joined to others.
 const SMALL_SHARE: u64 = 8;
+/// So many chunks are joined, however little is in them: compaction that may not wait makes small ones.
+const COUNT_MAX: usize = 64;
 
 impl ChunkUse {
     const fn is_waiting(&self, bounds: &PlanBounds) -> bool {
         match self.kind {
             ChunkKind::Log => true,
-            ChunkKind::Sorted => {
+            ChunkKind::Sorted | ChunkKind::Compacted => {
                 self.live < self.bytes / 2 || self.bytes < bounds.total_min / SMALL_SHARE
             }
             ChunkKind::Checkpoint => false,
@@ -70,7 +72,7 @@ impl ChunkUse {
 }
 
 /// Bytes of a sorted chunk with this many live bytes.
-const fn room_for(live: u64) -> u64 {
+pub(super) const fn room_for(live: u64) -> u64 {
     live.saturating_add(live / 32).saturating_add(1 << 20)
 }
 
@@ -94,7 +96,7 @@ pub fn plan(chunks: &[ChunkUse], bounds: &PlanBounds) -> Vec<ChunkId> {
 fn normal(chunks: &[ChunkUse], bounds: &PlanBounds) -> Option<Vec<ChunkId>> {
     let waiting = || chunks.iter().filter(|chunk| chunk.is_waiting(bounds));
     let total: u64 = waiting().map(|chunk| chunk.bytes).sum();
-    if total < bounds.total_min {
+    if total < bounds.total_min && waiting().count() < COUNT_MAX {
         return Some(Vec::new());
     }
     let mut live = 0;
@@ -151,6 +153,16 @@ mod tests {
         assert_eq!(plan(&logs(8, 256 * MIB), &bounds).len(), 8);
         let taken = plan(&logs(40, 256 * MIB), &bounds);
         assert_eq!(ids(&taken), (1..=16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_small_chunks_are_joined() {
+        let mut chunks: Vec<_> = (1..=63)
+            .map(|id| chunk(id, ChunkKind::Log, MIB, MIB))
+            .collect();
+        assert!(plan(&chunks, &PlanBounds::default()).is_empty());
+        chunks.push(chunk(64, ChunkKind::Compacted, MIB, MIB));
+        assert_eq!(plan(&chunks, &PlanBounds::default()).len(), 64);
     }
 
     #[test]

@@ -49,6 +49,8 @@ struct Judge {
     deleted: BTreeSet<u64>,
     /// Single batches that nobody wants: partition and base.
     settled: BTreeSet<(u64, i64)>,
+    /// Partitions that are compacted, and to which offset.
+    clean: BTreeMap<u64, i64>,
     /// Single batches that are half settled.
     halved: BTreeSet<(u64, i64)>,
     paced: Cell<u64>,
@@ -85,9 +87,21 @@ impl Live for Judge {
         timestamp_of(payload)
     }
 
-    fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Option<Vec<u8>> {
+    fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Rewritten {
         let half = self.halved.contains(&(header.object, header.base));
-        half.then(|| payload[..payload.len() / 2 + 4].to_vec())
+        if half {
+            Rewritten::Payload(payload[..payload.len() / 2 + 4].to_vec())
+        } else {
+            Rewritten::AsIs
+        }
+    }
+
+    fn shelf(&self, partition: u64, base: i64) -> Shelf {
+        match self.clean.get(&partition) {
+            Some(to) if base < *to => Shelf::Clean,
+            Some(_) => Shelf::Keyed,
+            None => Shelf::Plain,
+        }
     }
 
     fn pace(&self, bytes: u64) -> Result<(), Fault> {
@@ -105,7 +119,7 @@ fn run(
 ) -> (Regrouped, Vec<Closed>) {
     let shelf = Rc::new(RefCell::new(Vec::new()));
     let mut id = next;
-    let mut create = || -> Result<Box<dyn Output>, Fault> {
+    let mut create = |_: ChunkKind| -> Result<Box<dyn Output>, Fault> {
         let chunk = MemChunk::new(id);
         id += 1;
         let shelf = Rc::clone(&shelf);
@@ -278,6 +292,94 @@ fn what_nobody_wants_is_neither_read_nor_written() {
     assert_eq!(nothing.change().removed, [ChunkId(10)]);
 }
 
+/// Notes what it is shown.
+#[derive(Debug, Default)]
+struct Noted {
+    seen: Vec<(u64, i64, Vec<u8>)>,
+    paced: Cell<u64>,
+}
+
+impl Visit for Noted {
+    fn wants(&self, partition: u64, base: i64, last: i64) -> bool {
+        partition == 2 || (partition == 4 && base < 300 && last >= 100)
+    }
+
+    fn entry(&mut self, header: &EntryHeader, payload: &[u8]) {
+        // Of what lies beside them in a block, or in a gap before, a little may be shown, too.
+        if self.wants(header.object, header.base, header.last()) {
+            let noted = (header.object, header.base, payload.to_vec());
+            self.seen.push(noted);
+        }
+    }
+
+    fn pace(&self, bytes: u64) -> Result<(), Fault> {
+        self.paced.set(self.paced.get() + bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_wanted_is_shown_in_order_and_little_else_is_read() {
+    let samples = samples(6, 3000, 300);
+    let mut logs = logs(&samples, 4);
+    let hit = logs[0].entries.iter().find(|(p, _)| *p == 2).unwrap().1;
+    logs[0].chunk.bytes[hit.at.offset() as usize + 45] ^= 1;
+    let sources: Vec<_> = logs
+        .iter()
+        .map(|closed| Source {
+            file: &closed.chunk,
+            footer: closed.footer,
+        })
+        .collect();
+    for memory in [0, 10_000, 1 << 20] {
+        let mut noted = Noted::default();
+        let read = scan(&sources, memory, &mut noted).unwrap();
+        let mut wanted: Vec<_> = samples
+            .iter()
+            .filter(|s| noted.wants(s.partition, s.base, s.last()))
+            .filter(|s| (s.partition, s.base) != (2, hit.base))
+            .map(|s| (s.partition, s.base, s.payload()))
+            .collect();
+        wanted.sort();
+        assert!(noted.seen == wanted, "with {memory} bytes");
+        assert!(noted.paced.get() > 0 && noted.paced.get() <= read);
+    }
+}
+
+#[test]
+fn what_was_compacted_lies_apart_and_stays_apart() {
+    let samples = samples(4, 800, 100);
+    let logs = logs(&samples, 2);
+    let mut judge = Judge::default();
+    judge.clean.extend([(2, 100), (3, 0)]);
+    let sources: Vec<_> = logs.iter().collect();
+    let (done, chunks) = run(&sources, &[], &judge, &options(5_000, 3 << 30), 9);
+    let kinds: Vec<_> = done.chunks.iter().map(|info| info.kind).collect();
+    use ChunkKind::{Compacted, Sorted};
+    assert_eq!(kinds, [Compacted, Sorted, Sorted]);
+    let held = |kind: usize| {
+        let extents = chunks
+            .iter()
+            .find(|c| c.footer.chunk == done.chunks[kind].chunk);
+        let extents = extents.unwrap().extents.iter();
+        let held = extents.map(|(partition, extent)| (*partition, extent.first < 100));
+        held.collect::<Vec<_>>()
+    };
+    assert_eq!(held(0), [(2, true)], "what is clean");
+    assert_eq!(held(1), [(2, false), (3, true)], "what is to be compacted");
+    assert_eq!(held(2), [(1, true), (4, true)]);
+    // Later nobody compacts it any more: it stays apart.
+    let all: Vec<_> = chunks.iter().collect();
+    let (again, chunks) = run(&all, &[], &Judge::default(), &options(5_000, 3 << 30), 20);
+    let kinds: Vec<_> = again.chunks.iter().map(|info| info.kind).collect();
+    assert_eq!(kinds, [Compacted, Sorted]);
+    let index = loaded(&chunks);
+    for partition in 1..=4 {
+        let (found, _) = read_partition(&index, &chunks, partition);
+        assert_eq!(found, expected(&samples, &judge, partition));
+    }
+}
+
 #[test]
 fn full_chunks_are_followed_by_others() {
     let samples = samples(7, 2000, 500);
@@ -387,7 +489,7 @@ fn sources_that_hold_the_same_offsets_are_refused() {
         file: &closed.chunk,
         footer: closed.footer,
     });
-    let mut create = || -> Result<Box<dyn Output>, Fault> {
+    let mut create = |_: ChunkKind| -> Result<Box<dyn Output>, Fault> {
         let shelf = Rc::default();
         Ok(Box::new(Shelved {
             chunk: MemChunk::new(5),
@@ -462,7 +564,8 @@ fn payloads_stored_once_keep_their_ids_and_unknown_kinds_end_the_pass() {
         file: &log.chunk,
         footer: log.footer,
     }];
-    let mut create = || -> Result<Box<dyn Output>, Fault> { panic!("nothing is written") };
+    let mut create =
+        |_: ChunkKind| -> Result<Box<dyn Output>, Fault> { panic!("nothing is written") };
     let fault = regroup(&sources, &[], &judge, &options(0, 0), &mut create).unwrap_err();
     assert!(fault.to_string().contains("entry kind 999"), "{fault}");
 }
@@ -517,6 +620,9 @@ fn many_passes(count: usize, chunks: usize, picks: &[u16], memory: usize, flips:
             .max(start);
         judge.starts.insert(partition, start);
         index.trim(partition, start);
+        judge
+            .clean
+            .insert(u64::from(*pick) % 6, i64::from(*pick) % 90);
     }
     for partition in 1..=6 {
         check_partition(&index, &chunks, &samples, &judge, &damaged, partition);

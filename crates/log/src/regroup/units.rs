@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::overlap;
 use crate::access::ReadAt;
+use crate::chunk::ChunkKind;
 use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Directory, DirectoryRecord, Footer};
 use crate::position::ChunkId;
@@ -48,12 +49,15 @@ impl ReadAt for Counted<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unit {
     pub(super) source: usize,
+    /// Whether its source holds what was compacted.
+    pub(super) clean: bool,
     pub(super) record: DirectoryRecord,
 }
 
 /// A source, and how far its directory was read.
 struct Listed<'a> {
     file: &'a Counted<'a>,
+    clean: bool,
     directory: Directory<'a>,
     next: Option<DirectoryRecord>,
     begun: bool,
@@ -109,6 +113,7 @@ impl<'a> Units<'a> {
     pub(super) fn new(sources: &'a [(&'a Counted<'a>, Footer)]) -> Self {
         let listed = sources.iter().map(|(file, footer)| Listed {
             file,
+            clean: footer.kind == ChunkKind::Compacted,
             directory: footer.directory(*file),
             next: None,
             begun: false,
@@ -133,7 +138,12 @@ impl<'a> Units<'a> {
             let Some(record) = listed.next else { continue };
             let key = (record.partition, record.first);
             if found.is_none_or(|unit| key < (unit.record.partition, unit.record.first)) {
-                found = Some(Unit { source, record });
+                let clean = listed.clean;
+                found = Some(Unit {
+                    source,
+                    clean,
+                    record,
+                });
             }
         }
         let Some(unit) = found else { return Ok(None) };

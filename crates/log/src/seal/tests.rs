@@ -142,7 +142,7 @@ fn a_log_chunk_is_sealed_read_and_regrouped_on_a_disk() {
         assert_eq!(found, payloads(&samples, partition));
     }
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let mut create = || -> Result<Box<dyn Output>, Fault> {
+    let mut create = |_: ChunkKind| -> Result<Box<dyn Output>, Fault> {
         let writer = ChunkWriter::create(Arc::clone(&shared), header(2, ChunkKind::Sorted))?;
         Ok(Box::new(writer))
     };

@@ -8,10 +8,8 @@ use crate::disk::{Disk, Space};
 use crate::fault::{Fault, FaultKind};
 use crate::position::ChunkId;
 
-const KINDS: [ChunkKind; 3] = [ChunkKind::Log, ChunkKind::Sorted, ChunkKind::Checkpoint];
-
 pub(super) fn open_chunk(disk: &dyn Disk, chunk: ChunkId) -> Result<Arc<ChunkFile>, Fault> {
-    for kind in KINDS {
+    for kind in ChunkKind::ALL {
         match ChunkFile::open(disk, chunk, kind) {
             Ok(file) => return Ok(Arc::new(file)),
             Err(fault) if not_there(&fault) => {}
@@ -35,7 +33,7 @@ pub(super) fn delete(disk: &dyn Disk, chunk: ChunkId) -> Result<(), Fault> {
             source,
         )
     };
-    for kind in KINDS {
+    for kind in ChunkKind::ALL {
         match disk.remove(&chunk_name(chunk, kind)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

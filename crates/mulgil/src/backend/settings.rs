@@ -40,5 +40,6 @@ pub(super) fn from_model(settings: &model::TopicSettings) -> TopicSettings {
         timestamp_before_max_ms: settings.timestamp_before_max_ms,
         timestamp_after_max_ms: settings.timestamp_after_max_ms,
         reclaim_on_ack: settings.reclaim_on_ack,
+        ..TopicSettings::default()
     }
 }

@@ -116,6 +116,16 @@ impl BatchHeader {
         )
     }
 
+    /// From when on its tombstones may go, ms since 1970, if compaction has said so (KIP-534).
+    #[must_use]
+    pub const fn delete_horizon(&self) -> Option<i64> {
+        if self.attributes.has_delete_horizon() {
+            Some(self.base_timestamp)
+        } else {
+            None
+        }
+    }
+
     /// Sequence number of its last record, or -1 if its producer is not idempotent.
     ///
     /// After the largest `i32` comes 0, as in Kafka's `DefaultRecordBatch.incrementSequence`.
@@ -216,6 +226,12 @@ impl Attributes {
     #[must_use]
     pub const fn with_log_append_time(self) -> Self {
         Self(self.0 | Self::LOG_APPEND_TIME)
+    }
+
+    /// These attributes, of a batch whose base timestamp is its delete horizon.
+    #[must_use]
+    pub(super) const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
     }
 
     /// These attributes, of a batch in a transaction.

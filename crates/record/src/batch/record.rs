@@ -184,6 +184,14 @@ impl DecodedRecords {
         Some(read_record(&mut rest, usize::MAX).expect("checked when the batch was decoded"))
     }
 
+    /// The bytes of the record at place `index`, as they were unpacked.
+    pub(super) fn stored(&self, index: usize) -> &[u8] {
+        let place = |at: usize| self.starts.get(at).map(|start| *start as usize);
+        let end = place(index + 1).unwrap_or(self.payload.len());
+        let start = place(index).unwrap_or(end);
+        self.payload.get(start..end).expect("the record was there")
+    }
+
     /// The records in their order.
     pub fn iter(&self) -> impl Iterator<Item = Record> + '_ {
         self.views().map(|view| self.own(view))
