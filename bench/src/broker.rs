@@ -106,6 +106,7 @@ impl Kind for Mulgil {
         let mut command = Command::new(&self.program);
         command.arg("dev").arg("--data-dir").arg(home);
         command.env("MULGIL_LOG", "warn,mulgil_broker::keeper=info");
+        command.env("MULGIL_LOG_FORMAT", "json");
         command.args(["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command.stdout(Stdio::piped());
         Ok(command)

@@ -55,7 +55,7 @@ impl Guard {
         let most = self.most;
         ensure!(
             peak <= most,
-            "the data took {peak:.1} GB, at most {most} GB are allowed"
+            "the data took {peak:.3} GB, at most {most} GB are allowed"
         );
         Ok(peak)
     }

@@ -171,9 +171,8 @@ fn regrouped(log: &str) -> Regrouped {
     let mut all = Regrouped::default();
     for line in log.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-        let fields = line.get("fields").unwrap_or(&line);
-        if fields.get("message").and_then(|said| said.as_str()) == Some("chunks regrouped") {
-            let number = |name: &str| fields.get(name).and_then(serde_json::Value::as_u64);
+        if line.get("msg").and_then(|said| said.as_str()) == Some("chunks regrouped") {
+            let number = |name: &str| line.get(name).and_then(serde_json::Value::as_u64);
             all.passes += 1;
             all.read += number("bytes_read").unwrap_or(0);
             all.written += number("bytes_written").unwrap_or(0);
@@ -245,9 +244,9 @@ mod tests {
     #[test]
     fn passes_of_regrouping_add_up() {
         let log = r#"noise
-{"level":"INFO","fields":{"message":"chunks regrouped","removed":8,"bytes_read":10,"bytes_written":9}}
-{"level":"WARN","fields":{"message":"something else","bytes_read":1000}}
-{"level":"INFO","message":"chunks regrouped","bytes_read":1,"bytes_written":2}
+{"level":"info","msg":"chunks regrouped","removed":8,"bytes_read":10,"bytes_written":9}
+{"level":"warn","msg":"something else","bytes_read":1000}
+{"level":"info","msg":"chunks regrouped","bytes_read":1,"bytes_written":2}
 "#;
         let wanted = Regrouped {
             passes: 2,
