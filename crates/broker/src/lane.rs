@@ -27,6 +27,7 @@ use crate::tail::Tail;
 mod append;
 mod checkpoint;
 mod commit;
+mod dates;
 mod due;
 mod groups;
 mod keep;
