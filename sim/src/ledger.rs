@@ -24,10 +24,12 @@ use mulgil_record::ids::{PartitionId, TopicId};
 
 use crate::violation::{Kept, Rule, Violation};
 
+mod groups;
 mod partition;
 mod topics;
 mod view;
 
+pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
 pub use topics::{Asked, TopicModel, TopicState, keeps_newest};
 pub use view::{Found, PartitionView, View};
@@ -100,6 +102,8 @@ pub struct Ledger {
     topics: BTreeMap<TopicId, TopicModel>,
     producer_ids: BTreeSet<i64>,
     epoch_seen: i32,
+    /// What groups were promised.
+    pub groups: Groups,
 }
 
 /// What was known of a partition when something was asked of it.

@@ -38,11 +38,25 @@ pub enum Planted {
     EpochKept,
     /// A read that waits is not told that there is enough.
     WakeUpLost,
+    /// The commit of an offset is acknowledged before it is durable.
+    CommitToldEarly,
+    /// Committed offsets are lost over a restart.
+    CommitsForgotten,
+    /// Numbers of generations that were given out are given again after a restart.
+    GenerationsReused,
+    /// The commit of a fenced member is taken.
+    FencedCommitTaken,
+    /// Deletions of groups are lost over a restart.
+    GroupDeletionsForgotten,
+    /// A member is told the share of another.
+    SharesMixed,
+    /// A join is never answered.
+    JoinForgotten,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -59,5 +73,12 @@ impl Planted {
         Self::DeletionsForgotten,
         Self::EpochKept,
         Self::WakeUpLost,
+        Self::CommitToldEarly,
+        Self::CommitsForgotten,
+        Self::GenerationsReused,
+        Self::FencedCommitTaken,
+        Self::GroupDeletionsForgotten,
+        Self::SharesMixed,
+        Self::JoinForgotten,
     ];
 }

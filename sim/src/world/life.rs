@@ -7,7 +7,7 @@ use super::World;
 use crate::audit;
 use crate::disk::{SimDisk, Trouble};
 use crate::ledger::Outage;
-use crate::process::Process;
+use crate::process::{Clock, Process};
 use crate::violation::{Kept, Rule, Violation};
 
 /// Starts that may fail one after the other because something was planned to go wrong in them.
@@ -240,10 +240,19 @@ impl World {
         self.ledger.check_view(&view, Outage::Power)
     }
 
+    /// What the clocks show at a start: the wall clock is right then, or was set back for good.
+    const fn clock_of_start(&self) -> Clock {
+        let (right, shown) = (self.right_wall, self.clock.wall);
+        Clock {
+            wall: if right < shown { right } else { shown },
+            ..self.clock
+        }
+    }
+
     /// A broker of its own on a copy of the disk.
     pub(super) fn shadow(&self, plan: FaultPlan) -> Result<(SimDisk, Process), Violation> {
         let disk = SimDisk::new(self.disk.mem().crash(plan), self.options.planted);
-        let mut clock = self.clock;
+        let mut clock = self.clock_of_start();
         let started = Process::start(&disk, &self.sizes, &mut clock, self.options.planted);
         let process = started.map_err(|fault| Violation::new(Rule::Starts, fault.to_string()))?;
         Ok((disk, process))
@@ -257,7 +266,7 @@ impl World {
         let Some(before) = &self.process else {
             return Ok(());
         };
-        audit::law_of_restart(before, &after)
+        audit::law_of_restart(before, &after, self.clock_of_start().now())
     }
 
     /// The last looks of a run.
