@@ -489,6 +489,7 @@ const fn kind_of(change: &Durable) -> EntryKind {
 fn picture(machine: &Group) -> GroupPicture {
     GroupPicture {
         state: machine.state(),
+        generation: machine.generation(),
         protocol_type: machine.protocol_type().map(Arc::from),
         protocol: machine.protocol().map(Arc::from),
         members: machine
