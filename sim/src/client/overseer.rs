@@ -1,9 +1,11 @@
 //! Whoever looks after groups from outside: commits for groups without members, gives offsets and
 //! groups up, removes static members, and asks how things stand.
 
+use std::collections::BTreeMap;
+
 use mulgil_broker::group::{
     Command, CommitOffsets, DeleteOffsets, Effect, Generation, GroupName, GroupRefusal, GroupReply,
-    GroupRequest, InstanceId, Leaving, OffsetKey,
+    GroupRequest, InstanceId, Leaving, OffsetKey, Subscribed,
 };
 use mulgil_broker::request::{Reply, Request, Ticket};
 
@@ -15,7 +17,7 @@ use crate::violation::Kept;
 #[derive(Debug)]
 enum Open {
     Commit(Commit, Vec<OffsetKey>),
-    DeleteOffsets(u64),
+    DeleteOffsets(Commit, Vec<OffsetKey>),
     Delete(u64),
     Leave,
     Fetch(u64),
@@ -27,6 +29,8 @@ enum Open {
 #[derive(Debug, Default)]
 pub struct Overseer {
     open: Option<(Ticket, GroupName, Open)>,
+    /// The generation in which a group was seen last.
+    seen: BTreeMap<GroupName, Generation>,
 }
 
 impl Overseer {
@@ -42,7 +46,7 @@ impl Overseer {
         };
         let (open, command) = match scene.below(16) {
             0..=4 => commit(&group, scene)?,
-            5 | 6 => delete_offsets(&group, scene)?,
+            5 | 6 => self.delete_offsets(&group, scene)?,
             7 | 8 => {
                 let asked = scene.ledger.groups.gives_up(&group, None);
                 (Open::Delete(asked), Command::Delete)
@@ -90,9 +94,20 @@ impl Overseer {
                 }
             }
             (Open::Commit(asked, keys), _) => groups.committed(&group, asked, &keys, false)?,
-            (Open::DeleteOffsets(asked), reply) => {
-                let done = matches!(reply, GroupReply::Done(Effect::OffsetsDeleted(_)));
-                groups.settle(asked, done);
+            (
+                Open::DeleteOffsets(asked, keys),
+                GroupReply::Done(Effect::OffsetsDeleted(results)),
+            ) => {
+                for (key, result) in keys.iter().zip(results) {
+                    groups.committed(&group, asked, &[*key], result.is_ok())?;
+                }
+            }
+            (Open::DeleteOffsets(asked, keys), _) => {
+                groups.committed(&group, asked, &keys, false)?;
+            }
+            (Open::Describe, GroupReply::Described(picture)) => {
+                self.seen
+                    .extend(picture.map(|picture| (group, picture.generation)));
             }
             (Open::Delete(asked), GroupReply::Done(Effect::Deleted)) => {
                 groups.deleted(&group, asked, true);
@@ -105,14 +120,34 @@ impl Overseer {
             (Open::Fetch(asked), GroupReply::Offsets(found)) => {
                 groups.told_offsets(&group, asked, None, &found)?;
             }
-            (Open::Leave, _)
-            | (Open::Describe, GroupReply::Described(_))
-            | (Open::List, GroupReply::Listed(_)) => {}
+            (Open::Leave, _) | (Open::List, GroupReply::Listed(_)) => {}
             (Open::Fetch(_) | Open::Describe | Open::List, reply) => {
                 return Err(odd(&Reply::Group(reply)));
             }
         }
         Ok(())
+    }
+
+    /// Gives up offsets of a group without members, or of one that reads some of the topics, as it was
+    /// seen last.
+    fn delete_offsets(&self, group: &GroupName, scene: &mut Scene<'_>) -> Option<(Open, Command)> {
+        let keys: Vec<_> = roll_entries(scene)?.into_iter().map(|e| e.key).collect();
+        let number = scene.ledger.groups.gives_up(group, Some(&keys));
+        let seen = self.seen.get(group).filter(|_| scene.below(3) > 0);
+        let subscribed = seen.map(|generation| Subscribed {
+            generation: *generation,
+            topics: keys.iter().take(1).map(|key| key.topic).collect(),
+        });
+        let asked = Commit {
+            number,
+            fenced: false,
+        };
+        let delete = DeleteOffsets {
+            keys: keys.clone(),
+            subscribed,
+        };
+        let open = Open::DeleteOffsets(asked, keys);
+        Some((open, Command::DeleteOffsets(delete)))
     }
 
     pub(super) fn disconnected(&mut self) {
@@ -137,14 +172,6 @@ fn commit(group: &GroupName, scene: &mut Scene<'_>) -> Option<(Open, Command)> {
     };
     let command = Command::CommitOffsets(Box::new(commit));
     Some((Open::Commit(asked, keys), command))
-}
-
-fn delete_offsets(group: &GroupName, scene: &mut Scene<'_>) -> Option<(Open, Command)> {
-    let keys: Vec<_> = roll_entries(scene)?.into_iter().map(|e| e.key).collect();
-    let asked = scene.ledger.groups.gives_up(group, Some(&keys));
-    let subscribed = None;
-    let delete = DeleteOffsets { keys, subscribed };
-    Some((Open::DeleteOffsets(asked), Command::DeleteOffsets(delete)))
 }
 
 fn leave(scene: &mut Scene<'_>) -> (Open, Command) {

@@ -149,18 +149,24 @@ fn read_topics(picture: &GroupPicture) -> Option<BTreeSet<String>> {
 
 impl Waiting for Waits {
     fn answered(self: Box<Self>, replies: Vec<Reply>, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
-        let reply = match groups::only(replies)? {
-            GroupReply::Described(None) => return refused(ResponseError::GroupIdNotFound, turn),
-            GroupReply::Described(Some(picture)) => return self.delete(&picture, turn),
+        let reply = groups::only(replies)?;
+        if let GroupReply::Described(picture) = reply {
+            return match picture {
+                Some(picture) => self.delete(&picture, turn),
+                None => refused(ResponseError::GroupIdNotFound, turn),
+            };
+        }
+        if let GroupReply::Refused(
+            GroupRefusal::IllegalGeneration { .. } | GroupRefusal::NotEmpty { .. },
+        ) = reply
+        {
             // Its members are others than those that were seen.
-            GroupReply::Refused(
-                GroupRefusal::IllegalGeneration { .. } | GroupRefusal::NotEmpty { .. },
-            ) if self.looks < LOOKS => return Ok(self.look()),
-            GroupReply::Refused(
-                GroupRefusal::IllegalGeneration { .. } | GroupRefusal::NotEmpty { .. },
-            ) => return refused(ResponseError::CoordinatorLoadInProgress, turn),
-            reply => reply,
-        };
+            return if self.looks < LOOKS {
+                Ok(self.look())
+            } else {
+                refused(ResponseError::CoordinatorLoadInProgress, turn)
+            };
+        }
         match groups::outcome(reply, NoGroup::NotFound)? {
             Ok(Effect::OffsetsDeleted(results)) => self.deleted(results, turn),
             Ok(other) => Err(groups::unfitting(&other)),

@@ -78,36 +78,30 @@ fn done(results: Vec<Result<(), GroupRefusal>>) -> GroupReply {
     GroupReply::Done(Effect::OffsetsDeleted(results))
 }
 
-fn read(id: TopicId) -> Option<Subscribed> {
-    Some(Subscribed {
+fn read(topics: &[TopicId]) -> Subscribed {
+    Subscribed {
         generation: Generation(3),
-        topics: vec![id],
-    })
+        topics: topics.to_vec(),
+    }
 }
 
 #[test]
 fn what_the_members_read_is_told_to_the_group() {
     let (broker, id) = broker();
     let in_use = ResponseError::GroupSubscribedToTopic.code();
-    let none = || {
-        Some(Subscribed {
-            topics: Vec::new(),
-            ..read(id).expect("some")
-        })
-    };
     for (metadata, expected) in [
         // Of two topics, one is not there: it is read by nobody else.
-        (&b"\0\0\0\0\0\x02\0\x01t\0\x04gone\0\0\0\0"[..], read(id)),
-        (b"\0\x03\0\0\0\x01\0\x05other\0\0\0\0", none()),
+        (&b"\0\0\0\0\0\x02\0\x01t\0\x04gone\0\0\0\0"[..], read(&[id])),
+        (b"\0\x03\0\0\0\x01\0\x05other\0\0\0\0", read(&[])),
         // Who does not say what it reads may read anything.
-        (b"\0\0\0\0\0\x02\0\x01t", read(id)),
-        (b"", read(id)),
+        (b"\0\0\0\0\0\x02\0\x01t", read(&[id])),
+        (b"", read(&[id])),
     ] {
         let mut driver = Driver::new(&broker);
         ask(&mut driver, Some(picture("consumer", metadata)));
         let results = vec![Err(GroupRefusal::TopicInUse), Ok(())];
         let delete = delete(&mut driver, done(results));
-        assert_eq!(delete.subscribed, expected, "{metadata:?}");
+        assert_eq!(delete.subscribed, Some(expected), "{metadata:?}");
         let keys: Vec<_> = delete.keys.iter().map(|k| (k.topic, k.partition)).collect();
         assert_eq!(keys, [(id, 0), (id, 7)]);
         assert_eq!(answer(&mut driver), (0, vec![in_use, 0]));
