@@ -13,6 +13,8 @@ use crate::planted::Planted;
 use crate::process::Process;
 use crate::violation::{Kept, Rule, Violation};
 
+mod groups;
+
 /// Most reads of one partition: a partition that never ends is a bug too.
 const READS_MAX: usize = 100_000;
 
@@ -46,6 +48,7 @@ pub fn view(
         }
     }
     view.catalog = catalog;
+    view.groups = groups::offsets(process, now)?;
     Ok(view)
 }
 
@@ -234,7 +237,7 @@ fn difference(was: &Partition, is: &Partition) -> String {
 /// # Errors
 ///
 /// If it has others.
-pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
+pub fn law_of_restart(before: &Process, after: &Process, now: Now) -> Kept {
     let broken = |what: String| Err(Violation::new(Rule::LawOfRestart, what));
     let (was, is) = (before.lane().catalog(), after.lane().catalog());
     if was.by_id != is.by_id {
@@ -258,5 +261,5 @@ pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
             }
         }
     }
-    Ok(())
+    groups::law_of_restart(before, after, now)
 }

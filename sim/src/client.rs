@@ -11,10 +11,14 @@ use crate::trace::Trace;
 use crate::violation::{Kept, Violation};
 
 mod admin;
+mod member;
+mod overseer;
 mod producer;
 mod reader;
 
 pub use admin::{Admin, DELETE_RETENTION_MS};
+pub use member::Member;
+pub use overseer::Overseer;
 pub use producer::Producer;
 pub use reader::Reader;
 
@@ -66,6 +70,10 @@ pub enum Client {
     Reader(Reader),
     /// Creates, alters, deletes and trims.
     Admin(Admin),
+    /// Reads with others, as a group.
+    Member(Member),
+    /// Looks after groups from outside.
+    Overseer(Overseer),
 }
 
 /// An answer that is not one to what was asked.
@@ -83,6 +91,8 @@ impl Client {
             Self::Producer(producer) => producer.act(ticket, scene),
             Self::Reader(reader) => reader.act(ticket, scene),
             Self::Admin(admin) => admin.act(ticket, scene),
+            Self::Member(member) => member.act(ticket, scene),
+            Self::Overseer(overseer) => overseer.act(ticket, scene),
         }
     }
 
@@ -96,6 +106,8 @@ impl Client {
             Self::Producer(producer) => producer.answered(ticket, reply, scene),
             Self::Reader(reader) => reader.answered(ticket, &reply, scene),
             Self::Admin(admin) => admin.answered(ticket, reply, scene),
+            Self::Member(member) => member.answered(ticket, reply, scene),
+            Self::Overseer(overseer) => overseer.answered(ticket, reply, scene),
         }
     }
 
@@ -105,6 +117,8 @@ impl Client {
             Self::Producer(producer) => producer.disconnected(),
             Self::Reader(reader) => reader.disconnected(),
             Self::Admin(admin) => admin.disconnected(),
+            Self::Member(member) => member.disconnected(),
+            Self::Overseer(overseer) => overseer.disconnected(),
         }
     }
 
@@ -115,6 +129,8 @@ impl Client {
             Self::Producer(producer) => (producer.waits(), false),
             Self::Reader(reader) => reader.waits(ledger),
             Self::Admin(admin) => (admin.waits(), false),
+            Self::Member(member) => (member.waits(), false),
+            Self::Overseer(overseer) => (overseer.waits(), false),
         }
     }
 }

@@ -142,6 +142,9 @@ impl World {
 
 /// What is in `whole` and neither in `view` nor reported there as damaged.
 fn lost(whole: &View, view: &View) -> Option<String> {
+    if whole.groups != view.groups {
+        return Some("the committed offsets are others".to_owned());
+    }
     if whole.catalog.by_id != view.catalog.by_id {
         return Some("the topics are others".to_owned());
     }

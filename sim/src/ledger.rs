@@ -26,11 +26,13 @@ use crate::violation::{Kept, Rule, Violation};
 
 mod compacted;
 mod fenced;
+mod groups;
 mod partition;
 mod topics;
 mod view;
 
 pub use fenced::Fenced;
+pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
 pub use topics::{Asked, TopicModel, TopicState, is_compacted, keeps_newest};
 pub use view::{Found, PartitionView, View};
@@ -116,6 +118,8 @@ pub struct Ledger {
     speaker: Option<u32>,
     /// The store answers nobody.
     store_down: bool,
+    /// What groups were promised.
+    pub groups: Groups,
 }
 
 /// What was known of a partition when something was asked of it.

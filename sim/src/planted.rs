@@ -44,11 +44,25 @@ pub enum Planted {
     DeletionsHurried,
     /// Compaction leaves older records of a key.
     OlderLeft,
+    /// The commit of an offset is acknowledged before it is durable.
+    CommitToldEarly,
+    /// Committed offsets are lost over a restart.
+    CommitsForgotten,
+    /// Numbers of generations that were given out are given again after a restart.
+    GenerationsReused,
+    /// The commit of a fenced member is taken.
+    FencedCommitTaken,
+    /// Deletions of groups are lost over a restart.
+    GroupDeletionsForgotten,
+    /// A member is told the share of another.
+    SharesMixed,
+    /// A join is never answered.
+    JoinForgotten,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -68,5 +82,12 @@ impl Planted {
         Self::NewestCompacted,
         Self::DeletionsHurried,
         Self::OlderLeft,
+        Self::CommitToldEarly,
+        Self::CommitsForgotten,
+        Self::GenerationsReused,
+        Self::FencedCommitTaken,
+        Self::GroupDeletionsForgotten,
+        Self::SharesMixed,
+        Self::JoinForgotten,
     ];
 }

@@ -4,15 +4,17 @@
 //! frame. What waits between visits (completions, cold reads, reads to come back for) waits here, and
 //! the world decides when it is carried out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use mulgil_broker::lane::{
     ColdWork, Lane, LaneOptions, LogHead, Origin, ReplyTo, Turn, max_timestamp,
 };
 use mulgil_broker::pool::{self, Carried, OpenChunks};
 use mulgil_broker::request::{Reply, Request, Ticket};
 use mulgil_broker::start::{self, Found};
+use mulgil_core::group::GroupSettings;
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_log::disk::Disk;
 use mulgil_log::disk::cut::Dice;
@@ -61,6 +63,7 @@ impl Sizes {
             chunk_bytes_max: u32::try_from(chunk).unwrap_or(u32::MAX),
             partitions_default: 2,
             read_bytes_max: u32::try_from(pick(&[2 << 10, 1 << 20])).unwrap_or(u32::MAX),
+            groups: groups(&mut pick),
             ..LaneOptions::default()
         };
         let store = StoreOptions {
@@ -82,6 +85,31 @@ impl Sizes {
             store,
             keeper,
         }
+    }
+}
+
+/// Waits of groups, short enough that many end within a run.
+fn groups(pick: &mut impl FnMut(&[usize]) -> usize) -> GroupSettings {
+    let short = pick(&[0, 0, 1]) == 1;
+    GroupSettings {
+        session_timeout_min_ms: 50,
+        initial_delay_ms: u32::try_from(pick(&[0, 20, 200])).unwrap_or(0),
+        new_member_timeout_ms: u32::try_from(pick(&[800, 300_000])).unwrap_or(0),
+        members_max: pick(&[3, 100]),
+        offsets_retention_ms: if short { 2_000 } else { OFFSETS_RETENTION_MS },
+        expiry_check_ms: if short { 100 } else { 600_000 },
+        ..GroupSettings::default()
+    }
+}
+
+/// How long offsets of empty groups stay where a run does not see them go.
+const OFFSETS_RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
+impl Sizes {
+    /// Whether empty groups and their offsets go by themselves while a run lasts.
+    #[must_use]
+    pub const fn groups_expire(&self) -> bool {
+        self.lane.groups.offsets_retention_ms < OFFSETS_RETENTION_MS
     }
 }
 
@@ -165,6 +193,10 @@ pub struct Process {
     retries: VecDeque<u64>,
     /// Appends whose answers a planted bug has to hold back.
     late: BTreeMap<ReplyTo, Reply>,
+    /// Commits that a planted bug has answered already.
+    told_early: BTreeSet<ReplyTo>,
+    /// The share that a planted bug gives to the next.
+    last_share: Bytes,
     /// What recovery found.
     pub recovered: Recovered,
     /// The picture of metadata that doors have.
@@ -266,6 +298,8 @@ impl Process {
             going: VecDeque::new(),
             retries: VecDeque::new(),
             late: BTreeMap::new(),
+            told_early: BTreeSet::new(),
+            last_share: Bytes::new(),
             recovered,
             catalog,
         };
@@ -325,6 +359,8 @@ impl Process {
         if self.planted == Some(Planted::WatermarkAtWrite) {
             twist::hold_appends(&mut replies, &mut self.late);
         }
+        replies.retain(|(to, _)| !self.told_early.remove(to));
+        twist::groups::replies(&mut replies, self.planted, &mut self.last_share);
         Came {
             replies,
             ended: None,
@@ -333,10 +369,23 @@ impl Process {
 
     /// Asks for a client.
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
-        let request = twist::request(request, self.planted);
-        self.visit(now, |lane, turn| {
+        let mut request = twist::request(request, self.planted);
+        twist::groups::request(&mut request, self.planted, &self.lane);
+        let early = twist::groups::early(&mut request, self.planted);
+        let mut came = self.visit(now, |lane, turn| {
             lane.enter(from, [(ticket, request)], now, turn);
-        })
+        });
+        let to = ReplyTo {
+            origin: from,
+            ticket,
+        };
+        if let Some(reply) = early.and_then(|early| early.reply(&self.lane))
+            && came.replies.iter().all(|(other, _)| *other != to)
+        {
+            self.told_early.insert(to);
+            came.replies.push((to, reply));
+        }
+        came
     }
 
     /// Asks and is answered at once, cold reads included; none if the answer has to wait.

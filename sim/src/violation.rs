@@ -43,6 +43,14 @@ pub enum Rule {
     Damage,
     /// A broker that was taken over tells nothing that its successor does not have, and commits nothing.
     ZombieSilent,
+    /// A committed offset that was told is there, and gives way only to a later change of it.
+    Committed,
+    /// The number of a generation is told to one set of members only.
+    GenerationOnce,
+    /// A share is given to one member, as one leader assigned it.
+    OneOwner,
+    /// The commit of a member that is fenced is not taken.
+    Fenced,
     /// The code does not panic.
     NoPanic,
 }

@@ -12,7 +12,7 @@ use mulgil_log::disk::MemDisk;
 use mulgil_log::disk::cut::Dice;
 
 use crate::audit;
-use crate::client::{Admin, Client, Producer, Reader, Scene};
+use crate::client::{Admin, Client, Member, Overseer, Producer, Reader, Scene};
 use crate::disk::SimDisk;
 use crate::ledger::Ledger;
 use crate::planted::Planted;
@@ -80,6 +80,10 @@ pub struct World {
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
     next_ticket: u64,
+    /// What a right wall clock would show.
+    right_wall: u64,
+    /// There are groups, whose offsets expire by date.
+    dated: bool,
     /// Steps left between a power cut and its end.
     doomed: u64,
     full: bool,
@@ -101,6 +105,19 @@ impl World {
         for _ in 0..1 + dice.below(3) {
             clients.push(Client::Reader(Reader::new(clients.len())));
         }
+        let members = dice.below(6);
+        for _ in 0..members {
+            let number = clients.len();
+            clients.push(Client::Member(Member::new(number, &mut dice)));
+        }
+        if members > 0 {
+            clients.push(Client::Overseer(Overseer::default()));
+        }
+        let mut ledger = Ledger::default();
+        let retention_ms = sizes.lane.groups.offsets_retention_ms;
+        ledger
+            .groups
+            .set_retention(retention_ms, sizes.groups_expire());
         let mut trace = Trace::new(options.trace);
         trace.line(|| {
             format!(
@@ -118,11 +135,13 @@ impl World {
             },
             disk: SimDisk::new(MemDisk::new(dice.roll()), options.planted),
             process: None,
-            ledger: Ledger::default(),
+            ledger,
             next_connection: clients.len() as u64 + 1,
             clients,
             connections,
             next_ticket: 0,
+            right_wall: 1_700_000_000_000,
+            dated: members > 0,
             doomed: 0,
             full: false,
             tally: Tally::default(),
@@ -343,6 +362,8 @@ impl World {
         self.ledger.time_ms += ms;
         self.clock.elapsed += ms;
         self.clock.wall += ms;
+        self.right_wall += ms;
+        self.ledger.groups.pass(ms);
         let now = self.clock.now();
         self.trace.line(|| format!("{ms} ms pass"));
         let came = self.process()?.tick(now);
@@ -375,8 +396,11 @@ impl World {
         }
         self.settle()?;
         self.check_waits(false)?;
-        self.pass(1_500)?;
-        self.settle()?;
+        // Longer than any wait of a client, and then what the end of one such wait begins.
+        for ms in [1_500, 300, 5] {
+            self.pass(ms)?;
+            self.settle()?;
+        }
         self.check_waits(true)
     }
 

@@ -11,11 +11,19 @@ const SEEDS: u64 = 150;
 /// The rules that a planted bug may break first.
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
-        Answered, AsProduced, Compacted, Damage, EpochRises, KeptRecords, LawOfRestart, NeverBack,
-        NoDuplicate, OffsetOnce, Order, ProducerIdOnce, ReadsAll, Starts, Topics,
+        Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
+        KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, Order,
+        ProducerIdOnce, ReadsAll, Starts, Topics,
     };
     match planted {
-        Planted::ReplyBeforeSync => &[KeptRecords, NeverBack, OffsetOnce, Topics],
+        Planted::ReplyBeforeSync => &[
+            KeptRecords,
+            NeverBack,
+            OffsetOnce,
+            Topics,
+            Committed,
+            GenerationOnce,
+        ],
         Planted::SyncSkipped | Planted::SyncOfWrongFile | Planted::NamesNotSynced => &[
             KeptRecords,
             NeverBack,
@@ -24,6 +32,8 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Starts,
             Damage,
             EpochRises,
+            Committed,
+            GenerationOnce,
         ],
         Planted::TailTrusted => &[
             KeptRecords,
@@ -33,8 +43,10 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Starts,
             Damage,
             EpochRises,
+            Committed,
+            GenerationOnce,
         ],
-        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart],
+        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart, Committed],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
@@ -44,9 +56,14 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::TrimsForgotten => &[NeverBack, LawOfRestart],
         Planted::DeletionsForgotten => &[Topics, LawOfRestart],
         Planted::EpochKept => &[EpochRises],
-        Planted::WakeUpLost => &[Answered],
+        Planted::WakeUpLost | Planted::JoinForgotten => &[Answered],
         Planted::NewestCompacted | Planted::DeletionsHurried => &[KeptRecords, ReadsAll],
         Planted::OlderLeft => &[Compacted],
+        Planted::CommitToldEarly | Planted::CommitsForgotten => &[Committed],
+        Planted::GenerationsReused => &[GenerationOnce],
+        Planted::FencedCommitTaken => &[Fenced],
+        Planted::GroupDeletionsForgotten => &[Committed, LawOfRestart],
+        Planted::SharesMixed => &[OneOwner],
     }
 }
 

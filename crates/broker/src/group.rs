@@ -67,6 +67,8 @@ pub enum GroupReply {
 pub struct GroupPicture {
     /// Where it stands.
     pub state: State,
+    /// The generation of its members.
+    pub generation: Generation,
     /// What kind of group it is.
     pub protocol_type: Option<Arc<str>>,
     /// The way of assigning that was chosen.

@@ -28,6 +28,7 @@ mod append;
 mod checkpoint;
 mod commit;
 mod compact;
+mod dates;
 mod due;
 mod groups;
 mod keep;

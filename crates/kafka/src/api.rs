@@ -22,6 +22,7 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
@@ -133,6 +134,7 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         ApiKey::DeleteRecords => delete_records::start(decode(head, body)?, turn),
         ApiKey::InitProducerId => init_producer_id::start(&decode(head, body)?, turn),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::start(decode(head, body)?, turn),
+        ApiKey::OffsetDelete => offset_delete::start(decode(head, body)?, turn),
         ApiKey::DescribeCluster => describe_cluster::start(&decode(head, body)?, turn),
         key => Err(Hangup {
             why: format!("api key {key:?} is not taken"),

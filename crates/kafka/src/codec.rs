@@ -10,6 +10,7 @@ pub(crate) mod header;
 pub(crate) mod inbox;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod subscription;
 mod walker;
 
 use bytes::Bytes;

@@ -52,6 +52,7 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from_to(ApiKey::InitProducerId, 0, 5),
     from_to(ApiKey::OffsetForLeaderEpoch, 2, 4),
     from_to(ApiKey::DeleteGroups, 0, 2),
+    from_to(ApiKey::OffsetDelete, 0, 0),
     from_to(ApiKey::DescribeCluster, 0, 2),
 ];
 

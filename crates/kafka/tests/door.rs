@@ -27,6 +27,8 @@ mod fetching;
 mod groups;
 #[path = "door/hostile.rs"]
 mod hostile;
+#[path = "door/offset_deletes.rs"]
+mod offset_deletes;
 #[path = "door/order.rs"]
 mod order;
 #[path = "door/producing.rs"]

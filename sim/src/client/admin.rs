@@ -14,7 +14,7 @@ use crate::violation::{Kept, Rule, Violation};
 #[derive(Clone, Copy, Debug)]
 enum Open {
     Create(TopicId),
-    Delete(TopicId),
+    Delete(TopicId, u64),
     Alter(TopicId),
     Trim(Known),
     Ends(Known),
@@ -109,8 +109,9 @@ impl Admin {
     fn delete(&self, scene: &mut Scene<'_>) -> Option<(Open, Request)> {
         let id = Self::any_topic(scene)?;
         scene.ledger.topic_mut(id)?.state = TopicState::GoingAway;
+        let asked = scene.ledger.groups.topic_goes(id);
         Some((
-            Open::Delete(id),
+            Open::Delete(id, asked),
             Request::DeleteTopics(vec![TopicRef::Id(id)]),
         ))
     }
@@ -184,7 +185,9 @@ impl Admin {
                 }
                 Self::is_shown(id, made, scene)
             }
-            (Open::Delete(id), Reply::DeleteTopics(outcomes)) => {
+            (Open::Delete(id, asked), Reply::DeleteTopics(outcomes)) => {
+                let now = outcomes.iter().all(Result::is_ok);
+                scene.ledger.groups.settle(asked, now);
                 // Unknown: an earlier deletion, whose answer was lost, has done it.
                 let gone = |o: &Result<_, _>| matches!(o, Ok(_) | Err(DeleteRefusal::Unknown));
                 let gone = outcomes.iter().all(gone);

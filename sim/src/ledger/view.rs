@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mulgil_broker::group::GroupName;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::Durability;
 use mulgil_record::batch::BatchHeader;
 use mulgil_record::ids::PartitionId;
 
-use super::{BatchName, Ledger, Outage, TopicModel};
+use super::{BatchName, Ledger, OffsetsFound, Outage, TopicModel};
 use crate::violation::{Kept, Rule, Violation};
 
 /// A batch that was read.
@@ -68,6 +69,8 @@ pub struct View {
     pub catalog: Arc<Catalog>,
     /// Its partitions.
     pub partitions: BTreeMap<PartitionId, PartitionView>,
+    /// The committed offsets of its groups.
+    pub groups: BTreeMap<GroupName, OffsetsFound>,
     /// Whether levels of topics are as asked; not if a planted bug changes them.
     pub levels: bool,
 }
@@ -84,7 +87,7 @@ impl Ledger {
             self.check_partition(*id, partition, outage)?;
             self.check_order(*id, partition)?;
         }
-        Ok(())
+        self.groups.check_view(&view.groups)
     }
 
     /// What is there after a start is what everybody relies on from now on.
@@ -105,7 +108,7 @@ impl Ledger {
             model.high_watermark_seen = partition.high_watermark;
             model.discarded = false;
         }
-        Ok(())
+        self.groups.believe(&view.groups)
     }
 
     fn check_partition(&self, id: PartitionId, view: &PartitionView, outage: Outage) -> Kept {

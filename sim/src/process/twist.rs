@@ -14,6 +14,8 @@ use mulgil_meta::schema::Durability;
 
 use crate::planted::Planted;
 
+pub(super) mod groups;
+
 /// Where a batch's producer id lies in the payload of its entry, behind the two lengths.
 const PRODUCER_AT: usize = 8 + 43;
 
@@ -70,6 +72,9 @@ impl Replay for Twisted<'_> {
         frame: &FrameHeader,
     ) -> Result<(), Fault> {
         let kind = entry.kind;
+        if groups::hides(self.planted, entry, payload) {
+            return Ok(());
+        }
         match self.planted {
             Some(Planted::FrameTooManyCut) => {
                 let seen = Seen {

@@ -7,7 +7,7 @@ use super::World;
 use crate::audit;
 use crate::disk::{SimDisk, Trouble};
 use crate::ledger::Outage;
-use crate::process::Process;
+use crate::process::{Clock, Process};
 use crate::violation::{Kept, Rule, Violation};
 
 /// Starts that may fail one after the other because something was planned to go wrong in them.
@@ -24,6 +24,8 @@ impl World {
 
     fn start_after(&mut self, mut outage: Outage) -> Kept {
         self.disk.mem().set_capacity(None);
+        self.right_wall = self.right_wall.min(self.clock.wall);
+        self.clock = self.clock_of_start();
         for again in 0.. {
             self.plan_for_start(again);
             let (sizes, planted) = (self.sizes.clone(), self.options.planted);
@@ -239,10 +241,24 @@ impl World {
         self.ledger.check_view(&view, Outage::Power)
     }
 
+    /// What the clocks show at a start. A wall clock that is ahead then cannot be told from a long time
+    /// without power, in which the offsets of groups expire: where there are groups it is right, or was
+    /// set back for good. Nothing else goes by it, so that elsewhere it stays as it was set.
+    const fn clock_of_start(&self) -> Clock {
+        if !self.dated {
+            return self.clock;
+        }
+        let (right, shown) = (self.right_wall, self.clock.wall);
+        Clock {
+            wall: if right < shown { right } else { shown },
+            ..self.clock
+        }
+    }
+
     /// A broker of its own on a copy of the disk.
     pub(super) fn shadow(&self, plan: FaultPlan) -> Result<(SimDisk, Process), Violation> {
         let disk = SimDisk::new(self.disk.mem().crash(plan), self.options.planted);
-        let mut clock = self.clock;
+        let mut clock = self.clock_of_start();
         let started = Process::start(&disk, &self.sizes, &mut clock, self.options.planted);
         let process = started.map_err(|fault| Violation::new(Rule::Starts, fault.to_string()))?;
         Ok((disk, process))
@@ -256,7 +272,7 @@ impl World {
         let Some(before) = &self.process else {
             return Ok(());
         };
-        audit::law_of_restart(before, &after)
+        audit::law_of_restart(before, &after, self.clock_of_start().now())
     }
 
     /// In the end all is compacted that was there, if the clock is believed.

@@ -10,6 +10,7 @@ use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
 use super::append::entry;
+use super::dates::Dates;
 use super::keep::Retired;
 use super::mark_wait::MarkWait;
 use super::{Lane, LaneOptions, Rise, Turn};
@@ -63,6 +64,7 @@ pub(super) struct Commit {
     mark_due: Option<Elapsed>,
     frame_bytes_max: usize,
     chunk_bytes_max: u32,
+    pub(super) dates: Dates,
     mark_wait: MarkWait,
     sync_after_ms: u64,
     /// Whether the open frame holds nothing but a mark.
@@ -89,6 +91,7 @@ impl Commit {
             mark_due: None,
             frame_bytes_max: options.frame_bytes_max,
             chunk_bytes_max: options.chunk_bytes_max,
+            dates: Dates::at_start(now),
             mark_wait: MarkWait::new(options.mark_after_ms),
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
@@ -126,7 +129,8 @@ impl Commit {
         if self.open.bytes() >= self.frame_bytes_max {
             self.close(now);
         }
-        self.opened.get_or_insert(now);
+        let Self { opened, dates, .. } = self;
+        opened.get_or_insert_with(|| dates.stamp(now));
     }
 
     /// Where the open frame begins.
@@ -167,7 +171,8 @@ impl Commit {
         };
         let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
         self.closed_bytes += frame.bytes();
-        let time = self.opened.take().unwrap_or(now);
+        let opened = self.opened.take();
+        let time = opened.unwrap_or_else(|| self.dates.stamp(now));
         let (elapsed_ms, wall_ms) = (time.elapsed.0, time.wall.0);
         self.closed.push_back(StampedFrame {
             frame,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mulgil_core::group::{
     Change, Command, Durable, Effect, Group, GroupRefusal, GroupSettings, OffsetKey, Waiter, wire,
 };
-use mulgil_core::machine::{After, Decision, Elapsed, Keep, Machine, Now};
+use mulgil_core::machine::{After, Decision, Elapsed, Machine, Now};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::Position;
@@ -46,6 +46,8 @@ pub(super) struct Groups {
     deadlines: BTreeSet<(Elapsed, GroupId)>,
     waiters: BTreeMap<Waiter, ReplyTo>,
     next_waiter: u64,
+    /// The newest deletion: who is told that a group is not there is told that.
+    gone: Position,
 }
 
 impl Groups {
@@ -148,27 +150,32 @@ impl Lane {
             }
             GroupRequest::Describe { group } => {
                 let hosted = self.hosted_group(&group);
-                let due = hosted.map_or(Due::NOW, |hosted| Due::synced(hosted.newest));
+                let due = self.group_due(hosted);
                 let picture = hosted.map(|hosted| Box::new(picture(&hosted.machine)));
                 self.answer(to, due, Reply::Group(GroupReply::Described(picture)), turn);
             }
             GroupRequest::List => {
                 let hosted = self.groups.hosted.values();
-                let due = hosted
-                    .clone()
-                    .map(|h| h.newest)
-                    .max()
-                    .unwrap_or(Position::ZERO);
+                let newest = hosted.clone().map(|h| h.newest).max();
+                let due = Due::synced(newest.unwrap_or(Position::ZERO).max(self.groups.gone));
                 let mut lines: Vec<_> = hosted.map(line).collect();
                 lines.sort_by(|a, b| a.group.cmp(&b.group));
-                self.answer(
-                    to,
-                    Due::synced(due),
-                    Reply::Group(GroupReply::Listed(lines)),
-                    turn,
-                );
+                self.answer(to, due, Reply::Group(GroupReply::Listed(lines)), turn);
             }
         }
+    }
+
+    /// The machine of a group, for the simulation: replaying the log must lead to the same one.
+    #[must_use]
+    pub fn group_machine(&self, name: &str) -> Option<&Group> {
+        let id = self.groups.names.get(name)?;
+        Some(&self.groups.hosted.get(id)?.machine)
+    }
+
+    /// All groups that are kept, whether or not their names lead to them, for the simulation.
+    pub fn group_machines(&self) -> impl Iterator<Item = (&GroupName, &Group)> {
+        let hosted = self.groups.hosted.values();
+        hosted.map(|hosted| (&hosted.name, &hosted.machine))
     }
 
     fn hosted_group(&self, name: &GroupName) -> Option<&HostedGroup> {
@@ -180,7 +187,7 @@ impl Lane {
 
     fn group_offsets(&self, group: &GroupName, keys: Option<Vec<OffsetKey>>) -> (Due, GroupReply) {
         let Some(hosted) = self.hosted_group(group) else {
-            return (Due::NOW, GroupReply::Offsets(Vec::new()));
+            return (self.group_due(None), GroupReply::Offsets(Vec::new()));
         };
         let machine = &hosted.machine;
         let found = match keys {
@@ -192,7 +199,14 @@ impl Lane {
             }
             None => machine.offsets().map(|(k, c)| (*k, c.clone())).collect(),
         };
-        (Due::synced(hosted.newest), GroupReply::Offsets(found))
+        (self.group_due(Some(hosted)), GroupReply::Offsets(found))
+    }
+
+    /// What an answer about a group waits for: the newest change that it tells, or, where there is no
+    /// group, the newest deletion of one, which a power cut must not take back.
+    fn group_due(&self, hosted: Option<&HostedGroup>) -> Due {
+        let born = hosted.filter(|hosted| hosted.newest != Position::ZERO);
+        Due::synced(born.map_or(self.groups.gone, |hosted| hosted.newest))
     }
 
     fn group_command(
@@ -219,13 +233,8 @@ impl Lane {
             if let Some(waiter) = waiter {
                 self.groups.waiters.remove(&waiter);
             }
-            let newest = self
-                .groups
-                .hosted
-                .get(&id)
-                .map_or(Position::ZERO, |h| h.newest);
-            let reply = Reply::Group(GroupReply::Refused(why));
-            self.answer(to, Due::synced(newest), reply, turn);
+            let due = self.group_due(self.groups.hosted.get(&id));
+            self.answer(to, due, Reply::Group(GroupReply::Refused(why)), turn);
         }
         self.drop_if_unborn(id);
     }
@@ -236,15 +245,14 @@ impl Lane {
         }
         if group.len() > NAME_BYTES_MAX {
             let (bytes, max) = (group.len(), NAME_BYTES_MAX);
-            return Some(GroupReply::Refused(GroupRefusal::NameTooLong {
-                bytes,
-                max,
-            }));
+            let too_long = GroupRefusal::NameTooLong { bytes, max };
+            return Some(GroupReply::Refused(too_long));
         }
-        // Commits of those that work the disk free are always taken, from the reserve; what would
-        // make a new group is not.
-        let creates = matches!(command, Command::Join(join) if join.member.is_none());
-        (self.full && creates).then_some(GroupReply::DiskFull)
+        // Those who work the disk free join their groups and commit, from the reserve; what would make
+        // a new group is not taken.
+        let creates = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
+        (self.full && creates && !self.groups.names.contains_key(group))
+            .then_some(GroupReply::DiskFull)
     }
 
     /// The number of a group; a new one if nobody knows the name.
@@ -283,7 +291,13 @@ impl Lane {
             return Ok(());
         };
         let again = command.clone();
-        hosted.machine.decide(command, now, &mut decision)?;
+        let believed = self.log.dates.believed(now);
+        let date = if matches!(command, Command::Tick) {
+            believed
+        } else {
+            self.log.dates.stamp(now)
+        };
+        hosted.machine.decide(command, date, &mut decision)?;
         self.apply_group(id, &mut decision);
         let newest = self
             .groups
@@ -296,7 +310,7 @@ impl Lane {
             };
             self.group_effect(id, to, due, effect, turn);
         }
-        self.groups.arm(id, now);
+        self.groups.arm(id, believed);
         if decision.again {
             return self.decide_group(id, to, again, now, turn);
         }
@@ -308,7 +322,7 @@ impl Lane {
             return;
         };
         let mut payload = Vec::new();
-        for (keep, change) in decision.changes.drain(..) {
+        for (_, change) in decision.changes.drain(..) {
             if let Change::Durable(durable) = &change {
                 if matches!(durable, Durable::Created { .. }) {
                     let header = group_entry(EntryKind::Group, FLAG_NAME, id);
@@ -318,9 +332,8 @@ impl Lane {
                 wire::encode(durable, &mut payload);
                 let kind = kind_of(durable);
                 let at = self.log.push(group_entry(kind, 0, id), &[&payload]);
-                if keep == Keep::Waited {
-                    hosted.newest = at;
-                }
+                // Nobody waits for what only rides along, but whoever asks behind it is told it.
+                hosted.newest = at;
             }
             hosted.machine.apply(&change);
         }
@@ -346,6 +359,7 @@ impl Lane {
             | Effect::Deleted => None,
         };
         if matches!(effect, Effect::Deleted) {
+            self.groups.gone = self.groups.gone.max(due.synced);
             self.groups.drop_group(id);
         }
         // A waiter whose connection is gone gets no answer.
@@ -484,6 +498,7 @@ const fn kind_of(change: &Durable) -> EntryKind {
 fn picture(machine: &Group) -> GroupPicture {
     GroupPicture {
         state: machine.state(),
+        generation: machine.generation(),
         protocol_type: machine.protocol_type().map(Arc::from),
         protocol: machine.protocol().map(Arc::from),
         members: machine

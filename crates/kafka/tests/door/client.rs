@@ -95,4 +95,5 @@ shown! {
     DescribeGroups: DescribeGroupsResponse,
     ListGroups: ListGroupsResponse,
     DeleteGroups: DeleteGroupsResponse,
+    OffsetDelete: OffsetDeleteResponse,
 }

@@ -99,9 +99,27 @@ impl FakeGroups {
             Command::Delete => {
                 return GroupReply::Refused(GroupRefusal::NotEmpty { members: 1 });
             }
+            Command::DeleteOffsets(delete) => return self.delete(delete),
             other => panic!("{other:?} is not asked for"),
         };
         GroupReply::Done(effect)
+    }
+
+    /// As a group does that has a member of generation 1.
+    fn delete(&mut self, delete: DeleteOffsets) -> GroupReply {
+        let Some(read) = delete.subscribed else {
+            return GroupReply::Refused(GroupRefusal::NotEmpty { members: 1 });
+        };
+        assert_eq!(read.generation, Generation(1), "the picture's generation");
+        let one = |key: &OffsetKey| {
+            if read.topics.contains(&key.topic) {
+                return Err(GroupRefusal::TopicInUse);
+            }
+            self.committed.remove(key);
+            Ok(())
+        };
+        let results = delete.keys.iter().map(one).collect();
+        GroupReply::Done(Effect::OffsetsDeleted(results))
     }
 
     fn keep(&mut self, entry: OffsetEntry) -> Result<(), GroupRefusal> {
@@ -154,6 +172,7 @@ fn picture() -> GroupPicture {
     };
     GroupPicture {
         state: State::Stable,
+        generation: Generation(1),
         protocol_type: Some("consumer".into()),
         protocol: Some("range".into()),
         members: vec![(member, Bytes::from_static(b"share"))],

@@ -66,6 +66,7 @@ pub(crate) fn sample(key: ApiKey, version: i16, correlation: i32, id: TopicId) -
         ApiKey::DeleteGroups => {
             frame!(DeleteGroupsRequest::default().with_groups_names(vec![group("g"), group("h")]))
         }
+        ApiKey::OffsetDelete => frame!(offset_delete("g", &["none", "t"])),
         other => panic!("no sample of {other:?}"),
     }
 }
@@ -320,6 +321,20 @@ pub(crate) fn offset_commit(version: i16) -> OffsetCommitRequest {
         .with_generation_id_or_member_epoch(1)
         .with_member_id(text("m"))
         .with_topics(topics)
+}
+
+pub(crate) fn offset_delete(of: &str, topics: &[&str]) -> OffsetDeleteRequest {
+    use offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+    let topic = |topic: &&str| {
+        let partitions =
+            [0, 7].map(|at| OffsetDeleteRequestPartition::default().with_partition_index(at));
+        OffsetDeleteRequestTopic::default()
+            .with_name(name(topic))
+            .with_partitions(partitions.to_vec())
+    };
+    OffsetDeleteRequest::default()
+        .with_group_id(group(of))
+        .with_topics(topics.iter().map(topic).collect())
 }
 
 pub(crate) fn offset_fetch(version: i16) -> OffsetFetchRequest {
