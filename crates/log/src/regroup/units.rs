@@ -6,6 +6,7 @@ use super::overlap;
 use crate::access::ReadAt;
 use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Directory, DirectoryRecord, Footer};
+use crate::frame::Salt;
 use crate::position::ChunkId;
 use crate::reader::Unlisted;
 
@@ -31,6 +32,10 @@ impl<'a> Counted<'a> {
 impl ReadAt for Counted<'_> {
     fn chunk(&self) -> ChunkId {
         self.file.chunk()
+    }
+
+    fn salt(&self) -> Salt {
+        self.file.salt()
     }
 
     fn bytes(&self) -> Result<u64, Fault> {

@@ -321,6 +321,7 @@ impl ObjectStoreMem {
                 elapsed_ms: stamped.elapsed_ms,
                 wall_ms: stamped.wall_ms,
                 incarnation: header.incarnation,
+                salt: header.salt,
             });
             end = at.plus(sealed.len());
             flying.frames.push((at, sealed));
