@@ -279,6 +279,7 @@ impl Process {
             previous_end: recovered.end,
             checkpoint: recovered.checkpoint,
             cluster: recovered.cluster,
+            secret: u64::from(recovered.incarnation),
         };
         let lane = replayer.finish(head, clock.now());
         let catalog = lane.catalog();

@@ -81,6 +81,7 @@ impl World {
             previous_end: found.recovered.end,
             checkpoint: found.recovered.checkpoint,
             cluster: 1,
+            secret: 5,
         };
         let inbox: Arc<Mutex<VecDeque<Completion>>> = Arc::default();
         let theirs = Arc::clone(&inbox);

@@ -7,12 +7,16 @@ use bytes::{Bytes, BytesMut};
 
 use crate::chunk::{ChunkFile, ChunkWriter};
 use crate::fault::{Fault, FaultKind};
+use crate::frame::Salt;
 use crate::position::{ChunkId, Position};
 
 /// A chunk that can be read at any place.
 pub trait ReadAt {
     /// Which chunk it is.
     fn chunk(&self) -> ChunkId;
+
+    /// Of the checksums of its frames' headers, if it has frames.
+    fn salt(&self) -> Salt;
 
     /// Its length.
     ///
@@ -45,6 +49,10 @@ pub trait AppendTo {
 impl ReadAt for ChunkFile {
     fn chunk(&self) -> ChunkId {
         self.id()
+    }
+
+    fn salt(&self) -> Salt {
+        self.header().salt
     }
 
     fn bytes(&self) -> Result<u64, Fault> {
@@ -132,6 +140,10 @@ pub(crate) mod memory {
     impl ReadAt for MemChunk {
         fn chunk(&self) -> ChunkId {
             self.chunk
+        }
+
+        fn salt(&self) -> Salt {
+            Salt::NONE
         }
 
         fn bytes(&self) -> Result<u64, Fault> {

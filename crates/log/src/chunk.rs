@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte  0  magic           "MGCH"
-//!       4  version         u8     1
+//!       4  version         u8     2; in 1 there is no salt
 //!       5  kind            u8     1 log, 2 sorted, 3 checkpoint, 4 compacted
 //!       6  header bytes    u16    4096
 //!       8  chunk           u32    its own id
@@ -15,7 +15,8 @@
 //!      52  reserved        u32    0
 //!      56  cluster         u128
 //!      72  synced          u64    all below this position was synced before the chunk got its name
-//!      80  reserved        44 bytes of 0
+//!      80  salt            u32    of the checksums of frame headers; 0 if there are no frames
+//!      84  reserved        40 bytes of 0
 //!     124  crc             u32    CRC-32C of bytes 0 to 124
 //!     128  zeroes
 //!    2048  bytes 0 to 128 once more
@@ -35,6 +36,7 @@ use mulgil_record::crc::crc32c;
 
 use crate::disk::{Disk, DiskFile};
 use crate::fault::{Fault, FaultKind};
+use crate::frame::Salt;
 use crate::position::{ChunkId, Lsn, Position};
 
 /// Bytes before the first frame or entry.
@@ -42,7 +44,9 @@ pub const CHUNK_HEADER_BYTES: u32 = 4096;
 /// First four bytes of every chunk.
 pub const CHUNK_MAGIC: [u8; 4] = *b"MGCH";
 /// Version of the chunk header's layout.
-pub const CHUNK_VERSION: u8 = 1;
+pub const CHUNK_VERSION: u8 = 2;
+/// The version that had no salt; what it reserved for it is 0.
+const UNSALTED_VERSION: u8 = 1;
 
 const COPY_AT: usize = 2048;
 const USED_BYTES: usize = 128;
@@ -153,6 +157,8 @@ pub struct ChunkHeader {
     pub synced: Position,
     /// The cluster (or single broker) that it belongs to.
     pub cluster: u128,
+    /// Of the checksums of its frames' headers.
+    pub salt: Salt,
 }
 
 /// Why bytes are not a chunk header.
@@ -221,6 +227,7 @@ impl ChunkHeader {
         used.put_u32_le(0);
         used.put_u128_le(self.cluster);
         used.put_u64_le(self.synced.0);
+        used.put_u32_le(self.salt.0);
         used.put_bytes(0, USED_BYTES - 4 - used.len());
         let crc = crc32c(&[&used]);
         used.put_u32_le(crc);
@@ -257,7 +264,7 @@ impl ChunkHeader {
         if used[..4] != CHUNK_MAGIC || crc != u32_at(used, 124) {
             return Err(ChunkError::Damaged);
         }
-        if used[4] != CHUNK_VERSION {
+        if used[4] != CHUNK_VERSION && used[4] != UNSALTED_VERSION {
             return Err(ChunkError::UnknownVersion(used[4]));
         }
         let header = Self {
@@ -271,6 +278,11 @@ impl ChunkHeader {
             checkpoint: ChunkId(u32_at(used, 48)),
             cluster: u128_at(used, 56),
             synced: Position(u64_at(used, 72)),
+            salt: if used[4] == UNSALTED_VERSION {
+                Salt::NONE
+            } else {
+                Salt(u32_at(used, 80))
+            },
         };
         if header.chunk == chunk {
             Ok(header)

@@ -10,7 +10,7 @@ use crate::chunk::{
 use crate::disk::MemDisk;
 use crate::entry::{Entry, EntryHeader, EntryKind};
 use crate::fault::FaultKind;
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, OpenFrame, restamp};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, OpenFrame, Salt, restamp};
 use crate::position::{ChunkId, Lsn, Position};
 use crate::recovery::{RepairMode, repair};
 use crate::scripted::{hear, mem};
@@ -42,6 +42,8 @@ fn entries() -> impl Strategy<Value = Vec<(EntryHeader, Vec<u8>)>> {
     prop::collection::vec((header, payload), 0..6)
 }
 
+const SALT: Salt = Salt(0x1234_5678);
+
 fn header(position: Position) -> FrameHeader {
     FrameHeader {
         flags: 1,
@@ -53,6 +55,7 @@ fn header(position: Position) -> FrameHeader {
         elapsed_ms: 5,
         wall_ms: 6,
         incarnation: 1,
+        salt: SALT,
     }
 }
 
@@ -71,7 +74,7 @@ fn sealed(at: Position, entries: &[(EntryHeader, Vec<u8>)]) -> Vec<u8> {
 
 /// The entries of a frame that lies at `at`.
 fn read_back(bytes: &[u8], at: Position) -> Vec<(EntryHeader, Vec<u8>)> {
-    let header = FrameHeader::read(bytes, at).unwrap();
+    let header = FrameHeader::read(bytes, at, SALT).unwrap();
     assert_eq!(header.length as usize, bytes.len() - FRAME_HEADER_BYTES);
     let mut found = Vec::new();
     let mut from = FRAME_HEADER_BYTES;
@@ -103,10 +106,10 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(&read_back(&bytes, at), &expected);
-        restamp(&mut bytes, to, to).unwrap();
+        restamp(&mut bytes, to, to, SALT).unwrap();
         prop_assert_eq!(read_back(&bytes, to), expected);
-        prop_assert_eq!(FrameHeader::read(&bytes, to).unwrap().synced, to);
-        prop_assert!(at == to || FrameHeader::read(&bytes, at).is_err());
+        prop_assert_eq!(FrameHeader::read(&bytes, to, SALT).unwrap().synced, to);
+        prop_assert!(at == to || FrameHeader::read(&bytes, at, SALT).is_err());
     }
 
     #[test]
@@ -141,6 +144,7 @@ proptest! {
             checkpoint: ChunkId(chunk / 2),
             synced: Position(previous ^ 8),
             cluster,
+            salt: Salt(incarnation),
         };
         let mut bytes = header.encode().to_vec();
         prop_assert_eq!(bytes.len(), CHUNK_HEADER_BYTES as usize);
@@ -170,7 +174,7 @@ proptest! {
         prop_assert_eq!(heard.frames.len(), 0);
         prop_assert_eq!(recovered.next_chunk, ChunkId(10));
         let mut bytes = bytes;
-        prop_assert!(restamp(&mut bytes, Position::ZERO, Position::ZERO).is_err());
+        prop_assert!(restamp(&mut bytes, Position::ZERO, Position::ZERO, SALT).is_err());
     }
 }
 
@@ -218,13 +222,14 @@ fn a_log_of_a_newer_version_is_refused_and_not_cut() {
         checkpoint: ChunkId::NONE,
         synced: Position::ZERO,
         cluster: 0,
+        salt: SALT,
     };
     let mut bytes = chunk.encode().to_vec();
     let first = sealed(at, &[]);
     bytes.extend_from_slice(&first);
     let mut newer = sealed(at.plus(first.len()), &[]);
     newer[4] = 2;
-    let crc = mulgil_record::crc::crc32c(&[&newer[..60]]);
+    let crc = mulgil_record::crc::crc32c(&[&newer[..60]]) ^ SALT.0;
     newer[60..].copy_from_slice(&crc.to_le_bytes());
     bytes.extend_from_slice(&newer);
     drop(disk);

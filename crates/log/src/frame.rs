@@ -13,7 +13,7 @@
 //!      40  running time    u64    milliseconds
 //!      48  wall time       u64    milliseconds since 1970
 //!      56  incarnation     u32    which start of the broker wrote it
-//!      60  header crc      u32    CRC-32C of bytes 0 to 60
+//!      60  header crc      u32    CRC-32C of bytes 0 to 60, exclusive-or the chunk's salt
 //!      64  entries
 //! ```
 //!
@@ -24,7 +24,7 @@ use bytes::{BufMut, Bytes};
 use mulgil_record::crc::crc32c;
 
 use crate::entry::{ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, entry_bytes};
-use crate::position::{Lsn, Position};
+use crate::position::{ChunkId, Lsn, Position};
 
 /// Bytes before the first entry.
 pub const FRAME_HEADER_BYTES: usize = 64;
@@ -39,6 +39,31 @@ pub const FLAG_GROUP_END: u8 = 1;
 pub const FLAG_MARK: u8 = 2;
 /// The broker stopped cleanly after this frame; nothing was left to write.
 pub const FLAG_CLEAN: u8 = 4;
+
+/// A random number of each log chunk, which its header keeps, mixed into the checksums of its frame headers.
+///
+/// Clients may guess where their record will lie and put what looks like a frame header into it. Without
+/// the salt, which nobody is told, it is none: a torn tail never looks like damage because of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Salt(pub u32);
+
+impl Salt {
+    /// That of chunks of version 1, and of those that hold no frames.
+    pub const NONE: Self = Self(0);
+
+    /// The salt of `chunk`, for whoever drew `secret` at random. Never [`Salt::NONE`].
+    #[must_use]
+    pub const fn derive(secret: u64, chunk: ChunkId) -> Self {
+        // The finaliser of SplitMix64: each bit of what goes in turns half of those that come out.
+        let mut mixed = secret.wrapping_add((chunk.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let [a, b, c, d, ..] = mixed.to_le_bytes();
+        let salt = u32::from_le_bytes([a, b, c, d]);
+        Self(if salt == 0 { 1 } else { salt })
+    }
+}
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +86,8 @@ pub struct FrameHeader {
     pub wall_ms: u64,
     /// Which start of the broker wrote it.
     pub incarnation: u32,
+    /// That of its chunk; not stored, but in the checksum.
+    pub salt: Salt,
 }
 
 /// Why bytes are not a frame header.
@@ -109,25 +136,40 @@ impl FrameHeader {
         w.put_u64_le(self.elapsed_ms);
         w.put_u64_le(self.wall_ms);
         w.put_u32_le(self.incarnation);
-        let crc = crc32c(&[&out[..60]]);
+        let crc = crc32c(&[&out[..60]]) ^ self.salt.0;
         out[60..].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
-    /// Reads the header of the frame that lies at `position`.
+    /// Reads the header of the frame that lies at `position` of a chunk with this salt.
     ///
     /// # Errors
     ///
     /// Too few bytes, a wrong magic, checksum or position, or a newer version.
-    pub fn read(bytes: &[u8], position: Position) -> Result<Self, FrameError> {
+    pub fn read(bytes: &[u8], position: Position, salt: Salt) -> Result<Self, FrameError> {
         let header: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk().ok_or(FrameError::Truncated)?;
-        let crc = crc32c(&[&header[..60]]);
-        if header[..4] != FRAME_MAGIC || crc != u32_at(header, 60) {
+        let found = Salt(crc32c(&[&header[..60]]) ^ u32_at(header, 60));
+        if header[..4] != FRAME_MAGIC || found != salt {
             return Err(FrameError::HeaderDamaged);
         }
         if header[4] != FRAME_VERSION {
             return Err(FrameError::UnknownVersion(header[4]));
         }
+        Self::fields(header, position, salt).ok_or(FrameError::HeaderDamaged)
+    }
+
+    /// Reads what may be the header of the frame at `position`: it is one if its chunk has this salt.
+    ///
+    /// For chunks whose own header is lost. What was never a frame mostly says another position.
+    pub(crate) fn read_unsalted(bytes: &[u8], position: Position) -> Option<Self> {
+        let header: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
+        let salt = Salt(crc32c(&[&header[..60]]) ^ u32_at(header, 60));
+        let starts = header[..4] == FRAME_MAGIC && header[4] == FRAME_VERSION;
+        let found = starts.then(|| Self::fields(header, position, salt))?;
+        found.filter(|found| found.length.is_multiple_of(8))
+    }
+
+    fn fields(header: &[u8; FRAME_HEADER_BYTES], position: Position, salt: Salt) -> Option<Self> {
         let read = Self {
             flags: header[5],
             length: u32_at(header, 8),
@@ -138,13 +180,10 @@ impl FrameHeader {
             elapsed_ms: u64_at(header, 40),
             wall_ms: u64_at(header, 48),
             incarnation: u32_at(header, 56),
+            salt,
         };
         // No log has so many frames: there must be a number for the one after it.
-        if read.position == position && read.lsn != Lsn(u64::MAX) {
-            Ok(read)
-        } else {
-            Err(FrameError::HeaderDamaged)
-        }
+        (read.position == position && read.lsn != Lsn(u64::MAX)).then_some(read)
     }
 }
 
@@ -284,17 +323,22 @@ fn seal_entry(bytes: &mut [u8]) -> usize {
 
 /// Makes a whole sealed frame one that lies at `to`, with new checksums for header and entries.
 ///
-/// Numbers, times and payloads stay. `synced` is what the header says then.
+/// Numbers, times and payloads stay. `synced` is what the header says then; both chunks have this salt.
 ///
 /// # Errors
 ///
 /// If `bytes` is no whole frame; they may be changed in part then.
-pub fn restamp(bytes: &mut [u8], to: Position, synced: Position) -> Result<(), RestampError> {
+pub fn restamp(
+    bytes: &mut [u8],
+    to: Position,
+    synced: Position,
+    salt: Salt,
+) -> Result<(), RestampError> {
     let (head, mut rest) = bytes
         .split_first_chunk_mut::<FRAME_HEADER_BYTES>()
         .ok_or(FrameError::Truncated)?;
     let from = Position(u64_at(head, 24));
-    let header = FrameHeader::read(head, from)?;
+    let header = FrameHeader::read(head, from, salt)?;
     if rest.len() != header.length as usize {
         return Err(FrameError::Truncated.into());
     }

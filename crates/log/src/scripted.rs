@@ -8,7 +8,7 @@ use crate::disk::cut::Dice;
 use crate::disk::{Disk, MemDisk};
 use crate::entry::{EntryHeader, EntryKind};
 use crate::fault::Fault;
-use crate::frame::{FrameHeader, OpenFrame};
+use crate::frame::{FrameHeader, OpenFrame, Salt};
 use crate::position::{ChunkId, Lsn, Position};
 use crate::recovery::{DamagedRange, RecoverFrom, Recovered, Replay, recover};
 use crate::store::{
@@ -94,6 +94,11 @@ pub(crate) struct Broker {
     pending: Option<ChunkHeader>,
 }
 
+/// The salt of a chunk of these brokers.
+pub(crate) const fn salt_of(chunk: ChunkId) -> Salt {
+    Salt::derive(3, chunk)
+}
+
 impl Broker {
     /// Starts over what recovery left. `ops` counts the operations of the disk.
     pub(crate) fn start(
@@ -141,6 +146,7 @@ impl Broker {
             checkpoint: ChunkId::NONE,
             synced: Position::ZERO,
             cluster: 7,
+            salt: salt_of(self.next_chunk),
         }
     }
 

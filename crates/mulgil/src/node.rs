@@ -216,6 +216,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
         previous_end: recovered.end,
         checkpoint: recovered.checkpoint,
         cluster: recovered.cluster,
+        secret: random_secret(),
     };
     let lane = replayer.finish(head, clock.now());
     let port = CompletionPort::default();
@@ -351,6 +352,12 @@ impl IdSource for RandomIds {
 
 fn random_id() -> u128 {
     uuid::Uuid::new_v4().as_u128()
+}
+
+fn random_secret() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // The few bits of an id that are always the same are not the same ones in both halves.
+    high ^ low
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle<()>> {

@@ -3,7 +3,7 @@
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::frame::{
-    FLAG_CLEAN, FLAG_GROUP_END, FLAG_MARK, FRAME_HEADER_BYTES, FrameHeader, OpenFrame,
+    FLAG_CLEAN, FLAG_GROUP_END, FLAG_MARK, FRAME_HEADER_BYTES, FrameHeader, OpenFrame, Salt,
 };
 use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_record::compression::Codec;
@@ -49,6 +49,7 @@ fn stamp(lsn: u64, synced: Position, flags: u8) -> FrameHeader {
         elapsed_ms: lsn * 10,
         wall_ms: 1_780_000_000_000,
         incarnation: 1,
+        salt: Salt::NONE,
     }
 }
 
@@ -87,6 +88,7 @@ fn header(chunk: u32, previous_end: Position, first_lsn: u64, synced: Position) 
         checkpoint: ChunkId::NONE,
         synced,
         cluster: 99,
+        salt: Salt::NONE,
     };
     header.encode().to_vec()
 }

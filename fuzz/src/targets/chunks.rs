@@ -7,6 +7,7 @@ use mulgil_log::chunkset::{ChunkSet, ChunkSetChange};
 use mulgil_log::disk::Recording;
 use mulgil_log::fault::Fault;
 use mulgil_log::footer::{DAMAGE_BYTES, Footer, FooterBuilder};
+use mulgil_log::frame::Salt;
 use mulgil_log::index::ColdRead;
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::reader;
@@ -39,6 +40,10 @@ impl Chunk {
 impl ReadAt for Chunk {
     fn chunk(&self) -> ChunkId {
         Self::ID
+    }
+
+    fn salt(&self) -> Salt {
+        Salt::NONE
     }
 
     fn bytes(&self) -> Result<u64, Fault> {

@@ -7,7 +7,7 @@ use mulgil_log::chunk::{CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, chunk_name};
 use mulgil_log::disk::{Disk, MemDisk};
 use mulgil_log::entry::{ENTRY_HEADER_BYTES, Entry, EntryHeader, EntryKind};
 use mulgil_log::fault::Fault;
-use mulgil_log::frame::{self, FRAME_HEADER_BYTES, FrameHeader};
+use mulgil_log::frame::{self, FRAME_HEADER_BYTES, FrameHeader, Salt};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Replay};
 
@@ -44,16 +44,19 @@ pub(super) fn frame(bytes: &[u8]) {
     if mended {
         mend::frames(&mut bytes, PLACE);
     }
-    let Ok(header) = FrameHeader::read(&bytes, PLACE) else {
+    let Ok(header) = FrameHeader::read(&bytes, PLACE, Salt::NONE) else {
         return;
     };
-    assert_eq!(FrameHeader::read(&header.encode(), PLACE), Ok(header));
+    assert_eq!(
+        FrameHeader::read(&header.encode(), PLACE, Salt::NONE),
+        Ok(header)
+    );
     let to = Position::new(ChunkId(9), 8192);
     let whole = FRAME_HEADER_BYTES.saturating_add(header.length as usize);
     let frame = bytes.len().min(whole);
     let frame = bytes.get_mut(..frame).unwrap_or_default();
-    if frame::restamp(frame, to, Position::ZERO).is_ok() {
-        let moved = FrameHeader::read(frame, to).expect("it was moved there");
+    if frame::restamp(frame, to, Position::ZERO, Salt::NONE).is_ok() {
+        let moved = FrameHeader::read(frame, to, Salt::NONE).expect("it was moved there");
         assert_eq!((moved.lsn, moved.length), (header.lsn, header.length));
         let mut rest = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
         let mut place = to.offset() + 64;

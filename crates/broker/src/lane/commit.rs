@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::entry::{EntryHeader, EntryKind};
-use mulgil_log::frame::OpenFrame;
+use mulgil_log::frame::{OpenFrame, Salt};
 use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{Completion, Group, StampedFrame, SyncLevel};
 
@@ -33,6 +33,8 @@ pub struct LogHead {
     pub checkpoint: ChunkId,
     /// Which cluster the log belongs to.
     pub cluster: u128,
+    /// Drawn at random for this start: what the salts of its chunks come from.
+    pub secret: u64,
 }
 
 /// A group that the store is busy with.
@@ -212,6 +214,7 @@ impl Commit {
         let mut header = self.other_header(self.head.chunk, ChunkKind::Log, now);
         header.previous_end = self.head.previous_end;
         header.first_lsn = first_lsn;
+        header.salt = Salt::derive(self.head.secret, header.chunk);
         let at = Position::new(self.head.chunk, CHUNK_START);
         self.named.push((header.chunk, header.checkpoint));
         self.chunk_headers.push_back((at, header));
@@ -231,6 +234,7 @@ impl Commit {
             wall_ms: now.wall.0,
             checkpoint: self.head.checkpoint,
             cluster: self.head.cluster,
+            salt: Salt::NONE,
         }
     }
 

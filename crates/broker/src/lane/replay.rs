@@ -52,6 +52,7 @@ impl Replayer {
             previous_end: Position::ZERO,
             checkpoint: ChunkId::NONE,
             cluster: 0,
+            secret: 0,
         };
         let lane = Lane {
             log: Commit::new(nowhere, &options, BEFORE_ALL),

@@ -36,6 +36,7 @@ pub(crate) fn open_with(dir: &Path, regroup_bytes: u64) -> Arc<Broker> {
         previous_end: recovered.end,
         checkpoint: recovered.checkpoint,
         cluster: 1,
+        secret: 5,
     };
     let lane = found.replayer.finish(head, clock.now());
     let port = CompletionPort::default();

@@ -287,8 +287,9 @@ impl Search<'_> {
 
     fn frame_at(&mut self, at: u64) -> Result<bool, Fault> {
         let position = Position::new(self.window.file.chunk(), place(at));
+        let salt = self.window.file.salt();
         let bytes = self.window.get(at, FRAME_HEADER_BYTES)?;
-        Ok(FrameHeader::read(bytes, position).is_ok())
+        Ok(FrameHeader::read(bytes, position, salt).is_ok())
     }
 
     /// The entry whose header lies here, if it is whole and ends where it may.

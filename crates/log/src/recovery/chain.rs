@@ -8,7 +8,7 @@ use super::{Quarantined, refused};
 use crate::chunk::{CHUNK_HEADER_BYTES, ChunkError, ChunkHeader, ChunkKind, parse_chunk_name};
 use crate::disk::{Disk, DiskFile, QUARANTINE};
 use crate::fault::{Fault, FaultKind};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, Salt};
 use crate::position::{ChunkId, Position};
 
 /// A log chunk that is part of the log.
@@ -42,7 +42,7 @@ impl LogChunk {
         offset: u64,
     ) -> Result<Option<FrameHeader>, Fault> {
         let bytes = window.get(offset, FRAME_HEADER_BYTES)?;
-        let Ok(frame) = FrameHeader::read(bytes, self.position(offset)) else {
+        let Ok(frame) = FrameHeader::read(bytes, self.position(offset), self.header.salt) else {
             return Ok(None);
         };
         let end = offset + FRAME_HEADER_BYTES as u64 + u64::from(frame.length);
@@ -60,7 +60,9 @@ impl LogChunk {
 
     /// Whether it is a header and nothing else: it still grows, and holds the header of no frame.
     pub(super) fn is_bare(&self) -> Result<bool, Fault> {
-        Ok(!self.is_whole() && first_frame(&mut self.window(), self.header.chunk)?.is_none())
+        let mut window = self.window();
+        Ok(!self.is_whole()
+            && !seems_framed(&mut window, self.header.chunk, Some(self.header.salt))?)
     }
 
     /// Up to where the newest chunk is synced: the highest position that any frame in it says.
@@ -99,27 +101,57 @@ pub(super) struct FoundChunk {
 }
 
 impl FoundChunk {
-    /// Whether it holds the header of any frame, whatever its own header says.
+    /// Whether it holds the header of any frame. Without its own header, what looks like one counts.
     pub(super) fn has_frames(&self) -> Result<bool, Fault> {
-        Ok(self.first_frame()?.is_some())
+        let mut window = Window::new(self.file.as_ref(), &self.name, self.length);
+        let salt = self.header.ok().map(|header| header.salt);
+        seems_framed(&mut window, self.chunk, salt)
     }
 
-    /// The first whole frame header in it, whatever its own header says.
+    /// The first frame header in a chunk that has lost its own: of those with the salt that most have.
     pub(super) fn first_frame(&self) -> Result<Option<FrameHeader>, Fault> {
         let mut window = Window::new(self.file.as_ref(), &self.name, self.length);
-        first_frame(&mut window, self.chunk)
+        let mut firsts: BTreeMap<Salt, (usize, FrameHeader)> = BTreeMap::new();
+        let mut at = u64::from(CHUNK_HEADER_BYTES);
+        while let Some(frame) = next_frame(&mut window, self.chunk, at)? {
+            firsts.entry(frame.salt).or_insert((0, frame)).0 += 1;
+            at = u64::from(frame.position.offset()) + 8;
+        }
+        let most = firsts.into_values().rev().max_by_key(|(count, _)| *count);
+        Ok(most.map(|(_, frame)| frame))
     }
 }
 
-fn first_frame(window: &mut Window<'_>, chunk: ChunkId) -> Result<Option<FrameHeader>, Fault> {
+/// Whether a frame header lies anywhere; without a known salt, what looks like one.
+fn seems_framed(
+    window: &mut Window<'_>,
+    chunk: ChunkId,
+    salt: Option<Salt>,
+) -> Result<bool, Fault> {
     let mut at = u64::from(CHUNK_HEADER_BYTES);
+    while let Some(frame) = next_frame(window, chunk, at)? {
+        if salt.is_none_or(|salt| salt == frame.salt) {
+            return Ok(true);
+        }
+        at = u64::from(frame.position.offset()) + 8;
+    }
+    Ok(false)
+}
+
+/// The next place from `at` on that looks like a frame header of this chunk, with whatever salt.
+fn next_frame(
+    window: &mut Window<'_>,
+    chunk: ChunkId,
+    mut at: u64,
+) -> Result<Option<FrameHeader>, Fault> {
     while let Some(found) = window.find_frame(at)? {
         let Ok(offset) = u32::try_from(found) else {
             break;
         };
         let bytes = window.get(found, FRAME_HEADER_BYTES)?;
-        if let Ok(frame) = FrameHeader::read(bytes, Position::new(chunk, offset)) {
-            return Ok(Some(frame));
+        let frame = FrameHeader::read_unsalted(bytes, Position::new(chunk, offset));
+        if frame.is_some() {
+            return Ok(frame);
         }
         at = found + 8;
     }

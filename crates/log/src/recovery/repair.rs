@@ -257,6 +257,7 @@ impl Work {
             checkpoint: before.map_or(ChunkId::NONE, |header| header.checkpoint),
             synced: self.end,
             cluster: before.map_or(0, |header| header.cluster),
+            salt: frame.salt,
         })
     }
 
@@ -356,6 +357,7 @@ impl Work {
             elapsed_ms: header.elapsed_ms,
             wall_ms: header.wall_ms,
             incarnation: header.incarnation,
+            salt: header.salt,
         };
         self.check_frame(plan, at, &made, body);
         self.next = Some(next.next());

@@ -212,7 +212,7 @@ impl Scan {
     ) -> Result<FrameHeader, Fault> {
         let position = chunk.position(at);
         let bytes = window.get(at, FRAME_HEADER_BYTES)?;
-        let frame = match FrameHeader::read(bytes, position) {
+        let frame = match FrameHeader::read(bytes, position, chunk.header.salt) {
             Ok(frame) => frame,
             Err(FrameError::UnknownVersion(version)) => {
                 let name = &chunk.name;
@@ -281,6 +281,7 @@ impl Scan {
             elapsed_ms: self.elapsed_ms,
             wall_ms: self.wall_ms,
             incarnation: chunk.header.incarnation,
+            salt: chunk.header.salt,
         })
     }
 

@@ -62,7 +62,8 @@ fn whole_frame(
 ) -> Result<Option<FrameHeader>, Fault> {
     let newer = |what: String| Fault::new(FaultKind::Corrupt, format!("{}: {what}", chunk.name));
     let bytes = window.get(at, FRAME_HEADER_BYTES)?;
-    if let Err(FrameError::UnknownVersion(version)) = FrameHeader::read(bytes, chunk.position(at)) {
+    let read = FrameHeader::read(bytes, chunk.position(at), chunk.header.salt);
+    if let Err(FrameError::UnknownVersion(version)) = read {
         let what = format!("frame version {version} is newer than this program");
         return Err(newer(what));
     }
@@ -208,7 +209,7 @@ pub(super) fn copy(
         let bytes = window.get(u64::from(frame.position.offset()), length)?;
         let mut bytes = bytes.to_vec();
         let to = writer.position();
-        restamp(&mut bytes, to, to).map_err(|error| {
+        restamp(&mut bytes, to, to, header.salt).map_err(|error| {
             let what = format!("{error} in {} while its tail was copied", chunk.name);
             Fault::new(FaultKind::Corrupt, what)
         })?;

@@ -7,6 +7,7 @@ use crate::access::ReadAt;
 use crate::chunk::ChunkKind;
 use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Directory, DirectoryRecord, Footer};
+use crate::frame::Salt;
 use crate::position::ChunkId;
 use crate::reader::Unlisted;
 
@@ -32,6 +33,10 @@ impl<'a> Counted<'a> {
 impl ReadAt for Counted<'_> {
     fn chunk(&self) -> ChunkId {
         self.file.chunk()
+    }
+
+    fn salt(&self) -> Salt {
+        self.file.salt()
     }
 
     fn bytes(&self) -> Result<u64, Fault> {

@@ -8,7 +8,7 @@ use crate::disk::{Disk, FaultPlan, MemDisk};
 use crate::entry::{EntryHeader, EntryKind};
 use crate::fault::FaultKind;
 use crate::footer::Footer;
-use crate::frame::{FLAG_GROUP_END, FrameHeader, OpenFrame};
+use crate::frame::{FLAG_GROUP_END, FrameHeader, OpenFrame, Salt};
 use crate::index::{Index, Located};
 use crate::position::{ChunkId, Lsn};
 use crate::reader::read_cold;
@@ -41,6 +41,7 @@ fn header(chunk: u32, kind: ChunkKind) -> ChunkHeader {
         checkpoint: ChunkId::NONE,
         synced: Position::ZERO,
         cluster: 0,
+        salt: Salt(77),
     }
 }
 
@@ -68,6 +69,7 @@ fn write_frames(disk: &MemDisk, samples: &[Sample], index: &mut Index) -> Positi
             elapsed_ms: 0,
             wall_ms: 0,
             incarnation: 1,
+            salt: header.salt,
         };
         let bytes = frame.seal(&stamp);
         file.write_at(&bytes, u64::from(begin.offset())).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 use crate::disk::{Disk, FaultPlan, MemDisk, RealDisk, WriteFault};
 use crate::entry::{EntryHeader, EntryKind};
 use crate::fault::FaultKind;
-use crate::frame::FrameHeader;
+use crate::frame::{FrameHeader, Salt};
 use crate::scripted::{SMALL, hear, mem};
 
 pub(super) fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> ChunkHeader {
@@ -21,6 +21,7 @@ pub(super) fn header(chunk: u32, previous_end: Position, first_lsn: u64) -> Chun
         checkpoint: ChunkId::NONE,
         synced: Position::ZERO,
         cluster: 1,
+        salt: Salt(88),
     }
 }
 
@@ -240,7 +241,7 @@ fn a_mark_says_that_all_before_it_is_synced() {
     assert!(store.step_joined(2));
     let file = store.open_chunk(ChunkId(1)).unwrap();
     let bytes = file.read(u64::from(at.offset()), 64).unwrap();
-    let mark = FrameHeader::read(&bytes, at).unwrap();
+    let mark = FrameHeader::read(&bytes, at, Salt(88)).unwrap();
     assert_eq!(mark.synced, at);
 }
 

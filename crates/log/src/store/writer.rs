@@ -144,6 +144,7 @@ impl Writer {
                 elapsed_ms: stamped.elapsed_ms,
                 wall_ms: stamped.wall_ms,
                 incarnation: growing.header.incarnation,
+                salt: growing.header.salt,
             });
             end = at.plus(sealed.len());
             run.frames.push((at, sealed));

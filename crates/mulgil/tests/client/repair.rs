@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::entry::{EntryHeader, EntryKind};
-use mulgil_log::frame::OpenFrame;
+use mulgil_log::frame::{OpenFrame, Salt};
 use mulgil_log::position::{ChunkId, Lsn, Position};
 use mulgil_log::store::{ChunkStore as _, Group, StampedFrame, StepStore, StoreOptions, SyncLevel};
 
@@ -46,6 +46,7 @@ impl Log {
             checkpoint: ChunkId::NONE,
             synced: Position::ZERO,
             cluster: 7,
+            salt: Salt::derive(9, ChunkId(chunk)),
         };
         self.at = header.first_position();
         self.begun = Some(header);

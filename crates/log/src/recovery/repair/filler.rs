@@ -82,6 +82,7 @@ pub(super) fn frames(
             elapsed_ms: chunk.header.elapsed_ms,
             wall_ms: chunk.header.wall_ms,
             incarnation: chunk.header.incarnation,
+            salt: chunk.header.salt,
         };
         bytes.extend_from_slice(&header.encode());
     }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::chunk::{CHUNK_HEADER_BYTES, ChunkKind, chunk_name};
 use crate::entry::EntryKind;
-use crate::frame::FRAME_HEADER_BYTES;
-use crate::scripted::{Heard, Said};
+use crate::frame::{FLAG_GROUP_END, FRAME_HEADER_BYTES, OpenFrame, Salt};
+use crate::scripted::{Heard, Said, salt_of};
 use crate::store::SyncLevel;
 
 const FIRST: u64 = CHUNK_HEADER_BYTES as u64;
@@ -189,6 +189,7 @@ fn a_frame_that_claims_too_much_is_torn() {
         elapsed_ms: 0,
         wall_ms: 0,
         incarnation: 1,
+        salt: salt_of(ChunkId(1)),
     };
     bytes[at..at + FRAME_HEADER_BYTES].copy_from_slice(&huge.encode());
     let image = MemDisk::with_files(3, files);
@@ -229,4 +230,88 @@ fn an_unknown_number_is_not_guessed() {
     let from = RecoverFrom { position };
     let fault = recover(&mem(&disk), &mut heard, from).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Corrupt);
+}
+
+/// A log whose last frame is torn, and holds a record with what looks like the header of a frame at its
+/// own place, made with this salt.
+fn torn_with_a_forged_header(salt: Salt) -> MemDisk {
+    let (disk, _, name) = log_of(vec![vec![batch(1)]], true);
+    let mut files = disk.files();
+    let bytes = files.get_mut(&name).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let at = used.next_multiple_of(8);
+    let place = |at: usize| Position::new(ChunkId(1), u32::try_from(at).unwrap());
+    let record = at + FRAME_HEADER_BYTES + crate::entry::ENTRY_HEADER_BYTES;
+    let stamp = |at, salt| FrameHeader {
+        flags: FLAG_GROUP_END,
+        length: 0,
+        entries: 0,
+        lsn: Lsn(9),
+        position: place(at),
+        synced: place(at),
+        elapsed_ms: 0,
+        wall_ms: 0,
+        incarnation: 1,
+        salt,
+    };
+    let forged = stamp(record, salt).encode();
+    let mut frame = OpenFrame::new(place(at), Vec::new());
+    let header = EntryHeader {
+        kind: EntryKind::Batch,
+        version: 1,
+        flags: 0,
+        length: 0,
+        object: 4,
+        base: 2,
+        count: 1,
+    };
+    frame.push(header, &[&forged]);
+    let frame = frame.seal(&stamp(at, salt_of(ChunkId(1))));
+    // Its own header never got to disk.
+    bytes.resize(bytes.len().max(at + frame.len()), 0);
+    bytes[at + FRAME_HEADER_BYTES..at + frame.len()].copy_from_slice(&frame[FRAME_HEADER_BYTES..]);
+    MemDisk::with_files(3, files)
+}
+
+#[test]
+fn a_forged_header_inside_a_record_does_not_make_a_torn_tail_damage() {
+    let disk = torn_with_a_forged_header(Salt::NONE);
+    let (recovered, heard) = hear(&mem(&disk)).unwrap();
+    assert_eq!((recovered.quarantined.len(), heard.damaged.len()), (1, 0));
+    assert_eq!(heard.frames.len(), 1);
+    // Who knew the salt could do it.
+    let disk = torn_with_a_forged_header(salt_of(ChunkId(1)));
+    assert_eq!(hear(&mem(&disk)).unwrap_err().kind, FaultKind::Corrupt);
+}
+
+#[test]
+fn a_log_without_salt_is_read_and_goes_on_with_one() {
+    let (disk, known, name) = log_of(vec![vec![batch(1)], vec![batch(2)]], true);
+    let mut files = disk.files();
+    let bytes = files.get_mut(&name).unwrap();
+    // As version 1 wrote it: no salt in the headers of the chunk and of its frames.
+    let mut at = CHUNK_HEADER_BYTES as usize;
+    while bytes[at..].starts_with(b"MGFR") {
+        let place = Position::new(ChunkId(1), u32::try_from(at).unwrap());
+        let head = FrameHeader::read(&bytes[at..], place, salt_of(ChunkId(1))).unwrap();
+        let salt = Salt::NONE;
+        let unsalted = FrameHeader { salt, ..head }.encode();
+        bytes[at..at + FRAME_HEADER_BYTES].copy_from_slice(&unsalted);
+        at += FRAME_HEADER_BYTES + head.length as usize;
+    }
+    for copy in [0, 2048] {
+        let head = &mut bytes[copy..copy + 128];
+        head[4] = 1;
+        head[80..84].fill(0);
+        let crc = mulgil_record::crc::crc32c(&[&head[..124]]);
+        head[124..].copy_from_slice(&crc.to_le_bytes());
+    }
+    let disk = MemDisk::with_files(3, files);
+    let recovered = check(&disk, &known, Lsn(2)).unwrap();
+    let mut broker = Broker::start(mem(&disk), &recovered, known, || 0);
+    broker.submit(vec![vec![batch(3)]], SyncLevel::Synced);
+    broker.step_all();
+    let (recovered, heard) = hear(&mem(&disk)).unwrap();
+    assert_eq!((recovered.next_lsn, heard.damaged.len()), (Lsn(4), 0));
+    assert!(heard.frames.contains_key(&Lsn(1)) && heard.frames.contains_key(&Lsn(3)));
 }

@@ -59,6 +59,7 @@ pub(super) fn build(
             elapsed_ms: stamped.elapsed_ms,
             wall_ms: stamped.wall_ms,
             incarnation: header.incarnation,
+            salt: header.salt,
         });
         end = at.plus(sealed.len());
         sealed_frames.push((at, sealed));
