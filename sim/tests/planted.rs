@@ -12,7 +12,7 @@ const SEEDS: u64 = 150;
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Damage, EpochRises, KeptRecords, LawOfRestart, NeverBack,
-        NoDuplicate, OffsetOnce, Order, ProducerIdOnce, ReadsAll, Starts, Topics,
+        NoDuplicate, OffsetOnce, OnlyTrimmed, Order, ProducerIdOnce, ReadsAll, Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[KeptRecords, NeverBack, OffsetOnce, Topics],
@@ -34,7 +34,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Damage,
             EpochRises,
         ],
-        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart],
+        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart, OnlyTrimmed],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
