@@ -71,7 +71,7 @@ fn a_crash_after_any_step_leaves_what_was_promised() {
 /// Seeds that once failed; `docs/internals/bugs.md` says by what.
 #[test]
 fn seeds_that_failed_once_keep_all_promises() {
-    for seed in [0, 6, 374, 419] {
+    for seed in [0, 6, 374, 419, 2_027, 2_079] {
         keeps(Options::of_seed(seed));
     }
 }
