@@ -6,8 +6,9 @@
 //!    '------Reply-------'  '-completion--'      every arrow is a step; dice choose the next one
 //! ```
 //!
-//! Nothing here runs by itself: [`world::World`] takes the steps, [`ledger::Ledger`] knows what was
-//! promised and says what was broken. `docs/internals/simulation.md` tells how to run it.
+//! Nothing here runs by itself: [`world::World`] takes the steps, or [`object::World`] over whole objects;
+//! [`ledger::Ledger`] knows what was promised and says what was broken. `docs/internals/simulation.md`
+//! tells how to run it.
 
 pub mod audit;
 pub mod client;

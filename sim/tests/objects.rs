@@ -7,9 +7,9 @@ use mulgil_sim::object::{Options, Tally, run, story};
 use mulgil_sim::violation::Rule;
 
 /// Seeds of an ordinary test run.
-const SEEDS: Range<u64> = 0..300;
+const SEEDS: Range<u64> = 0..160;
 /// Seeds after which a mistake must have been found.
-const PLANTED_SEEDS: u64 = 150;
+const PLANTED_SEEDS: u64 = 120;
 /// How much of the story of a failed seed is shown.
 const LINES: usize = 60;
 
@@ -24,9 +24,7 @@ fn asked() -> Range<u64> {
 
 fn keeps(options: Options) -> Tally {
     let outcome = run(options);
-    if outcome.kept.is_err() {
-        panic!("{}", story(options, LINES));
-    }
+    assert!(outcome.kept.is_ok(), "{}", story(options, LINES));
     outcome.tally
 }
 
@@ -73,7 +71,7 @@ fn a_crash_after_any_step_leaves_what_was_promised() {
 /// Seeds that once failed; `docs/internals/bugs.md` says by what.
 #[test]
 fn seeds_that_failed_once_keep_all_promises() {
-    for seed in [87, 119] {
+    for seed in [0, 6, 374, 419, 2_027, 2_079] {
         keeps(Options::of_seed(seed));
     }
 }
@@ -97,8 +95,8 @@ fn the_same_seed_gives_the_same_trace() {
 /// One of the protocol may lose anything, and what is lost shows in whatever is looked at next.
 const fn rules(planted: ObjectLie) -> &'static [Rule] {
     use Rule::{
-        AsProduced, KeptRecords, NeverBack, NoDuplicate, OffsetOnce, OneFrame, Order,
-        ProducerIdOnce, ReadsAll, Starts, Topics, ZombieSilent,
+        AsProduced, EpochRises, KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce,
+        OneFrame, Order, ProducerIdOnce, ReadsAll, Starts, Topics, ZombieSilent,
     };
     match planted {
         ObjectLie::AckBeforeCommit
@@ -106,6 +104,7 @@ const fn rules(planted: ObjectLie) -> &'static [Rule] {
         | ObjectLie::IncarnationNotCompared
         | ObjectLie::RevisionNotCompared
         | ObjectLie::TimeoutTaken => &[
+            EpochRises,
             KeptRecords,
             NeverBack,
             NoDuplicate,
@@ -120,7 +119,7 @@ const fn rules(planted: ObjectLie) -> &'static [Rule] {
         | ObjectLie::GapCommitted
         | ObjectLie::OrphansRead
         | ObjectLie::GroupNamesShared => &[Starts, ReadsAll, KeptRecords, Topics],
-        ObjectLie::ChunkNamesShared => &[Starts, ReadsAll, KeptRecords, AsProduced],
+        ObjectLie::ChunkNamesShared => &[Starts, ReadsAll, KeptRecords, AsProduced, LawOfRestart],
     }
 }
 

@@ -12,8 +12,8 @@ const SEEDS: u64 = 150;
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
-        KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, Order,
-        ProducerIdOnce, ReadsAll, Starts, Topics,
+        KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
+        Order, ProducerIdOnce, ReadsAll, Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -46,7 +46,14 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Committed,
             GenerationOnce,
         ],
-        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart, Committed],
+        Planted::FrameTooManyCut => &[
+            KeptRecords,
+            NeverBack,
+            Topics,
+            LawOfRestart,
+            Committed,
+            OnlyTrimmed,
+        ],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],

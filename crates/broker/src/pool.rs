@@ -336,3 +336,50 @@ fn refusal(error: ReadError) -> ReadRefusal {
         ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mulgil_log::disk::MemDisk;
+    use mulgil_log::store::{StepStore, StoreOptions};
+
+    use super::*;
+    use crate::lane::Origin;
+    use crate::request::Ticket;
+
+    fn work(number: u64) -> ColdWork {
+        let origin = Origin {
+            runtime: 0,
+            connection: 1,
+        };
+        ColdWork {
+            to: ReplyTo {
+                origin,
+                ticket: Ticket(number),
+            },
+            task: ColdTask::Find {
+                outcomes: Vec::new(),
+                missing: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_submitted_first_is_waited_for_and_no_more() {
+        let disk = Arc::new(MemDisk::new(0));
+        let store = StepStore::new(disk, StoreOptions::default(), Arc::new(|_| ()));
+        let pool = ReadPool {
+            queue: Arc::default(),
+            chunks: Arc::new(OpenChunks::new(Arc::new(store))),
+        };
+        assert!(pool.has_done(pool.submitted()));
+        pool.submit(work(1));
+        let before = pool.submitted();
+        pool.submit(work(2));
+        assert!(!pool.has_done(before));
+        // Without a broker to answer, a thread ends after one piece.
+        run(&pool.queue, &pool.chunks, &Weak::new());
+        assert!(pool.has_done(before) && !pool.has_done(pool.submitted()));
+        run(&pool.queue, &pool.chunks, &Weak::new());
+        assert!(pool.has_done(pool.submitted()));
+    }
+}

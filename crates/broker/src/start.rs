@@ -111,12 +111,14 @@ fn log_chunks(disk: &Arc<dyn Disk>) -> Result<Vec<ChunkHeader>, Fault> {
         let Some((chunk, ChunkKind::Log)) = parse_chunk_name(&name) else {
             continue;
         };
-        // One that is damaged is recovery's business, which looks at what lies around it.
-        headers.extend(
-            ChunkFile::open(&**disk, chunk, ChunkKind::Log)
-                .ok()
-                .map(|f| *f.header()),
-        );
+        match ChunkFile::open(&**disk, chunk, ChunkKind::Log) {
+            Ok(file) => headers.push(*file.header()),
+            // One that is damaged is recovery's business, which looks at what lies around it.
+            Err(fault) if fault.kind == FaultKind::Corrupt || is_gone(&fault) => {}
+            // One that can't be read now is there: passed over, it would be taken for one that needs
+            // no footer any more, and go with the next start.
+            Err(fault) => return Err(fault),
+        }
     }
     headers.sort_by_key(|header| header.chunk);
     Ok(headers)

@@ -1,7 +1,7 @@
 //! The head record: which incarnation may commit, and how far it and those before it have come.
 //!
 //! ```text
-//! takeover    IF incarnation == seen  THEN seal it where it is, incarnation + 1    --> the head then
+//! takeover    seal the incarnation where it is, incarnation + 1                    --> the head then
 //! commit      IF incarnation == mine AND revision == known  THEN last_seq = n      --> a new revision
 //! ```
 //!
