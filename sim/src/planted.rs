@@ -52,11 +52,13 @@ pub enum Planted {
     SharesMixed,
     /// A join is never answered.
     JoinForgotten,
+    /// A full disk gets no checkpoints for the asking.
+    RoomNotMade,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -80,5 +82,6 @@ impl Planted {
         Self::GroupDeletionsForgotten,
         Self::SharesMixed,
         Self::JoinForgotten,
+        Self::RoomNotMade,
     ];
 }

@@ -70,6 +70,7 @@ impl Sizes {
             checkpoint_bytes: pick(&[4 << 10, 24 << 10, 1 << 20]) as u64,
             regroup_bytes: pick(&[4 << 10, 40 << 10]) as u64,
             sorted_bytes: pick(&[8 << 10, 1 << 20]) as u64,
+            reserve_bytes: 2 * chunk as u64 + (1 << 20),
         };
         Self {
             lane,
@@ -143,6 +144,11 @@ pub struct Process {
     chunks: OpenChunks,
     sizes: KeeperSizes,
     job: keeper::Job,
+    /// Whether the keeper looks how much room the disk has.
+    watches: bool,
+    full: bool,
+    /// Whether it found nothing to do when it last looked.
+    rests: bool,
     /// Wall minus running time, as the keeper last believed it.
     believed: Option<i128>,
     disk: SimDisk,
@@ -212,6 +218,9 @@ impl Process {
             store,
             sizes: sizes.keeper,
             job: keeper::Job::None,
+            watches: false,
+            full: false,
+            rests: false,
             believed: Some(keeper::wall_offset(clock.now())),
             disk: disk.clone(),
             planted,

@@ -13,7 +13,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Damage, EpochRises, Fenced, GenerationOnce, KeptRecords,
         LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, Order, ProducerIdOnce,
-        ReadsAll, Starts, Topics,
+        ReadsAll, RoomAgain, Sequence, Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -47,7 +47,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             GenerationOnce,
         ],
         Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart, Committed],
-        Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
+        Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart, Sequence],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
         Planted::IndexOffByOne => &[KeptRecords, ReadsAll, Order, Damage, AsProduced],
@@ -58,10 +58,11 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::EpochKept => &[EpochRises],
         Planted::WakeUpLost | Planted::JoinForgotten => &[Answered],
         Planted::CommitToldEarly | Planted::CommitsForgotten => &[Committed],
-        Planted::GenerationsReused => &[GenerationOnce],
+        Planted::GenerationsReused => &[GenerationOnce, LawOfRestart],
         Planted::FencedCommitTaken => &[Fenced],
         Planted::GroupDeletionsForgotten => &[Committed, LawOfRestart],
         Planted::SharesMixed => &[OneOwner],
+        Planted::RoomNotMade => &[RoomAgain],
     }
 }
 

@@ -274,6 +274,7 @@ impl World {
         self.law()?;
         self.look()?;
         self.flip_bits()?;
+        self.flip_while_running()?;
         self.kill()
     }
 }
