@@ -10,6 +10,8 @@ use crate::process::{Clock, Process};
 use crate::violation::{Kept, Rule, Violation};
 use crate::world::World;
 
+mod running;
+
 /// What a flip led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -153,7 +155,13 @@ fn lost(whole: &View, view: &View) -> Option<String> {
             return Some(format!("partition {id} is gone"));
         };
         if (all.start, all.high_watermark) != (there.start, there.high_watermark) {
-            return Some(format!("the ends of partition {id} are others"));
+            let (was, is) = (
+                (all.start, all.high_watermark),
+                (there.start, there.high_watermark),
+            );
+            return Some(format!(
+                "the ends of partition {id} are {is:?}, and were {was:?}"
+            ));
         }
         let gone = all.found.iter().find(|found| {
             let damaged = there

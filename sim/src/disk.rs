@@ -68,6 +68,13 @@ impl SimDisk {
         &self.mem
     }
 
+    /// Bytes of all files.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let files = self.mem.files();
+        files.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
     /// Plans what goes wrong when `after` further operations are done.
     pub fn plan(&self, after: u64, trouble: Trouble) {
         self.state().planned = Some((after, trouble));

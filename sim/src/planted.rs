@@ -58,11 +58,13 @@ pub enum Planted {
     SharesMixed,
     /// A join is never answered.
     JoinForgotten,
+    /// A full disk gets no checkpoints for the asking.
+    RoomNotMade,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -89,5 +91,6 @@ impl Planted {
         Self::GroupDeletionsForgotten,
         Self::SharesMixed,
         Self::JoinForgotten,
+        Self::RoomNotMade,
     ];
 }

@@ -79,6 +79,7 @@ impl Sizes {
             sorted_bytes: pick(&[8 << 10, 1 << 20]) as u64,
             // Of 32 slots or so that 24 keys are many for, or more than enough.
             keys_bytes: pick(&[400, 1 << 20]),
+            reserve_bytes: 2 * chunk as u64 + (1 << 20),
         };
         Self {
             lane,
@@ -181,6 +182,11 @@ pub struct Process {
     sizes: KeeperSizes,
     job: keeper::Job,
     compacting: keeper::Compacting,
+    /// Whether the keeper looks how much room the disk has.
+    watches: bool,
+    full: bool,
+    /// Whether it found nothing to do when it last looked.
+    rests: bool,
     /// Wall minus running time, as the keeper last believed it.
     believed: Option<i128>,
     planted: Option<Planted>,
@@ -291,6 +297,9 @@ impl Process {
             sizes: sizes.keeper,
             job: keeper::Job::None,
             compacting: keeper::Compacting::default(),
+            watches: false,
+            full: false,
+            rests: false,
             believed: Some(keeper::wall_offset(clock.now())),
             planted: life.planted,
             inbox: life.inbox,

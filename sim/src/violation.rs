@@ -51,6 +51,8 @@ pub enum Rule {
     OneOwner,
     /// The commit of a member that is fenced is not taken.
     Fenced,
+    /// When room has been made on a full disk, it is found, and appends are taken again.
+    RoomAgain,
     /// The code does not panic.
     NoPanic,
 }

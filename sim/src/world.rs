@@ -20,6 +20,7 @@ use crate::process::{Came, Clock, Process, Sizes};
 use crate::trace::Trace;
 use crate::violation::{Kept, Rule, Violation};
 
+mod full;
 mod life;
 mod trouble;
 
@@ -62,6 +63,8 @@ pub struct Tally {
     pub looks: u64,
     /// Bits turned around.
     pub flips: u64,
+    /// Full disks that were worked free.
+    pub freed: u64,
 }
 
 /// The world of one run.
@@ -390,10 +393,15 @@ impl World {
     /// Brings everything to rest: nobody waits then who need not.
     fn quiesce(&mut self) -> Kept {
         self.disk.calm();
-        self.disk.mem().set_capacity(None);
         if self.disk.is_out() {
             self.power_is_out()?;
         }
+        let watches = self.process()?.watches_space() && !self.disk.has_failed();
+        if watches {
+            self.settle()?;
+            self.work_free()?;
+        }
+        self.disk.mem().set_capacity(None);
         self.settle()?;
         self.check_waits(false)?;
         // Longer than any wait of a client, and then what the end of one such wait begins.

@@ -13,7 +13,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
         KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
-        Order, ProducerIdOnce, ReadsAll, Starts, Topics,
+        Order, ProducerIdOnce, ReadsAll, RoomAgain, Sequence, Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -54,7 +54,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Committed,
             OnlyTrimmed,
         ],
-        Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
+        Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart, Sequence],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
         Planted::IndexOffByOne => &[KeptRecords, ReadsAll, Order, Damage, AsProduced],
@@ -67,10 +67,11 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::NewestCompacted | Planted::DeletionsHurried => &[KeptRecords, ReadsAll],
         Planted::OlderLeft => &[Compacted],
         Planted::CommitToldEarly | Planted::CommitsForgotten => &[Committed],
-        Planted::GenerationsReused => &[GenerationOnce],
+        Planted::GenerationsReused => &[GenerationOnce, LawOfRestart],
         Planted::FencedCommitTaken => &[Fenced],
         Planted::GroupDeletionsForgotten => &[Committed, LawOfRestart],
         Planted::SharesMixed => &[OneOwner],
+        Planted::RoomNotMade => &[RoomAgain],
     }
 }
 

@@ -18,7 +18,7 @@ use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{Candidate, PlanBounds, add_compaction, plan};
 use mulgil_record::ids::PartitionId;
 
-use crate::lane::{Keyed, Objects, Retired};
+use crate::lane::{Keyed, Lane, Objects, Retired, RoomWork};
 use crate::shell::Broker;
 
 mod pass;
@@ -138,6 +138,7 @@ impl Keeper {
         self.hurry(broker)?;
         self.regroup(broker)?;
         delete(broker, &mut self.going)?;
+        make_room(broker)?;
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
@@ -310,6 +311,22 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     let bytes = file.bytes()?;
     broker.visit_quietly(|lane, _| lane.sealed_all(retired.chunk, bytes));
     tracing::debug!(chunk = %retired.chunk, extents = sealed.extents.len(), "log chunk sealed");
+    Ok(())
+}
+
+/// On a full disk: lets go of log chunks that only a start would still need.
+fn make_room(broker: &Arc<Broker>) -> Result<(), Fault> {
+    if !broker.alarms().disk_full.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let work = broker.lane().room_work();
+    match work {
+        Some(RoomWork::NextChunk) => {
+            broker.visit_quietly(Lane::begin_next_chunk);
+        }
+        Some(RoomWork::Checkpoint) => checkpoint(broker)?,
+        None => {}
+    }
     Ok(())
 }
 

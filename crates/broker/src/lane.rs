@@ -37,6 +37,7 @@ mod offsets;
 mod producers;
 mod read;
 mod replay;
+mod room;
 mod topics;
 
 pub(crate) use append::{batch_payload, split_payload};
@@ -48,6 +49,7 @@ pub use keep::{Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork};
 pub use replay::{Replayer, max_timestamp, payload_batch};
+pub use room::RoomWork;
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

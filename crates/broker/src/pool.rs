@@ -309,7 +309,15 @@ fn read_places(
             .map_err(ReadError::from)
             .and_then(|file| reader::read_tail(&*file, partition.0, of_chunk));
         match read {
-            Ok(more) => found.extend(more),
+            Ok(more) => {
+                let whole = more.len() == of_chunk.len();
+                found.extend(more);
+                if !whole {
+                    // It ended before damage. What lies in the next chunk must not follow: the reader
+                    // would go on behind the damage and never hear of it.
+                    break;
+                }
+            }
             // What was read before the damage is good; the next read meets the damage itself.
             Err(_) if !found.is_empty() => break,
             Err(error) => return Err(error),

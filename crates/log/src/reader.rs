@@ -161,6 +161,9 @@ pub fn read_tail(
         planned.push((block, entry.last.saturating_add(1)));
         if bytes >= WINDOW_BYTES {
             gather.read(&planned)?;
+            if gather.is_full() {
+                return Ok(gather.found);
+            }
             planned.clear();
             bytes = 0;
         }

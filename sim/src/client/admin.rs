@@ -234,7 +234,7 @@ impl Admin {
         scene.ledger.started(known, start)?;
         let model = scene.ledger.partition_mut(known.partition);
         if model.start_asked == i64::MAX {
-            model.start_asked = start;
+            model.start_asked = start.max(model.start_surely_asked);
         }
         Ok(())
     }

@@ -291,6 +291,10 @@ impl Member {
                 }
                 Ok(())
             }
+            // Commits are taken from the reserve, so that consumers can work a full disk free.
+            (Open::Commit(..), GroupReply::DiskFull) => {
+                Err(odd(&Reply::Group(GroupReply::DiskFull)))
+            }
             (Open::Commit(asked, keys), refused) => {
                 groups.committed(&self.group, asked, &keys, false)?;
                 self.refused(None, refused)

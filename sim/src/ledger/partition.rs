@@ -31,6 +31,8 @@ pub struct PartitionModel {
     pub placed: BTreeMap<i64, Placed>,
     /// The highest start that anybody asked for.
     pub start_asked: i64,
+    /// A start that was asked for, whatever comes of what is under way.
+    pub start_surely_asked: i64,
     /// The highest start that anybody was told.
     pub start_seen: i64,
     /// The highest high watermark that anybody was told.

@@ -6,7 +6,7 @@
 
 use mulgil_broker::compact::{Compaction, CompactionMemory, Living};
 use mulgil_broker::keeper::ROLLS;
-use mulgil_broker::lane::{Keyed, Objects, Retired};
+use mulgil_broker::lane::{Keyed, Objects, Retired, RoomWork};
 use mulgil_core::machine::Now;
 use mulgil_log::checkpoint::CheckpointWriter;
 use mulgil_log::chunk::{ChunkKind, ChunkWriter};
@@ -68,6 +68,8 @@ pub struct KeeperSizes {
     pub sorted_bytes: u64,
     /// What a pass knows of keys.
     pub keys_bytes: usize,
+    /// What must be free for appends to be taken: what goes on without them must fit.
+    pub reserve_bytes: u64,
 }
 
 /// How far compaction is.
@@ -126,8 +128,13 @@ impl Process {
     ///
     /// What the store says: nothing was given up before it was done.
     pub fn keep(&mut self, now: Now) -> Result<&'static str, Fault> {
+        self.rests = false;
         match std::mem::take(&mut self.job) {
-            Job::None => self.find_work(now),
+            Job::None => {
+                let found = self.find_work(now)?;
+                self.rests = found.is_empty();
+                Ok(found)
+            }
             Job::Sealing(retired, entries, next) => self.seal(retired, entries, next),
             Job::Sealed(retired, extents) => self.sealed(retired, extents, now),
             Job::Checkpoint(writer, chunk, next) => self.write(writer, chunk, next),
@@ -142,7 +149,38 @@ impl Process {
         }
     }
 
+    /// Whether the keeper looks how much room the disk has.
+    #[must_use]
+    pub const fn watches_space(&self) -> bool {
+        self.watches
+    }
+
+    /// Lets the keeper look at the room, or not.
+    pub fn watch_space(&mut self, watches: bool) {
+        self.watches = watches;
+        self.full = false;
+        self.lane.set_full(false);
+    }
+
+    /// Whether the keeper is between two pieces of work.
+    #[must_use]
+    pub const fn keeper_rests(&self) -> bool {
+        self.rests && matches!(self.job, Job::None)
+    }
+
+    /// What is free; the lane is told when that falls below the reserve, and when there is room again.
+    fn look_at_space(&mut self) -> Result<u64, Fault> {
+        let free = self.store.space()?.free;
+        let full = self.watches && free < self.sizes.reserve_bytes;
+        if full != self.full {
+            self.full = full;
+            self.lane.set_full(full);
+        }
+        Ok(free)
+    }
+
     fn find_work(&mut self, now: Now) -> Result<&'static str, Fault> {
+        let free = self.look_at_space()?;
         if let Some(retired) = self.lane.unsealed() {
             self.job = Job::Sealing(retired, Vec::new(), PartitionId(0));
             return Ok("a chunk is to be sealed");
@@ -161,7 +199,16 @@ impl Process {
         }
         let uses = self.lane.chunk_uses();
         let bounds = PlanBounds {
-            total_min: self.sizes.regroup_bytes,
+            total_min: if self.full {
+                1
+            } else {
+                self.sizes.regroup_bytes
+            },
+            space_left: if self.full {
+                free
+            } else {
+                free.saturating_sub(self.sizes.reserve_bytes)
+            },
             ..PlanBounds::default()
         };
         let mut chosen = plan(&uses, &bounds);
@@ -185,10 +232,26 @@ impl Process {
                 cleaned = add_compaction(&uses, &mut chosen, &before, &bounds);
             }
         }
-        if chosen.is_empty() {
-            return Ok(if removed { "chunks are removed" } else { "" });
+        if !chosen.is_empty() {
+            return self.pass(&chosen, (&keyed, &cleaned), now);
         }
-        self.pass(&chosen, (&keyed, &cleaned), now)
+        if removed {
+            return Ok("chunks are removed");
+        }
+        self.make_room(now)
+    }
+
+    fn make_room(&mut self, now: Now) -> Result<&'static str, Fault> {
+        let makes = self.full && self.planted != Some(Planted::RoomNotMade);
+        let work = makes.then(|| self.lane.room_work()).flatten();
+        match work {
+            Some(RoomWork::NextChunk) => {
+                let _no_answers = self.visit(now, |lane, _| lane.begin_next_chunk(now));
+                Ok("the next log chunk is begun, to make room")
+            }
+            Some(RoomWork::Checkpoint) => self.begin_checkpoint(now),
+            None => Ok(""),
+        }
     }
 
     /// All partitions that are compacted, and whether something waits too long.

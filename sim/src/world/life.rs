@@ -316,6 +316,7 @@ impl World {
         self.compact()?;
         self.look()?;
         self.flip_bits()?;
+        self.flip_while_running()?;
         self.kill()
     }
 }

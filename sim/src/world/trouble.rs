@@ -10,7 +10,7 @@ const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 impl World {
     /// One rare thing.
     pub(super) fn trouble(&mut self) -> Kept {
-        match self.dice.below(18) {
+        match self.dice.below(21) {
             0..=3 => {
                 self.plan_power();
                 Ok(())
@@ -44,6 +44,8 @@ impl World {
             13 => self.law(),
             14 => self.look(),
             15 => self.flip_bits(),
+            16 | 17 => self.fill_or_free(),
+            18 => self.flip_while_running(),
             _ => self.burst(),
         }
     }
@@ -65,16 +67,18 @@ impl World {
 
     /// Lets the disk hold only a little more.
     fn fill_disk(&mut self) {
-        let used: usize = self.disk.mem().files().values().map(Vec::len).sum();
         let more = self.dice.below(40_000);
         self.trace
             .line(|| format!("the disk has room for {more} bytes more"));
-        self.disk.mem().set_capacity(Some(used as u64 + more));
+        self.disk.mem().set_capacity(Some(self.disk.used() + more));
         self.disk.set_limited();
     }
 
     /// Tells the lane that the disk is full, or that it has room again.
     fn toggle_full(&mut self) -> Kept {
+        if self.process()?.watches_space() {
+            return Ok(());
+        }
         self.full = !self.full;
         let (full, now) = (self.full, self.clock.now());
         self.trace

@@ -93,6 +93,11 @@ impl Checkpoints {
             .map_or(ChunkId::NONE, |complete| complete.from.chunk())
     }
 
+    /// The log chunk that the newest complete one begins with.
+    pub(super) const fn newest_chunk(&self) -> ChunkId {
+        self.newest_begun.chunk()
+    }
+
     /// The start has begun with this one.
     pub(super) fn set_named(&mut self, chunk: ChunkId, from: Position) {
         self.named = Some(Complete { chunk, from });

@@ -165,8 +165,18 @@ impl Commit {
     }
 
     fn close(&mut self, now: Now) {
+        let full = self.open.end().offset() >= self.chunk_bytes_max;
+        self.close_frame(full, now);
+    }
+
+    /// Closes the open frame, which holds something, as the last of its chunk.
+    pub(super) fn close_chunk(&mut self, now: Now) {
+        self.close_frame(true, now);
+    }
+
+    fn close_frame(&mut self, ends_chunk: bool, now: Now) {
         let end = self.open.end();
-        let next = if end.offset() >= self.chunk_bytes_max {
+        let next = if ends_chunk {
             self.retire(end, self.head.lsn.next(), now)
         } else {
             end
@@ -403,6 +413,12 @@ impl Lane {
         let replies = &mut turn.replies;
         self.held
             .release(self.progress, |(to, reply)| replies.push((to, reply)));
+    }
+
+    /// The log chunk that is being written.
+    #[must_use]
+    pub fn open_chunk(&self) -> ChunkId {
+        self.log.position().chunk()
     }
 
     /// Whether everything is written and synced, and no answer waits.
