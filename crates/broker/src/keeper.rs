@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use mulgil_core::machine::Now;
 use mulgil_log::checkpoint::CheckpointWriter;
 use mulgil_log::chunk::{ChunkKind, ChunkWriter};
 use mulgil_log::chunkset::ChunkInfo;
@@ -48,8 +47,6 @@ pub struct KeeperOptions {
     /// Room that must be left on the disk for appends to be taken. What is below is kept for
     /// settlements, offsets and regrouping, so that consumers can always work a full disk free.
     pub reserve_bytes: u64,
-    /// A wall clock that goes this far off the running time has been set: retention waits.
-    pub clock_step_ms: u64,
 }
 
 impl Default for KeeperOptions {
@@ -63,7 +60,6 @@ impl Default for KeeperOptions {
             retention_every_ms: 10_000,
             // One chunk to grow into, one to regroup into, and a group of frames.
             reserve_bytes: 768 << 20,
-            clock_step_ms: 60 * 60 * 1_000,
         }
     }
 }
@@ -73,8 +69,6 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
     let mut keeper = Keeper {
         options,
         retention_due: 0,
-        // The clock is believed as it is now: the first look at it may be long after the start.
-        clock: broker.upgrade().map(|broker| wall_offset(broker.now())),
     };
     loop {
         std::thread::park_timeout(Duration::from_millis(options.pause_ms));
@@ -95,14 +89,16 @@ struct Keeper {
     options: KeeperOptions,
     /// Running milliseconds of the next pass of retention.
     retention_due: u64,
-    /// Wall minus running time, as it was when it was last believed.
-    clock: Option<i128>,
 }
 
 impl Keeper {
     fn work(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
+        // Before anything that may fail: who tries again and again is no less alive.
+        beat(broker);
         self.watch_space(broker)?;
+        watch_clock(broker);
         loop {
+            beat(broker);
             let unsealed = broker.lane().unsealed();
             let Some(retired) = unsealed else {
                 break;
@@ -120,9 +116,7 @@ impl Keeper {
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
-            if self.believes(broker, now) {
-                retain(broker);
-            }
+            retain(broker);
         }
         Ok(())
     }
@@ -130,8 +124,7 @@ impl Keeper {
     fn watch_space(&self, broker: &Broker) -> Result<(), Fault> {
         let space = broker.store().space()?;
         let full = space.free < self.options.reserve_bytes;
-        let was = broker.alarms().disk_full.swap(full, Ordering::Relaxed);
-        if full != was {
+        if broker.alarms().disk_full.set(full, broker.now().wall) {
             broker.lane().set_full(full);
             let (free, reserve) = (space.free, self.options.reserve_bytes);
             if full {
@@ -145,7 +138,7 @@ impl Keeper {
 
     /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when room is short.
     fn regroup(&self, broker: &Arc<Broker>) -> Result<(), Fault> {
-        let full = broker.alarms().disk_full.load(Ordering::Relaxed);
+        let full = broker.alarms().disk_full.is_raised();
         let free = broker.store().space()?.free;
         let bounds = PlanBounds {
             total_min: if full { 1 } else { self.options.regroup_bytes },
@@ -171,36 +164,38 @@ impl Keeper {
             bytes_written = pass.bytes_written,
             "chunks regrouped"
         );
+        let figures = broker.keeper_figures();
+        for (figure, more) in [
+            (&figures.regroup_passes, 1),
+            (&figures.regroup_read_bytes, pass.bytes_read),
+            (&figures.regroup_written_bytes, pass.bytes_written),
+        ] {
+            figure.fetch_add(more, Ordering::Relaxed);
+        }
         broker.visit_quietly(|lane, _| lane.regrouped(pass));
         Ok(())
     }
-
-    /// Whether the wall clock can be believed: a large step stops retention and raises an alarm.
-    ///
-    /// The alarm goes when the clock comes back, or at the next start.
-    fn believes(&mut self, broker: &Broker, now: Now) -> bool {
-        let offset = wall_offset(now);
-        let known = *self.clock.get_or_insert(offset);
-        let stepped = (offset - known).unsigned_abs() > u128::from(self.options.clock_step_ms);
-        if !stepped {
-            // Slow corrections are followed.
-            self.clock = Some(offset);
-        }
-        if broker
-            .alarms()
-            .clock_stepped
-            .swap(stepped, Ordering::Relaxed)
-            != stepped
-            && stepped
-        {
-            tracing::error!("the wall clock was set by more than an hour: retention waits");
-        }
-        !stepped
-    }
 }
 
-fn wall_offset(now: Now) -> i128 {
-    i128::from(now.wall.0) - i128::from(now.elapsed.0)
+/// Shows that the keeper still works.
+fn beat(broker: &Broker) {
+    broker.pulse().keeper(broker.now().elapsed);
+}
+
+/// Raises an alarm while the wall clock is not believed: retention and expiry wait.
+///
+/// It goes when the clock comes back, or at the next start.
+fn watch_clock(broker: &Broker) {
+    let (believed, now) = broker.visit_quietly(|lane, now| (lane.believes(now), now));
+    let alarm = &broker.alarms().clock_stepped;
+    if !alarm.set(!believed, now.wall) {
+        return;
+    }
+    if believed {
+        tracing::info!("the wall clock is where it was: retention and expiry go on");
+    } else {
+        tracing::error!("the wall clock was set by more than an hour: retention and expiry wait");
+    }
 }
 
 /// Puts a footer to a log chunk, and takes its fine index out of memory.
@@ -214,6 +209,7 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
         ready: Vec::new().into_iter(),
     };
     let sealed = seal_log_chunk(&file, retired.end, tail, &damaged)?;
+    beat(broker);
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }
@@ -232,6 +228,7 @@ fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
     write_objects(&mut writer, &begun.objects)?;
     let mut next = Some(0);
     while let Some(from) = next {
+        beat(broker);
         let objects = broker.lane().checkpoint_partitions(from, SLICE);
         write_objects(&mut writer, &objects)?;
         next = objects.next;
@@ -250,6 +247,8 @@ fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
         bytes: file.bytes()?,
     };
     broker.visit_quietly(|lane, _| lane.checkpoint_done(info, end.from));
+    let written = &broker.keeper_figures().checkpoints;
+    written.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%chunk, bytes = info.bytes, objects = end.objects, "checkpoint written");
     Ok(())
 }
@@ -322,6 +321,7 @@ impl Live for Living<'_> {
     }
 
     fn pace(&self, bytes: u64) -> Result<(), Fault> {
+        beat(self.broker);
         if self.broker.is_stopping() {
             let what = "regrouping is broken off: the broker is stopping";
             return Err(Fault::new(FaultKind::Unavailable, what));

@@ -3,11 +3,13 @@
 pub mod clock;
 pub mod connection;
 pub mod door;
+pub mod figures;
 pub mod group;
 pub mod keeper;
 pub mod lane;
 mod mailbox;
 pub mod pool;
+pub mod pulse;
 pub mod request;
 pub mod shell;
 pub mod start;

@@ -33,6 +33,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     work: VecDeque<ColdWork>,
+    /// How much was ever submitted.
+    submitted: u64,
     /// Nobody submits any more.
     ended: bool,
 }
@@ -99,6 +101,17 @@ impl OpenChunks {
     }
 }
 
+/// Figures of the read pool, for operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolFigures {
+    /// Reads that wait for a thread.
+    pub waiting: usize,
+    /// Reads that were ever handed to it.
+    pub submitted: u64,
+    /// Chunks kept open.
+    pub open_chunks: usize,
+}
+
 /// Threads that read from disk.
 #[derive(Debug)]
 pub(crate) struct ReadPool {
@@ -126,9 +139,23 @@ impl ReadPool {
         self.chunks.forget(chunks);
     }
 
+    /// Figures for operators.
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let waiting = lock(&self.queue.work);
+        let (submitted, waiting) = (waiting.submitted, waiting.work.len());
+        PoolFigures {
+            waiting,
+            submitted,
+            open_chunks: lock(&self.chunks.open).len(),
+        }
+    }
+
     /// Hands work to the pool.
     pub(crate) fn submit(&self, work: ColdWork) {
-        lock(&self.queue.work).work.push_back(work);
+        let mut waiting = lock(&self.queue.work);
+        waiting.work.push_back(work);
+        waiting.submitted += 1;
+        drop(waiting);
         self.queue.more.notify_one();
     }
 }

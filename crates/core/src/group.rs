@@ -186,7 +186,10 @@ impl Group {
     fn decide_in(&self, command: Command, draft: &mut Draft<'_>) -> Result<(), GroupRefusal> {
         let may_create = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
         if !self.roster.exists() && !may_create {
-            let harmless = matches!(command, Command::Tick | Command::ForgetTopic(_));
+            let harmless = matches!(
+                command,
+                Command::Tick | Command::TickUndated | Command::ForgetTopic(_)
+            );
             return if harmless {
                 Ok(())
             } else {
@@ -210,6 +213,10 @@ impl Group {
             Command::ExpireUnread(read) => expiry::expire_unread(draft, &self.offsets, read),
             Command::Tick => {
                 expiry::tick(draft, &self.offsets);
+                Ok(())
+            }
+            Command::TickUndated => {
+                expiry::tick_undated(draft);
                 Ok(())
             }
             Command::Delete => self.delete(draft),

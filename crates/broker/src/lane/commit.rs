@@ -367,6 +367,12 @@ impl Lane {
             .release(self.progress, |(to, reply)| replies.push((to, reply)));
     }
 
+    /// Whether the store has a group that it has not answered for.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        self.log.outstanding.is_some()
+    }
+
     /// Whether everything is written and synced, and no answer waits.
     #[must_use]
     pub fn is_settled(&self) -> bool {

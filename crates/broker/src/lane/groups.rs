@@ -64,15 +64,21 @@ impl Groups {
         waiter
     }
 
-    /// Puts the group's next tick on the list.
-    fn arm(&mut self, id: GroupId, now: Now) {
+    pub(super) fn len(&self) -> usize {
+        self.hosted.len()
+    }
+
+    /// Puts the group's next tick on the list; without `dates` only by what hangs on the running time.
+    fn arm(&mut self, id: GroupId, dates: bool, now: Now) {
         let Some(hosted) = self.hosted.get_mut(&id) else {
             return;
         };
         let (elapsed, wall) = hosted.machine.deadline();
         // A date is looked at again when it should have come; if the clock was set back meanwhile,
         // the tick finds nothing due and a new date is set.
-        let wall = wall.map(|w| Elapsed(now.elapsed.0 + w.0.saturating_sub(now.wall.0)));
+        let wall = wall
+            .filter(|_| dates)
+            .map(|w| Elapsed(now.elapsed.0 + w.0.saturating_sub(now.wall.0)));
         let due = [elapsed, wall].into_iter().flatten().min();
         if hosted.armed == due {
             return;
@@ -281,7 +287,7 @@ impl Lane {
             };
             self.group_effect(id, to, due, effect, turn);
         }
-        self.groups.arm(id, now);
+        self.groups.arm(id, !self.clock.is_doubted(), now);
         if decision.again {
             return self.decide_group(id, to, again, now, turn);
         }
@@ -347,6 +353,23 @@ impl Lane {
         self.answer(to, due, Reply::Group(reply), turn);
     }
 
+    /// Dates count again: every group that waits for one comes back when it is there.
+    pub(super) fn arm_groups(&mut self, now: Now) {
+        let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
+        for id in ids {
+            self.groups.arm(id, true, now);
+        }
+    }
+
+    /// What a group is told when its time has come.
+    fn tick_command(&mut self, now: Now) -> Command {
+        if self.believes(now) {
+            Command::Tick
+        } else {
+            Command::TickUndated
+        }
+    }
+
     pub(super) fn tick_groups(&mut self, now: Now, turn: &mut Turn) {
         while let Some((due, id)) = self.groups.deadlines.first().copied()
             && due <= now.elapsed
@@ -355,8 +378,9 @@ impl Lane {
             if let Some(hosted) = self.groups.hosted.get_mut(&id) {
                 hosted.armed = None;
             }
+            let tick = self.tick_command(now);
             // A tick is never turned down.
-            let _never = self.decide_group(id, None, Command::Tick, now, turn);
+            let _never = self.decide_group(id, None, tick, now, turn);
             if self
                 .groups
                 .hosted
@@ -427,8 +451,9 @@ impl Lane {
     pub(super) fn wake_groups(&mut self, now: Now, turn: &mut Turn) {
         let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
         for id in ids {
+            let tick = self.tick_command(now);
             // A tick is never turned down.
-            let _never = self.decide_group(id, None, Command::Tick, now, turn);
+            let _never = self.decide_group(id, None, tick, now, turn);
         }
     }
 }

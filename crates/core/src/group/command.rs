@@ -32,6 +32,8 @@ pub enum Command {
     ExpireUnread(Subscribed),
     /// Do what is due.
     Tick,
+    /// Do what is due by the running time alone: the wall clock is not believed, nothing expires.
+    TickUndated,
     /// Delete the group, if it has no members.
     Delete,
 }

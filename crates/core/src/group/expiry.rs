@@ -27,13 +27,18 @@ const SESSIONS_A_TURN: usize = 1_024;
 const OFFSETS_A_TURN: usize = 4_096;
 
 pub(super) fn tick(draft: &mut Draft<'_>, offsets: &Offsets) {
+    tick_undated(draft);
+    look_over_offsets(draft, offsets);
+}
+
+/// What is due by the running time.
+pub(super) fn tick_undated(draft: &mut Draft<'_>) {
     if draft.before.live.rebase_due {
         let at = draft.now.elapsed;
         draft.volatile(Volatile::Rebased { at });
     }
     end_sessions(draft);
     end_waits(draft);
-    look_over_offsets(draft, offsets);
 }
 
 fn end_sessions(draft: &mut Draft<'_>) {
