@@ -336,7 +336,8 @@ impl Lane {
             tail_bytes: self.tail.bytes(),
             index_bytes: self.index.memory_bytes(),
             groups: self.groups.len(),
-            chunks: self.chunks.iter().count() + self.unsealed.len(),
+            // And the one that grows.
+            chunks: self.chunks.iter().count() + self.unsealed.len() + 1,
             damaged_ranges: self.damaged.len(),
             dropped: self.dropped,
             held_answers: self.held.len(),
@@ -403,7 +404,7 @@ pub struct LaneFigures {
     pub index_bytes: usize,
     /// Consumer groups.
     pub groups: usize,
-    /// Chunks of all kinds, those without a footer included.
+    /// Chunks of all kinds that count, the one that grows included.
     pub chunks: usize,
     /// Ranges of offsets whose bytes are damaged.
     pub damaged_ranges: usize,
