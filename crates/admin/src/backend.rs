@@ -46,14 +46,14 @@ pub trait Backend: Send + Sync {
     /// What the broker holds, and what is wrong with it.
     fn status(&self) -> Answer<'_, Broker>;
 
-    /// Whether the broker's loops turn. Must not touch a disk or another machine.
+    /// Whether the broker's loops turn. Must not touch a disk or another machine, nor wait for them.
     fn live(&self) -> Vec<Check>;
 
     /// Whether it can take work: storage writable, listeners up, joined.
     fn ready(&self) -> Answer<'_, Vec<Check>>;
 
     /// The counters since the start. Never go down while the process lives.
-    fn counters(&self) -> Counters;
+    fn counters(&self) -> Answer<'_, Counters>;
 }
 
 /// A record to publish.
@@ -117,41 +117,116 @@ pub struct ReadPart {
 pub struct Counters {
     /// Per protocol.
     pub protocols: Vec<ProtocolCounters>,
-    /// From handing a frame to the store until it is written, seconds.
+    /// Messages given up, by reason.
+    pub messages_dropped: Vec<(&'static str, u64)>,
+    /// From handing a group of frames to the store until it is written, seconds.
     pub storage_append: Histogram,
     /// Of one sync, seconds.
     pub storage_fsync: Histogram,
+    /// Of one group of frames, which share a write and a sync, bytes.
+    pub storage_group: Histogram,
+    /// What the broker holds and does.
+    pub broker: BrokerCounters,
+    /// The process.
+    pub process: ProcessCounters,
+    /// Each alarm that exists, and whether it is raised.
+    pub alarms: Vec<(&'static str, bool)>,
+}
+
+/// What the broker holds and does. Levels, but for those that say that they are since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrokerCounters {
     /// Topics there are.
     pub topics: u64,
     /// Partitions there are.
     pub partitions: u64,
+    /// Consumer groups there are.
+    pub groups: u64,
     /// Bytes of records that are kept.
     pub stored_bytes: u64,
-    /// Each alarm that exists, and whether it is raised.
-    pub alarms: Vec<(&'static str, bool)>,
+    /// Answers that wait for the disk.
+    pub held_answers: u64,
+    /// Reads that wait for records.
+    pub waiting_reads: u64,
+    /// Reads that wait for a thread of the read pool.
+    pub read_queue: u64,
+    /// Reads handed to the read pool since the start.
+    pub cold_reads: u64,
+    /// Bytes of frames in memory for readers of the end.
+    pub tail_bytes: u64,
+    /// Bytes that the index takes in memory.
+    pub index_bytes: u64,
+    /// Bytes of answers that wait to be sent.
+    pub unsent_bytes: u64,
+    /// Chunks there are.
+    pub chunks: u64,
+    /// Chunks that are kept open for readers.
+    pub open_chunks: u64,
+    /// Passes of regrouping since the start.
+    pub regroup_passes: u64,
+    /// Bytes that these have read.
+    pub regroup_read_bytes: u64,
+    /// Bytes that these have written.
+    pub regroup_written_bytes: u64,
+    /// Checkpoints written since the start.
+    pub checkpoints: u64,
+    /// Bytes that the start took out of the log.
+    pub quarantine_bytes: u64,
+    /// Ranges of offsets whose bytes are damaged.
+    pub damaged_ranges: u64,
+    /// Space on the disk of the data directory, bytes.
+    pub disk_bytes: u64,
+    /// What of it is free.
+    pub disk_free_bytes: u64,
+}
+
+/// The process, by the names that Prometheus' own client libraries use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessCounters {
+    /// Memory that it really takes, bytes.
+    pub resident_memory_bytes: u64,
+    /// Files that it has open.
+    pub open_fds: u64,
+    /// Files that it may have open.
+    pub max_fds: u64,
 }
 
 /// Counters of one protocol.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProtocolCounters {
-    /// `kafka`, `amqp091`, `amqp10` or `sqs`.
+    /// `kafka`, `amqp091`, `amqp10`, `sqs`, or `http` for the admin API.
     pub protocol: &'static str,
     /// Messages taken.
     pub messages_published: u64,
     /// Messages handed out.
     pub messages_delivered: u64,
-    /// Bytes of keys, values and headers of messages taken.
+    /// Bytes of the batches of messages taken, compressed ones as they are.
     pub message_bytes_published: u64,
     /// The same of messages handed out.
     pub message_bytes_delivered: u64,
-    /// Connections that are open.
-    pub connections: u64,
-    /// Connections that were ever opened.
-    pub connections_opened: u64,
-    /// Connections that were closed, by reason.
-    pub connections_closed: Vec<(&'static str, u64)>,
+    /// Of its connections, if they are counted.
+    pub connections: Option<ConnectionCounters>,
+    /// Errors that clients were told, by the protocol's name for them.
+    pub errors: Vec<(String, u64)>,
     /// Seconds from request to answer, by operation.
-    pub request_duration: Vec<(&'static str, Histogram)>,
+    pub request_duration: Vec<(String, Histogram)>,
+}
+
+/// Connections of one protocol.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectionCounters {
+    /// That are open.
+    pub open: u64,
+    /// That were ever opened.
+    pub opened: u64,
+    /// That were refused because there were too many.
+    pub refused: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// That were closed, by reason.
+    pub closed: Vec<(&'static str, u64)>,
     /// Seconds during which connections were held back, by cause.
     pub backpressure_seconds: Vec<(&'static str, f64)>,
 }

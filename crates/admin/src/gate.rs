@@ -3,19 +3,22 @@
 //! The listener runs from the first moment, so that `/startupz` can say how far recovery is; the
 //! backend is put in when the broker is up.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::Backend;
 use crate::catalogue::Code;
-use crate::model::Listeners;
+use crate::model::{Listeners, Recovery};
 use crate::problem::Refusal;
+
+/// Tells how far recovery is.
+pub type Progress = Box<dyn Fn() -> Recovery + Send + Sync>;
 
 /// Where the broker is between start and stop.
 #[derive(Default)]
 pub struct Gate {
     open: OnceLock<(Arc<dyn Backend>, Listeners)>,
-    progress_percent: AtomicU8,
+    progress: OnceLock<Progress>,
     draining: AtomicBool,
 }
 
@@ -23,26 +26,32 @@ impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate")
             .field("open", &self.open.get().is_some())
-            .field("progress_percent", &self.progress_percent)
+            .field("progress", &self.progress())
             .field("draining", &self.draining)
             .finish()
     }
 }
 
 impl Gate {
-    /// Says how far recovery is.
-    pub fn set_progress(&self, percent: u8) {
-        self.progress_percent
-            .store(percent.min(100), Ordering::Relaxed);
+    /// From here on recovery is asked how far it is. A second call changes nothing.
+    pub fn watch(&self, progress: Progress) {
+        self.progress.get_or_init(|| progress);
     }
 
-    /// How far recovery is.
-    pub fn progress(&self) -> u8 {
-        if self.open.get().is_some() {
-            100
-        } else {
-            self.progress_percent.load(Ordering::Relaxed)
+    /// What recovery does, while it does anything.
+    pub fn recovery(&self) -> Option<Recovery> {
+        if self.is_open() {
+            return None;
         }
+        self.progress.get().map(|progress| progress())
+    }
+
+    /// How far recovery is, percent. All of it only when the broker is up.
+    pub fn progress(&self) -> u8 {
+        if self.is_open() {
+            return 100;
+        }
+        self.recovery().map_or(0, |recovery| recovery.percent())
     }
 
     /// Lets requests through: all listeners accept. A second call changes nothing.

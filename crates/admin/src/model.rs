@@ -225,6 +225,10 @@ pub struct Status {
     /// What it holds.
     #[serde(flatten)]
     pub broker: Broker,
+    /// The metrics of `/metrics` by their names, one number each: labels are summed up, and of a
+    /// histogram it is the count.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, u64>,
 }
 
 /// What the broker holds, and what is wrong with it.
@@ -288,6 +292,28 @@ pub struct Health {
     /// How far recovery is; only `/startupz`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_percent: Option<u8>,
+    /// What recovery does; only `/startupz`, while the broker starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// The failed checks, or all of them with `?verbose=1`.
     pub checks: Vec<Check>,
+}
+
+/// What recovery does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// `opening`, `checkpoint`, `footers`, `log` or `finishing`, in this order.
+    pub phase: String,
+    /// Bytes of checkpoint and log that have been read.
+    pub bytes_read: u64,
+    /// How many there are to read, as far as is known yet.
+    pub bytes_total: u64,
+}
+
+impl Recovery {
+    /// How much of it is done: never all, since something always comes after the last byte.
+    pub fn percent(&self) -> u8 {
+        let done = u128::from(self.bytes_read) * 100 / u128::from(self.bytes_total.max(1));
+        u8::try_from(done.min(99)).unwrap_or(99)
+    }
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use mulgil_admin::gate::Gate;
-use mulgil_admin::model::{Listener, Listeners};
+use mulgil_admin::model::{Listener, Listeners, Recovery};
 use mulgil_admin::routes::router;
 use mulgil_admin::server::Options;
 use mulgil_admin::time::Timestamp;
@@ -279,16 +279,37 @@ async fn status_shows_listeners_and_uptime() {
     assert_eq!(answer["uptime_seconds"], 90);
     assert_eq!(answer["listeners"]["kafka"]["advertised"], "localhost:9092");
     assert_eq!(answer["alarms"][0]["name"], "disk_low");
+    let metrics = &answer["metrics"];
+    for (name, value) in [
+        ("mulgil_messages_published_total", 4),
+        ("mulgil_connections_closed_total", 4),
+        ("mulgil_messages_dropped_total", 9),
+        ("mulgil_request_duration_seconds_count", 3),
+        ("mulgil_partitions", 2),
+        ("process_open_fds", 12),
+    ] {
+        assert_eq!(metrics[name], value, "{name}");
+    }
 }
 
 #[tokio::test]
 async fn health_follows_the_life_of_the_broker() {
     let api = Api::closed();
-    api.gate.set_progress(40);
+    assert_eq!(api.get("/startupz").await.1["progress_percent"], 0);
+    let recovery = || Recovery {
+        phase: "log".to_owned(),
+        bytes_read: 403,
+        bytes_total: 1_000,
+    };
+    api.gate.watch(Box::new(recovery));
     assert_eq!(api.get("/livez").await.0, 200);
     assert_eq!(api.get("/readyz").await.0, 503);
     let (status, health) = api.get("/startupz").await;
     assert_eq!((status, &health["progress_percent"]), (503, &json!(40)));
+    let told = json!({"phase": "log", "bytes_read": 403, "bytes_total": 1000});
+    assert_eq!(health["recovery"], told);
+    let reason = "recovery, phase log: 403 of 1000 bytes read";
+    assert_eq!(health["checks"][0]["reason"], reason);
     let (status, problem) = api.get("/api/v1/topics").await;
     assert_eq!((status, &problem["code"]), (503, &json!("MG-5004")));
 
@@ -296,6 +317,7 @@ async fn health_follows_the_life_of_the_broker() {
     for path in ["/livez", "/readyz", "/startupz"] {
         assert_eq!(api.get(path).await.0, 200, "{path}");
     }
+    assert_eq!(api.get("/startupz").await.1.get("recovery"), None);
     let (_, health) = api.get("/readyz?verbose=1").await;
     assert_eq!(health["checks"][2], json!({"name": "storage", "ok": true}));
 
@@ -316,6 +338,20 @@ async fn a_failed_check_names_its_reason() {
     let (status, health) = api.get("/readyz").await;
     let failed = json!([{"name": "storage", "ok": false, "reason": "read-only file system"}]);
     assert_eq!((status, &health["checks"]), (503, &failed));
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_is_not_alive() {
+    let api = Api::open(Memory {
+        dead: Some("the lane has not come round for 11 s"),
+        ..Memory::default()
+    });
+    let (status, health) = api.get("/livez").await;
+    let failed = json!([
+        {"name": "loops", "ok": false, "reason": "the lane has not come round for 11 s"}
+    ]);
+    assert_eq!((status, &health["checks"]), (503, &failed));
+    assert_eq!(api.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]

@@ -11,18 +11,23 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::{Connection, Input, Output};
+use crate::connection::{Connection, Hangup, Input, Output};
 use crate::lane::Origin;
 use crate::mailbox::Posted;
+use crate::pulse::BEAT;
 use crate::request::{Reply, Request, Ticket};
 use crate::shell::Broker;
+
+mod figures;
+
+pub use figures::{DoorFigures, Ending, Held};
 
 /// Unsent bytes of one connection at which the loop stops reading from it.
 const UNSENT_BYTES_MAX: usize = 8 << 20;
@@ -56,19 +61,30 @@ impl Default for DoorLimits {
     }
 }
 
-/// Counters of all doors together, for operators.
-#[derive(Debug, Default)]
-pub struct DoorFigures {
-    /// Connections that are open.
-    pub open: AtomicUsize,
-    /// Connections that were ever accepted.
-    pub opened: AtomicUsize,
-    /// Connections refused because of the limit.
-    pub refused: AtomicUsize,
-    /// Bytes received.
-    pub bytes_received: AtomicUsize,
-    /// Bytes sent.
-    pub bytes_sent: AtomicUsize,
+/// Why a connection is over: how, and in words.
+#[derive(Debug)]
+struct Over {
+    ending: Ending,
+    why: String,
+}
+
+impl Over {
+    fn new(ending: Ending, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self { ending, why }
+    }
+}
+
+impl From<io::Error> for Over {
+    fn from(error: io::Error) -> Self {
+        Self::new(Ending::Peer, error.to_string())
+    }
+}
+
+impl From<Hangup> for Over {
+    fn from(hangup: Hangup) -> Self {
+        Self::new(Ending::Protocol, hangup.why)
+    }
 }
 
 /// Where the connections of a runtime get their answers, by connection.
@@ -147,6 +163,15 @@ impl Hall {
         }
     }
 
+    /// Shows that the runtime still turns. Runs for as long as it.
+    pub async fn beat_forever(self) {
+        loop {
+            let now = self.broker.now().elapsed;
+            self.broker.pulse().runtime(self.runtime, now);
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
     /// Serves one connection until it ends.
     pub async fn serve<C: Connection>(self, stream: TcpStream, peer: SocketAddr, connection: C) {
         if self.figures.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections_max {
@@ -173,7 +198,8 @@ impl Hall {
             asks: Vec::new(),
             buffered: 0,
         };
-        let why = session.run(connection).await;
+        let Over { ending, why } = session.run(connection).await;
+        self.figures.ended(ending);
         self.broker
             .unsent()
             .fetch_sub(session.unsent_bytes, Ordering::Relaxed);
@@ -244,19 +270,19 @@ enum Woken {
 
 impl Session<'_> {
     /// Serves the connection; says why it ended.
-    async fn run<C: Connection>(&mut self, mut connection: C) -> String {
+    async fn run<C: Connection>(&mut self, mut connection: C) -> Over {
         if let Err(error) = self.stream.set_nodelay(true) {
-            return error.to_string();
+            return error.into();
         }
         loop {
             let had = self.unsent_bytes;
             if let Err(error) = self.write() {
-                return error.to_string();
+                return error.into();
             }
             if had > 0 && self.unsent_bytes == 0 {
                 match self.feed(connection, Input::Drained) {
                     Ok(fed) => connection = fed,
-                    Err(why) => return self.hang_up(why).await,
+                    Err(over) => return self.hang_up(over).await,
                 }
                 if self.unsent_bytes > 0 {
                     continue;
@@ -270,31 +296,39 @@ impl Session<'_> {
                         .feed(connection, Input::Received(bytes))
                         .and_then(|connection| self.within_budget(connection)),
                     Ok(None) => Ok(connection),
-                    Err(error) => return error.to_string(),
+                    Err(error) => return error.into(),
                 },
                 Woken::Writable(Ok(())) => Ok(connection),
                 Woken::Deadline => self.feed(connection, Input::DeadlineReached),
-                Woken::Readable(Err(error)) | Woken::Writable(Err(error)) => {
-                    return error.to_string();
+                Woken::Readable(Err(error)) | Woken::Writable(Err(error)) => return error.into(),
+                Woken::Answered(None) => {
+                    return Over::new(Ending::Stopping, "the runtime is ending");
                 }
-                Woken::Answered(None) => return "the runtime is ending".to_owned(),
-                Woken::Idle => return "idle for too long".to_owned(),
-                Woken::Stop => return self.hang_up("the broker is stopping".to_owned()).await,
+                Woken::Idle => return Over::new(Ending::Idle, "idle for too long"),
+                Woken::Stop => {
+                    let over = Over::new(Ending::Stopping, "the broker is stopping");
+                    return self.hang_up(over).await;
+                }
             };
             match fed {
                 Ok(fed) => connection = fed,
-                Err(why) => return self.hang_up(why).await,
+                Err(over) => return self.hang_up(over).await,
             }
         }
     }
 
     async fn wait<C: Connection>(&mut self, connection: &C) -> Woken {
-        let may_read = !connection.is_full() && self.unsent_bytes < UNSENT_BYTES_MAX;
+        let held = if self.unsent_bytes >= UNSENT_BYTES_MAX {
+            Some(Held::Unsent)
+        } else {
+            connection.is_full().then_some(Held::Requests)
+        };
+        let may_read = held.is_none();
         let now = self.hall.broker.now().elapsed.0;
         let deadline = connection.deadline();
         let until = deadline.map_or(0, |due| due.0.saturating_sub(now));
         let mut stop = self.hall.stop.clone();
-        tokio::select! {
+        let woken = tokio::select! {
             biased;
             answered = self.inbox.recv() => Woken::Answered(answered),
             ready = self.stream.writable(), if self.unsent_bytes > 0 => Woken::Writable(ready),
@@ -304,7 +338,12 @@ impl Session<'_> {
             }
             _ = stop.wait_for(|stop| *stop) => Woken::Stop,
             () = tokio::time::sleep(self.hall.limits.idle_max) => Woken::Idle,
+        };
+        if let Some(why) = held {
+            let waited = self.hall.broker.now().elapsed.0.saturating_sub(now);
+            self.hall.figures.held(why, waited);
         }
+        woken
     }
 
     /// Feeds an answer, and all others that have come with it.
@@ -313,7 +352,7 @@ impl Session<'_> {
         connection: C,
         ticket: Ticket,
         reply: Reply,
-    ) -> Result<C, String> {
+    ) -> Result<C, Over> {
         let mut connection = self.feed(connection, Input::Answered(ticket, reply))?;
         while let Ok((ticket, reply)) = self.inbox.try_recv() {
             connection = self.feed(connection, Input::Answered(ticket, reply))?;
@@ -322,17 +361,17 @@ impl Session<'_> {
     }
 
     /// Feeds the connection and carries out what it wants, until it wants no more.
-    fn feed<C: Connection>(&mut self, connection: C, input: Input) -> Result<C, String> {
+    fn feed<C: Connection>(&mut self, connection: C, input: Input) -> Result<C, Over> {
         let now = self.hall.broker.now();
         let fed = connection.handle(input, now, &mut self.outputs);
         self.sort_outputs();
-        let mut connection = fed.map_err(|hangup| hangup.why)?;
+        let mut connection = fed?;
         while !self.asks.is_empty() {
             let answers = self.hall.broker.enter(self.origin, &mut self.asks);
             for (ticket, reply) in answers {
                 let fed = connection.handle(Input::Answered(ticket, reply), now, &mut self.outputs);
                 self.sort_outputs();
-                connection = fed.map_err(|hangup| hangup.why)?;
+                connection = fed?;
             }
         }
         Ok(connection)
@@ -357,7 +396,7 @@ impl Session<'_> {
 
     /// Counts what the connection keeps. When all together keep too much, those with much must go:
     /// who announces 100 MB, sends most of it and stops would otherwise take the memory of all.
-    fn within_budget<C: Connection>(&mut self, connection: C) -> Result<C, String> {
+    fn within_budget<C: Connection>(&mut self, connection: C) -> Result<C, Over> {
         let (now, received) = (connection.buffered_bytes(), self.hall.broker.received());
         let all = if now >= self.buffered {
             received.fetch_add(now - self.buffered, Ordering::Relaxed) + now - self.buffered
@@ -366,9 +405,8 @@ impl Session<'_> {
         };
         self.buffered = now;
         if all > RECEIVED_BYTES_MAX && now > RECEIVED_BYTES_FAIR {
-            return Err(format!(
-                "{all} bytes of unfinished requests, {now} of them here"
-            ));
+            let why = format!("{all} bytes of unfinished requests, {now} of them here");
+            return Err(Over::new(Ending::Memory, why));
         }
         Ok(connection)
     }
@@ -437,7 +475,7 @@ impl Session<'_> {
     }
 
     /// Sends what is already there, for a short while, and closes.
-    async fn hang_up(&mut self, why: String) -> String {
+    async fn hang_up(&mut self, over: Over) -> Over {
         let patience = Duration::from_secs(1);
         let send = async {
             while self.unsent_bytes > 0 {
@@ -448,6 +486,6 @@ impl Session<'_> {
         };
         // A peer that does not read loses what it did not read.
         let _gone = tokio::time::timeout(patience, send).await;
-        why
+        over
     }
 }

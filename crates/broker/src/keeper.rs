@@ -13,7 +13,7 @@ use mulgil_core::machine::Now;
 use mulgil_log::checkpoint::CheckpointWriter;
 use mulgil_log::chunk::{ChunkKind, ChunkWriter};
 use mulgil_log::chunkset::ChunkInfo;
-use mulgil_log::fault::Fault;
+use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{Candidate, PlanBounds, add_compaction, plan};
 use mulgil_record::ids::PartitionId;
@@ -21,7 +21,10 @@ use mulgil_record::ids::PartitionId;
 use crate::lane::{Keyed, Lane, Objects, Retired, RoomWork};
 use crate::shell::Broker;
 
+mod attempts;
 mod pass;
+
+use attempts::{Attempts, Suspects};
 
 /// Partitions that the keeper asks the lane about at a time.
 const SLICE: usize = 512;
@@ -48,8 +51,6 @@ pub struct KeeperOptions {
     /// Room that must be left on the disk for appends to be taken. What is below is kept for
     /// settlements, offsets and regrouping, so that consumers can always work a full disk free.
     pub reserve_bytes: u64,
-    /// A wall clock that goes this far off the running time has been set: retention waits.
-    pub clock_step_ms: u64,
 }
 
 impl Default for KeeperOptions {
@@ -65,10 +66,12 @@ impl Default for KeeperOptions {
             retention_every_ms: 10_000,
             // One chunk to grow into, one to regroup into, and a group of frames.
             reserve_bytes: 768 << 20,
-            clock_step_ms: 60 * 60 * 1_000,
         }
     }
 }
+
+/// Below this share of the reserve consumers are refused, too: what is left is for what frees room.
+const LAST_SHARE: u64 = 8;
 
 /// Works until the broker is gone.
 pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
@@ -79,8 +82,8 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
         compact_due: 0,
         resume: 0,
         rolls: 0,
-        // The clock is believed as it is now: the first look at it may be long after the start.
-        clock: broker.upgrade().map(|broker| wall_offset(broker.now())),
+        attempts: [Attempts::default(); TASKS.len()],
+        suspects: Suspects::default(),
     };
     loop {
         std::thread::park_timeout(Duration::from_millis(options.pause_ms));
@@ -90,10 +93,7 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
         if broker.is_stopping() {
             return;
         }
-        if let Err(fault) = keeper.work(&broker) {
-            // Whatever it is can be tried again: nothing was given up before it was done.
-            tracing::warn!(%fault, source = ?fault.source, "the keeper was interrupted");
-        }
+        keeper.work(&broker);
     }
 }
 
@@ -115,59 +115,96 @@ struct Keeper {
     resume: u64,
     /// Log chunks that are still to be ended before they are full.
     rolls: u32,
-    /// Wall minus running time, as it was when it was last believed.
-    clock: Option<i128>,
+    attempts: [Attempts; TASKS.len()],
+    suspects: Suspects,
 }
 
+/// What a look consists of, in this order: first what makes room without writing much.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    LookAtSpace,
+    Retain,
+    Remove,
+    Seal,
+    Checkpoint,
+    Hurry,
+    Regroup,
+    RemoveOld,
+    MakeRoom,
+}
+
+const TASKS: [Task; 9] = [
+    Task::LookAtSpace,
+    Task::Retain,
+    Task::Remove,
+    Task::Seal,
+    Task::Checkpoint,
+    Task::Hurry,
+    Task::Regroup,
+    Task::RemoveOld,
+    Task::MakeRoom,
+];
+
 impl Keeper {
-    fn work(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
-        self.watch_space(broker)?;
-        loop {
-            let unsealed = broker.lane().unsealed();
-            let Some(retired) = unsealed else {
-                break;
+    /// One look. Each task fails on its own: what makes room must not wait for what needs it.
+    fn work(&mut self, broker: &Arc<Broker>) {
+        watch_clock(broker);
+        for (at, task) in TASKS.into_iter().enumerate() {
+            // Before anything that may fail: who tries again and again is no less alive.
+            beat(broker);
+            let now = broker.now().elapsed.0;
+            if !self.attempts.get(at).is_some_and(|a| a.is_due(now)) {
+                continue;
+            }
+            let done = self.carry_out(task, broker);
+            let Some(attempts) = self.attempts.get_mut(at) else {
+                continue;
             };
-            seal(broker, retired)?;
+            let Err(fault) = done else {
+                attempts.succeeded();
+                continue;
+            };
+            if broker.is_stopping() {
+                return;
+            }
+            // Whatever it is can be tried again: nothing was given up before it was done.
+            let wait_ms = attempts.failed(now);
+            tracing::warn!(?task, %fault, source = ?fault.source, wait_ms, "the keeper was interrupted");
         }
-        if broker
-            .lane()
-            .wants_checkpoint(self.options.checkpoint_bytes)
-        {
-            checkpoint(broker)?;
+    }
+
+    fn carry_out(&mut self, task: Task, broker: &Arc<Broker>) -> Result<(), Fault> {
+        match task {
+            Task::LookAtSpace => watch_space(broker, &self.options).map(drop),
+            Task::Retain => {
+                self.retain(broker);
+                Ok(())
+            }
+            Task::Remove | Task::RemoveOld => delete(broker, &mut self.going),
+            Task::Seal => seal_all(broker),
+            Task::Checkpoint => {
+                let due = broker
+                    .lane()
+                    .wants_checkpoint(self.options.checkpoint_bytes);
+                if due { checkpoint(broker) } else { Ok(()) }
+            }
+            Task::Hurry => self.hurry(broker),
+            Task::Regroup => self.regroup(broker),
+            Task::MakeRoom => make_room(broker),
         }
-        self.hurry(broker)?;
-        self.regroup(broker)?;
-        delete(broker, &mut self.going)?;
-        make_room(broker)?;
+    }
+
+    fn retain(&mut self, broker: &Arc<Broker>) {
         let now = broker.now();
         if now.elapsed.0 >= self.retention_due {
             self.retention_due = now.elapsed.0 + self.options.retention_every_ms;
-            if self.believes(broker, now) {
-                retain(broker);
-            }
+            retain(broker);
         }
-        Ok(())
-    }
-
-    fn watch_space(&self, broker: &Broker) -> Result<(), Fault> {
-        let space = broker.store().space()?;
-        let full = space.free < self.options.reserve_bytes;
-        let was = broker.alarms().disk_full.swap(full, Ordering::Relaxed);
-        if full != was {
-            broker.lane().set_full(full);
-            let (free, reserve) = (space.free, self.options.reserve_bytes);
-            if full {
-                tracing::error!(free, reserve, "the disk is full: appends are refused");
-            } else {
-                tracing::info!(free, reserve, "the disk has room again: appends are taken");
-            }
-        }
-        Ok(())
     }
 
     /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when room is short.
     fn regroup(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
-        let full = broker.alarms().disk_full.load(Ordering::Relaxed);
+        let full = broker.alarms().disk_full.is_raised();
         let free = broker.store().space()?.free;
         let bounds = PlanBounds {
             total_min: if full { 1 } else { self.options.regroup_bytes },
@@ -179,8 +216,14 @@ impl Keeper {
             },
             ..PlanBounds::default()
         };
-        let uses = broker.lane().chunk_uses();
-        let mut chosen = plan(&uses, &bounds);
+        let mut uses = broker.lane().chunk_uses();
+        uses.retain(|used| !self.suspects.is_avoided(used.chunk));
+        let exists = |chunk| uses.iter().any(|used| used.chunk == chunk);
+        let suspect = self.suspects.next(exists);
+        let mut chosen = match suspect {
+            Some(suspect) => vec![suspect],
+            None => plan(&uses, &bounds),
+        };
         let now = broker.now();
         let due = now.elapsed.0 >= self.compact_due;
         if chosen.is_empty() && !due {
@@ -191,7 +234,8 @@ impl Keeper {
             self.compact_due = now.elapsed.0 + self.options.compact_every_ms;
             self.rolls = self.rolls.max(if hurry { ROLLS } else { 0 });
         }
-        let cleaned = if self.believes(broker, now) {
+        let believed = broker.visit_quietly(|lane, now| lane.believes(now));
+        let cleaned = if believed && suspect.is_none() {
             self.choose(&keyed, |candidates| {
                 add_compaction(&uses, &mut chosen, candidates, &bounds)
             })
@@ -209,8 +253,15 @@ impl Keeper {
             cleaned: &cleaned,
             wall_ms: i64::try_from(now.wall.0).unwrap_or(i64::MAX),
             rate,
+            options: &self.options,
         };
-        let (done, resume) = pass.run()?;
+        let (done, resume) = match pass.run() {
+            Ok(done) => done,
+            Err(fault) => {
+                self.blame(&chosen, &fault);
+                return Err(fault);
+            }
+        };
         self.resume = resume.unwrap_or_default();
         tracing::info!(
             removed = done.removed.len(),
@@ -220,8 +271,26 @@ impl Keeper {
             compacted = cleaned.len(),
             "chunks regrouped"
         );
+        let figures = broker.keeper_figures();
+        for (figure, more) in [
+            (&figures.regroup_passes, 1),
+            (&figures.regroup_read_bytes, done.bytes_read),
+            (&figures.regroup_written_bytes, done.bytes_written),
+        ] {
+            figure.fetch_add(more, Ordering::Relaxed);
+        }
         broker.visit_quietly(|lane, _| lane.regrouped(done));
         Ok(())
+    }
+
+    /// A pass failed. Unless that was for want of room, one of its chunks is the cause.
+    fn blame(&mut self, chosen: &[ChunkId], fault: &Fault) {
+        if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Fenced) {
+            return;
+        }
+        if let Some(chunk) = self.suspects.blame(chosen) {
+            tracing::error!(%chunk, "a chunk cannot be regrouped; it stays as it is until the next start");
+        }
     }
 
     /// Chooses what is compacted, beginning where the map of keys was full.
@@ -249,28 +318,33 @@ impl Keeper {
         self.rolls -= 1;
         Ok(())
     }
+}
 
-    /// Whether the wall clock can be believed: a large step stops retention and raises an alarm.
-    ///
-    /// The alarm goes when the clock comes back, or at the next start.
-    fn believes(&mut self, broker: &Broker, now: Now) -> bool {
-        let offset = wall_offset(now);
-        let known = *self.clock.get_or_insert(offset);
-        let stepped = (offset - known).unsigned_abs() > u128::from(self.options.clock_step_ms);
-        if !stepped {
-            // Slow corrections are followed.
-            self.clock = Some(offset);
+/// Looks how much room the disk has, and tells the lane. Says how many bytes are free.
+fn watch_space(broker: &Broker, options: &KeeperOptions) -> Result<u64, Fault> {
+    let free = broker.store().space()?.free;
+    let reserve = options.reserve_bytes;
+    let full = free < reserve;
+    if broker.alarms().disk_full.set(full, broker.now().wall) {
+        broker.lane().set_full(full);
+        if full {
+            tracing::error!(free, reserve, "the disk is full: appends are refused");
+        } else {
+            tracing::info!(free, reserve, "the disk has room again: appends are taken");
         }
-        if broker
-            .alarms()
-            .clock_stepped
-            .swap(stepped, Ordering::Relaxed)
-            != stepped
-            && stepped
-        {
-            tracing::error!("the wall clock was set by more than an hour: retention waits");
+    }
+    broker.lane().set_exhausted(free < reserve / LAST_SHARE);
+    Ok(free)
+}
+
+fn seal_all(broker: &Arc<Broker>) -> Result<(), Fault> {
+    loop {
+        beat(broker);
+        let unsealed = broker.lane().unsealed();
+        match unsealed {
+            Some(retired) => seal(broker, retired)?,
+            None => return Ok(()),
         }
-        !stepped
     }
 }
 
@@ -288,8 +362,25 @@ fn keyed(broker: &Broker, now: Now) -> (Vec<Keyed>, bool) {
     (partitions, hurry)
 }
 
-fn wall_offset(now: Now) -> i128 {
-    i128::from(now.wall.0) - i128::from(now.elapsed.0)
+/// Shows that the keeper still works.
+fn beat(broker: &Broker) {
+    broker.pulse().keeper(broker.now().elapsed);
+}
+
+/// Raises an alarm while the wall clock is not believed: retention and expiry wait.
+///
+/// It goes when the clock comes back, or at the next start.
+fn watch_clock(broker: &Broker) {
+    let (believed, now) = broker.visit_quietly(|lane, now| (lane.believes(now), now));
+    let alarm = &broker.alarms().clock_stepped;
+    if !alarm.set(!believed, now.wall) {
+        return;
+    }
+    if believed {
+        tracing::info!("the wall clock is where it was: retention and expiry go on");
+    } else {
+        tracing::error!("the wall clock was set by more than an hour: retention and expiry wait");
+    }
 }
 
 /// Puts a footer to a log chunk, and takes its fine index out of memory.
@@ -305,6 +396,7 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
     let sealed = broker
         .store()
         .seal(&file, retired.end, &mut tail, &damaged)?;
+    beat(broker);
     for extents in sealed.extents.chunks(SLICE) {
         broker.lane().sealed(retired.chunk, extents.to_vec());
     }
@@ -316,7 +408,7 @@ fn seal(broker: &Arc<Broker>, retired: Retired) -> Result<(), Fault> {
 
 /// On a full disk: lets go of log chunks that only a start would still need.
 fn make_room(broker: &Arc<Broker>) -> Result<(), Fault> {
-    if !broker.alarms().disk_full.load(Ordering::Relaxed) {
+    if !broker.alarms().disk_full.is_raised() {
         return Ok(());
     }
     let work = broker.lane().room_work();
@@ -339,6 +431,7 @@ fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
     write_objects(&mut writer, &begun.objects)?;
     let mut next = Some(0);
     while let Some(from) = next {
+        beat(broker);
         let objects = broker.lane().checkpoint_partitions(from, SLICE);
         write_objects(&mut writer, &objects)?;
         next = objects.next;
@@ -357,6 +450,8 @@ fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
         bytes: file.bytes()?,
     };
     broker.visit_quietly(|lane, _| lane.checkpoint_done(info, end.from));
+    let written = &broker.keeper_figures().checkpoints;
+    written.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%chunk, bytes = info.bytes, objects = end.objects, "checkpoint written");
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
 
 mod append;
+mod belief;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -119,6 +120,9 @@ pub struct LaneOptions {
     pub sync_after_ms: u64,
     /// Limits and waits of consumer groups.
     pub groups: GroupSettings,
+    /// A wall clock that goes this far off the running time has been set, milliseconds: retention
+    /// and expiry wait.
+    pub clock_step_ms: u64,
 }
 
 impl Default for LaneOptions {
@@ -140,6 +144,8 @@ impl Default for LaneOptions {
             mark_after_ms: 10,
             sync_after_ms: 1_000,
             groups: GroupSettings::default(),
+            // More than a clock is ever slewed by between two looks, less than any retention.
+            clock_step_ms: 60 * 60 * 1_000,
         }
     }
 }
@@ -237,7 +243,11 @@ pub struct Lane {
     /// again. Forgotten when the disk fills up anew, so that it stays small.
     refused: BTreeMap<(PartitionId, ProducerId), (ProducerEpoch, i32)>,
     full: bool,
+    /// So little room is left that it is for what frees more.
+    exhausted: bool,
     stopping: bool,
+    clock: belief::Belief,
+    dropped: Dropped,
 }
 
 impl Lane {
@@ -324,6 +334,16 @@ impl Lane {
         };
     }
 
+    /// Whether the wall clock can be believed at `now`. While it cannot, nothing is given up by a date.
+    pub fn believes(&mut self, now: Now) -> bool {
+        self.clock.look(now)
+    }
+
+    /// Whether the disk has so little room that consumers must be refused, too.
+    pub const fn set_exhausted(&mut self, exhausted: bool) {
+        self.exhausted = exhausted;
+    }
+
     /// Whether the disk has room. When it has none, only what frees it is taken.
     pub fn set_full(&mut self, full: bool) {
         if full && !self.full {
@@ -350,6 +370,11 @@ impl Lane {
             partitions: self.partitions.len(),
             tail_bytes: self.tail.bytes(),
             index_bytes: self.index.memory_bytes(),
+            groups: self.groups.len(),
+            // And the one that grows.
+            chunks: self.chunks.iter().count() + self.unsealed.len() + 1,
+            damaged_ranges: self.damaged.len(),
+            dropped: self.dropped,
             held_answers: self.held.len(),
             waiting_reads: self.reads.len(),
             disk_full: self.full,
@@ -396,6 +421,15 @@ impl Lane {
     }
 }
 
+/// How many offsets were given up since the start, by reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dropped {
+    /// By retention.
+    pub retention: u64,
+    /// Because somebody asked for it.
+    pub trim: u64,
+}
+
 /// Figures of a lane, for operators.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneFigures {
@@ -405,6 +439,14 @@ pub struct LaneFigures {
     pub tail_bytes: usize,
     /// Bytes that the index takes.
     pub index_bytes: usize,
+    /// Consumer groups.
+    pub groups: usize,
+    /// Chunks of all kinds that count, the one that grows included.
+    pub chunks: usize,
+    /// Ranges of offsets whose bytes are damaged.
+    pub damaged_ranges: usize,
+    /// What was given up since the start.
+    pub dropped: Dropped,
     /// Answers that wait for the disk.
     pub held_answers: usize,
     /// Reads that wait for records.

@@ -163,6 +163,17 @@ impl OpenChunks {
     }
 }
 
+/// Figures of the read pool, for operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolFigures {
+    /// Reads that wait for a thread.
+    pub waiting: usize,
+    /// Reads that were ever handed to it.
+    pub submitted: u64,
+    /// Chunks kept open.
+    pub open_chunks: usize,
+}
+
 /// Threads that read from disk.
 #[derive(Debug)]
 pub(crate) struct ReadPool {
@@ -188,6 +199,17 @@ impl ReadPool {
     /// Lets go of chunks that are gone.
     pub(crate) fn forget(&self, chunks: &[ChunkId]) {
         self.chunks.forget(chunks);
+    }
+
+    /// Figures for operators.
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let waiting = lock(&self.queue.work);
+        let (submitted, waiting) = (waiting.submitted, waiting.work.len());
+        PoolFigures {
+            waiting,
+            submitted,
+            open_chunks: lock(&self.chunks.open).len(),
+        }
     }
 
     /// Hands work to the pool.

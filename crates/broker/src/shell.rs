@@ -17,10 +17,12 @@ use mulgil_meta::catalog::Catalog;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
+use crate::figures::{Alarms, KeeperFigures, StoreFigures};
 use crate::keeper::KeeperOptions;
 use crate::lane::{FindFurther, Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
 use crate::mailbox::{Mailbox, Posted, lock};
-use crate::pool::ReadPool;
+use crate::pool::{PoolFigures, ReadPool};
+use crate::pulse::{BEAT, Pulse, Turning};
 use crate::request::{Reply, Request, Ticket};
 
 /// The runtime number of who asks without a connection, see [`Broker::ask`].
@@ -47,19 +49,13 @@ pub struct Broker {
     stopping: AtomicBool,
     on_fatal: OnFatal,
     alarms: Alarms,
+    pulse: Pulse,
+    store_figures: StoreFigures,
+    keeper_figures: KeeperFigures,
     /// Bytes of answers that wait in the doors to be sent.
     unsent: AtomicUsize,
     /// Bytes of requests that the doors have received in part.
     received: AtomicUsize,
-}
-
-/// What an operator should know at once.
-#[derive(Debug, Default)]
-pub struct Alarms {
-    /// Appends are refused because the disk is full.
-    pub disk_full: AtomicBool,
-    /// Retention waits because the wall clock was set.
-    pub clock_stepped: AtomicBool,
 }
 
 impl std::fmt::Debug for Broker {
@@ -120,6 +116,7 @@ impl Broker {
             on_fatal,
         } = parts;
         let catalog = RwLock::new(lane.catalog());
+        let pulse = Pulse::new(runtimes, clock.now().elapsed);
         let broker = Arc::new_cyclic(|weak| Self {
             lane: Mutex::new(lane),
             pool: ReadPool::start(Arc::clone(&store), weak),
@@ -136,6 +133,9 @@ impl Broker {
             stopping: AtomicBool::new(false),
             on_fatal,
             alarms: Alarms::default(),
+            pulse,
+            store_figures: StoreFigures::default(),
+            keeper_figures: KeeperFigures::default(),
             unsent: AtomicUsize::new(0),
             received: AtomicUsize::new(0),
         });
@@ -174,6 +174,51 @@ impl Broker {
         &self.alarms
     }
 
+    /// Whether the threads that serve still turn. Waits for none of them.
+    #[must_use]
+    pub fn turning(&self) -> Vec<Turning> {
+        self.pulse
+            .turning(self.clock.now().elapsed, self.is_stopping())
+    }
+
+    pub(crate) const fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// How the store does.
+    #[must_use]
+    pub const fn store_figures(&self) -> &StoreFigures {
+        &self.store_figures
+    }
+
+    /// For how long the store has had its present group of frames; `None` if it has none.
+    #[must_use]
+    pub fn store_busy_for(&self) -> Option<std::time::Duration> {
+        let busy = self.store_figures.busy_for(self.clock.micros());
+        busy.map(std::time::Duration::from_micros)
+    }
+
+    /// What the keeper has done.
+    #[must_use]
+    pub const fn keeper_figures(&self) -> &KeeperFigures {
+        &self.keeper_figures
+    }
+
+    /// What the read pool has to do.
+    #[must_use]
+    pub fn pool_figures(&self) -> PoolFigures {
+        self.pool.figures()
+    }
+
+    /// Whether the lane could be entered just now. Who must not hang with it asks before.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        !matches!(
+            self.lane.try_lock(),
+            Err(std::sync::TryLockError::WouldBlock)
+        )
+    }
+
     /// Visits the lane, hands what it wrote to the store, and carries out what follows.
     fn visit<T>(&self, visit: impl FnOnce(&mut Lane, Now, &mut Turn) -> T) -> (T, Turn) {
         let now = self.clock.now();
@@ -181,6 +226,8 @@ impl Broker {
         let mut lane = self.lane();
         let result = visit(&mut lane, now, &mut turn);
         while let Some(group) = lane.take_group(now) {
+            self.store_figures
+                .submitted(group.bytes(), self.clock.micros());
             self.store.submit(group);
         }
         let deadline = lane.deadline();
@@ -281,15 +328,32 @@ impl Broker {
 
     /// Takes what the store says of a group.
     fn completed(&self, completion: Completion) {
-        if let Completion::Failed(fault) = &completion {
-            (self.on_fatal)(fault);
-            return;
+        let synced = match &completion {
+            Completion::Failed(fault) => {
+                self.pulse.failed();
+                (self.on_fatal)(fault);
+                return;
+            }
+            Completion::Written { .. } => false,
+            Completion::Synced { .. } => true,
+        };
+        let now_us = self.clock.micros();
+        if synced {
+            self.store_figures.synced(now_us);
+        } else {
+            self.store_figures.written(now_us);
         }
         let (settled, turn) = self.visit(|lane, now, turn| {
             lane.completed(completion, now, turn);
+            if !lane.is_storing() {
+                self.store_figures.idle();
+            }
             lane.is_settled()
         });
         self.post(turn);
+        if !synced {
+            self.store_figures.goes_on(self.clock.micros());
+        }
         if settled {
             self.settled.notify_waiters();
         }
@@ -374,6 +438,12 @@ impl Broker {
         self.lane().partition_figures(partition)
     }
 
+    /// Bytes of answers that wait in the doors to be sent, for operators.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
     /// Bytes of answers that wait in the doors to be sent.
     pub(crate) const fn unsent(&self) -> &AtomicUsize {
         &self.unsent
@@ -413,10 +483,12 @@ impl Broker {
                 lane.deadline()
             });
             self.post(turn);
-            let now = self.clock.now().elapsed.0;
+            let now = self.clock.now().elapsed;
+            self.pulse.lane(now);
+            let now = now.0;
             let due = deadline.map_or(u64::MAX, |due| due.0);
             self.armed.store(due, Ordering::Relaxed);
-            let wait = std::time::Duration::from_millis(due.saturating_sub(now).min(60_000));
+            let wait = std::time::Duration::from_millis(due.saturating_sub(now)).min(BEAT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.rearm.notified() => {}

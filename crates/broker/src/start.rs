@@ -9,14 +9,20 @@ use std::sync::Arc;
 use mulgil_log::checkpoint::CheckpointReader;
 use mulgil_log::chunk::{ChunkFile, ChunkHeader, ChunkKind, chunk_name, parse_chunk_name};
 use mulgil_log::disk::Disk;
+use mulgil_log::entry::EntryHeader;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
+use mulgil_log::frame::FrameHeader;
 use mulgil_log::index::Extent;
 use mulgil_log::position::{ChunkId, Position};
-use mulgil_log::recovery::{self, RecoverFrom, Recovered};
+use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Recovered, Replay};
 use mulgil_log::seal::seal_log_chunk;
 
 use crate::lane::{LaneOptions, Replayer, Retired, max_timestamp};
+
+mod progress;
+
+pub use progress::{Phase, Progress, Reached};
 
 /// What a start has found.
 #[derive(Debug)]
@@ -36,9 +42,49 @@ type Listed = (ChunkId, Vec<(u64, Extent)>);
 ///
 /// The disk cannot be read, or state is damaged: the fault names file and position.
 pub fn read_back(disk: &Arc<dyn Disk>, options: &LaneOptions) -> Result<Found, Fault> {
-    read_back_by(disk, options, |replayer, from| {
-        recovery::recover(disk, replayer, from)
-    })
+    read_back_watched(disk, options, &Progress::default())
+}
+
+/// As [`read_back`], telling `progress` how far it is.
+///
+/// # Errors
+///
+/// As [`read_back`].
+pub fn read_back_watched(
+    disk: &Arc<dyn Disk>,
+    options: &LaneOptions,
+    progress: &Progress,
+) -> Result<Found, Fault> {
+    let recover = |replayer: &mut Replayer, from| {
+        recovery::recover(disk, &mut Watched { replayer, progress }, from)
+    };
+    read(disk, options, progress, recover)
+}
+
+/// A replayer, with somebody who looks how far it is.
+struct Watched<'a> {
+    replayer: &'a mut Replayer,
+    progress: &'a Progress,
+}
+
+impl Replay for Watched<'_> {
+    fn entry(
+        &mut self,
+        at: Position,
+        entry: &EntryHeader,
+        payload: &[u8],
+        frame: &FrameHeader,
+    ) -> Result<(), Fault> {
+        self.replayer.entry(at, entry, payload, frame)
+    }
+
+    fn damaged(&mut self, range: DamagedRange) {
+        self.replayer.damaged(range);
+    }
+
+    fn progressed(&mut self, bytes: u64, of: u64) {
+        self.progress.read(bytes, of);
+    }
 }
 
 /// As [`read_back`]; `recover` replays the log, as [`recovery::recover`] does.
@@ -53,8 +99,19 @@ pub fn read_back_by(
     options: &LaneOptions,
     recover: impl FnOnce(&mut Replayer, RecoverFrom) -> Result<Recovered, Fault>,
 ) -> Result<Found, Fault> {
+    read(disk, options, &Progress::default(), recover)
+}
+
+fn read(
+    disk: &Arc<dyn Disk>,
+    options: &LaneOptions,
+    progress: &Progress,
+    recover: impl FnOnce(&mut Replayer, RecoverFrom) -> Result<Recovered, Fault>,
+) -> Result<Found, Fault> {
     let logs = log_chunks(disk)?;
-    let (mut replayer, mut from) = load_checkpoint(disk, &logs, options)?;
+    progress.enter(Phase::Checkpoint);
+    let (mut replayer, mut from) = load_checkpoint(disk, &logs, options, progress)?;
+    progress.enter(Phase::Footers);
     let mut listed = Vec::new();
     for info in replayer.chunks().iter().copied().collect::<Vec<_>>() {
         if info.kind == ChunkKind::Checkpoint {
@@ -78,7 +135,9 @@ pub fn read_back_by(
             Err(fault) => return Err(fault),
         }
     }
+    progress.enter(Phase::Log);
     let mut recovered = recover(&mut replayer, RecoverFrom { position: from })?;
+    progress.enter(Phase::Finishing);
     // A list of the store may not show all that counts; no id of that may be given again.
     let newest = replayer.chunks().iter().map(|info| info.chunk).max();
     recovered.next_chunk = newest.map_or(recovered.next_chunk, |newest| {
@@ -129,6 +188,7 @@ fn load_checkpoint(
     disk: &Arc<dyn Disk>,
     logs: &[ChunkHeader],
     options: &LaneOptions,
+    progress: &Progress,
 ) -> Result<(Replayer, Position), Fault> {
     let mut named: Vec<_> = logs.iter().map(|header| header.checkpoint).collect();
     named.dedup();
@@ -138,7 +198,7 @@ fn load_checkpoint(
         .rev()
         .filter(|chunk| *chunk != ChunkId::NONE)
     {
-        match load_one(disk, chunk, options) {
+        match load_one(disk, chunk, options, progress) {
             Ok(loaded) => return Ok(loaded),
             Err(fault) => {
                 tracing::error!(%fault, %chunk, "a checkpoint is unreadable; trying the one before");
@@ -160,16 +220,39 @@ fn load_one(
     disk: &Arc<dyn Disk>,
     chunk: ChunkId,
     options: &LaneOptions,
+    progress: &Progress,
 ) -> Result<(Replayer, Position), Fault> {
     let file = ChunkFile::open(&**disk, chunk, ChunkKind::Checkpoint)?;
     let mut reader = CheckpointReader::open(&file)?;
     let mut replayer = Replayer::new(options.clone());
+    let from = reader.end().from;
+    let (own, mut read) = (file.bytes()?, 0);
+    let all = own + log_bytes(disk, from)?;
     while let Some(object) = reader.next_object()? {
+        read += object.content.len() as u64;
+        progress.read(read.min(own), all);
         replayer.load(&object)?;
     }
-    let from = reader.end().from;
+    progress.read(own, all);
     replayer.loaded(chunk, from);
     Ok((replayer, from))
+}
+
+/// Bytes in the log chunks that are to be replayed from `from` on.
+fn log_bytes(disk: &Arc<dyn Disk>, from: Position) -> Result<u64, Fault> {
+    let files = disk
+        .list()
+        .map_err(unreadable("listing the data directory"))?;
+    let bytes = files
+        .iter()
+        .filter_map(|(name, bytes)| match parse_chunk_name(name)? {
+            (chunk, ChunkKind::Log) if chunk == from.chunk() => {
+                Some(bytes.saturating_sub(u64::from(from.offset())))
+            }
+            (chunk, ChunkKind::Log) if chunk > from.chunk() => Some(*bytes),
+            _ => None,
+        });
+    Ok(bytes.sum())
 }
 
 fn footer(

@@ -41,7 +41,7 @@ use mulgil_broker::meta::catalog::Catalog;
 use mulgil_broker::request::{Reply, Request};
 
 use crate::codec::header::Head;
-use crate::codec::{answer, decode};
+use crate::codec::{answer, codes, decode};
 use crate::conn::fetch_sessions::FetchSessions;
 use crate::shared::KafkaShared;
 
@@ -85,7 +85,14 @@ impl Turn<'_> {
     /// # Errors
     ///
     /// It cannot be encoded in the version that was asked for.
-    pub(crate) fn answer<T: Encodable>(&self, body: &T) -> Result<Step, Hangup> {
+    pub(crate) fn answer<T: Encodable + 'static>(&self, body: &T) -> Result<Step, Hangup> {
+        let figures = &self.shared.figures;
+        let known = codes::tell(body, |code| figures.told(code));
+        debug_assert!(
+            known,
+            "codec/codes.rs does not know answers to {:?}",
+            self.head.key
+        );
         Ok(Step::Done(vec![answer::encode(self.head, body)?]))
     }
 

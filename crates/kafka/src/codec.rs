@@ -6,6 +6,7 @@
 //! allocates nothing and turns down what is not really there.
 
 pub(crate) mod answer;
+pub(crate) mod codes;
 pub(crate) mod header;
 pub(crate) mod inbox;
 pub(crate) mod shape;

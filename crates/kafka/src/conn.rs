@@ -105,7 +105,7 @@ impl State {
     /// Starts what can be started and sends what can be sent.
     fn go_on(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Hangup> {
         loop {
-            self.unsent += self.pipeline.send_finished(out);
+            self.unsent += self.pipeline.send_finished(out, &self.shared.figures);
             let Some(key) = self.inbox.peek_key().map_err(|bad| hangup(&bad))? else {
                 return Ok(());
             };
@@ -128,6 +128,7 @@ impl State {
     }
 
     fn start(&mut self, mut request: Bytes, now: Now, out: &mut Vec<Output>) -> Result<(), Hangup> {
+        let began_us = self.shared.figures.now_us();
         let head = Head::take_from(&mut request).map_err(|bad| hangup(&bad))?;
         // Kafka closes the connection without an answer too: `SocketServer.parseRequestHeader` throws
         // for what is not enabled, and the processor closes the channel.
@@ -143,7 +144,7 @@ impl State {
             peer: &self.peer,
         };
         let step = api::start(request, &mut turn)?;
-        self.pipeline.add(head, step, out);
+        self.pipeline.add(head, began_us, step, out);
         Ok(())
     }
 

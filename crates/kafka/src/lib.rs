@@ -12,6 +12,7 @@
 mod api;
 mod codec;
 mod conn;
+mod figures;
 mod from_wire;
 mod shared;
 mod to_wire;
@@ -19,4 +20,5 @@ mod versions;
 mod wire_errors;
 
 pub use conn::KafkaConnection;
+pub use figures::{KafkaFigures, Messages};
 pub use shared::{IdSource, KafkaOptions, KafkaShared};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use mulgil_broker::meta::catalog::CatalogReader;
 use mulgil_record::ids::TopicId;
 
+use crate::figures::KafkaFigures;
+
 /// Where a connection gets numbers that nobody can guess, or that nobody else has.
 pub trait IdSource: Send + Sync {
     /// A random id for a new topic, never zero.
@@ -66,4 +68,6 @@ pub struct KafkaShared {
     pub catalog: Arc<dyn CatalogReader>,
     /// Fresh ids.
     pub ids: Arc<dyn IdSource>,
+    /// What is counted.
+    pub figures: Arc<KafkaFigures>,
 }

@@ -17,6 +17,8 @@ mod alloc;
 mod broker;
 #[path = "door/client.rs"]
 mod client;
+#[path = "door/counting.rs"]
+mod counting;
 #[path = "door/cuts.rs"]
 mod cuts;
 #[path = "door/driver.rs"]

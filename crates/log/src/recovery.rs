@@ -55,6 +55,10 @@ pub trait Replay {
 
     /// Offsets whose entry is damaged. They are lost, and must be answered with an error.
     fn damaged(&mut self, range: DamagedRange);
+
+    /// So many of so many bytes of the log are replayed. What is not used of the newest chunk counts
+    /// too, so that the last steps may be large.
+    fn progressed(&mut self, _bytes: u64, _of: u64) {}
 }
 
 /// Offsets of a partition whose bytes are damaged.
@@ -167,11 +171,12 @@ pub fn recover(
     };
     chain::set_aside(disk.as_ref(), &chain.void, &mut recovered.quarantined)?;
     if let Some((newest, older)) = chain.chunks.split_last() {
-        let mut scan = Scan::new(from.position);
+        let mut scan = Scan::new(from.position, bytes_to_read(&chain, from.position));
         for chunk in older {
             scan.trusted(chunk, chunk.end, replay)?;
         }
         recover_newest(disk, newest, &mut scan, replay, &mut recovered)?;
+        scan.all_read(replay);
         scan.report(&mut recovered);
         recovered.cluster = newest.header.cluster;
     }
@@ -179,6 +184,19 @@ pub fn recover(
     recovered.checkpoint = chain.checkpoint;
     sync_names(disk.as_ref())?;
     Ok(recovered)
+}
+
+/// How many bytes of the log lie behind `from`; of the newest chunk all that the file has.
+fn bytes_to_read(chain: &Chain, from: Position) -> u64 {
+    let newest = chain.chunks.last().map(|chunk| chunk.header.chunk);
+    let bytes = chain.chunks.iter().map(|chunk| {
+        let last = Some(chunk.header.chunk) == newest;
+        let end = if last { chunk.length } else { chunk.end };
+        let within = chunk.header.chunk == from.chunk();
+        let start = if within { u64::from(from.offset()) } else { 0 };
+        end.saturating_sub(start)
+    });
+    bytes.sum()
 }
 
 /// Replays the chunk in which the log ends.

@@ -90,7 +90,9 @@ impl Group {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of its frames.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.frames
             .iter()
             .map(|stamped| stamped.frame.bytes())

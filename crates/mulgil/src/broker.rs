@@ -4,7 +4,7 @@
 //! ```text
 //! Launch::open   takes the lock of the data directory; quick, nothing is read
 //!     |          the HTTP listener is bound, /startupz answers
-//! Opened::start  recovers, binds the Kafka listener
+//! Opened::start  takes the Kafka port, recovers, lets connections come
 //!     |          addresses.json, "Server startup complete"
 //! Running::failed | a signal
 //!     |
@@ -20,6 +20,8 @@ use std::sync::Arc;
 use mulgil_admin::backend::Backend;
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::gate::Gate;
+use mulgil_admin::model::Recovery;
+use mulgil_broker::start::Progress;
 
 use mulgil_log::disk::RealDisk;
 use mulgil_log::fault::FaultKind;
@@ -53,7 +55,7 @@ pub(crate) trait Launch {
 
 /// A data directory that is ours.
 pub(crate) trait Opened {
-    /// Recovers and binds the Kafka listener; [`Gate::set_progress`] is told how far it is.
+    /// Recovers and opens the Kafka listener; through [`Gate::watch`] it tells how far it is.
     ///
     /// Fails with [`Code::DataDamaged`], [`Code::CannotListen`] or [`Code::BrokerFailed`].
     fn start(self: Box<Self>, gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>>;
@@ -101,7 +103,7 @@ struct OwnDirectory {
 }
 
 impl Opened for OwnDirectory {
-    fn start(self: Box<Self>, _gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>> {
+    fn start(self: Box<Self>, gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>> {
         Box::pin(async move {
             let Self { disk, options } = *self;
             let advertise = options.advertise.clone();
@@ -110,9 +112,12 @@ impl Opened for OwnDirectory {
                 advertised: advertise.map(|a| (a.host, a.port)),
                 ..NodeOptions::default()
             };
+            let progress = Arc::<Progress>::default();
+            let watched = Arc::clone(&progress);
+            gate.watch(Box::new(move || recovery(&watched)));
             // Recovery reads for a while; the HTTP listener answers meanwhile.
             let started = tokio::task::spawn_blocking(move || {
-                node::start(node::disk_of(disk)?, &node_options)
+                node::start(node::disk_of(disk)?, &node_options, &progress)
             });
             let node = started.await.map_err(|error| {
                 Failure::new(
@@ -124,6 +129,15 @@ impl Opened for OwnDirectory {
             let running: Box<dyn Running> = Box::new(RunningNode { kafka, node });
             Ok(running)
         })
+    }
+}
+
+fn recovery(progress: &Progress) -> Recovery {
+    let reached = progress.reached();
+    Recovery {
+        phase: reached.phase.word().to_owned(),
+        bytes_read: reached.read,
+        bytes_total: reached.total,
     }
 }
 

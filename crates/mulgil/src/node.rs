@@ -1,7 +1,8 @@
 //! A broker in this process: recovery, the store, the runtimes, the Kafka listener.
 //!
 //! This is the wiring and nothing else. The order of a start: the data directory is locked, the log
-//! replayed, the writer started, a new leadership synced, and only then does anybody listen.
+//! replayed, the writer started, a new leadership synced, and only then does anybody listen. The port
+//! is taken before, see [`port`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead};
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
-use mulgil_broker::start::{self, Found};
-use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
+use mulgil_broker::start::{self, Found, Progress};
+use mulgil_kafka::{IdSource, KafkaConnection, KafkaFigures, KafkaOptions, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{DamagedRange, Recovered};
@@ -25,7 +26,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::clock;
 use crate::failure::{Failure, Outcome};
+
+mod port;
+#[cfg(test)]
+mod tests;
+
+use port::Port;
 
 /// How a broker is to be started.
 #[derive(Clone, Debug)]
@@ -72,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) kafka: Option<SocketAddr>,
     /// Counters of the doors.
     pub(crate) figures: Arc<DoorFigures>,
+    /// Counters of the Kafka door.
+    pub(crate) kafka_figures: Arc<KafkaFigures>,
     /// What recovery found.
     pub(crate) recovered: Recovered,
     stop: watch::Sender<bool>,
@@ -90,31 +100,44 @@ impl Node {
     }
 }
 
-/// Starts a broker.
+/// Starts a broker, telling `progress` how far it is.
 ///
 /// # Errors
 ///
 /// The data directory is in use or damaged, or an address cannot be listened on.
-pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node> {
+pub(crate) fn start(
+    disk: Arc<dyn Disk>,
+    options: &NodeOptions,
+    progress: &Progress,
+) -> Outcome<Node> {
     raise_open_files();
-    let listener = options.kafka.map(bind).transpose()?;
-    let kafka = match &listener {
-        Some(listener) => Some(
-            listener
-                .local_addr()
-                .map_err(|error| cannot_listen(&error))?,
-        ),
-        None => None,
-    };
-    let (broker, recovered) = start_broker(options, disk)?;
+    let port = options.kafka.map(Port::take).transpose()?;
+    let kafka = port.as_ref().map(|port| port.addr);
+    let (broker, recovered) = start_broker(options, disk, progress)?;
     let figures = Arc::<DoorFigures>::default();
+    let began = clock::running();
+    let micros = move || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let kafka_figures = Arc::new(KafkaFigures::new(micros));
     let (stop, stopped) = watch::channel(false);
     let advertised = kafka.map(|addr| match options.advertised.clone() {
         Some((host, port)) => (host, port.unwrap_or_else(|| addr.port())),
         None => advertised(addr),
     });
-    let shared =
-        advertised.map(|at| Arc::new(kafka_shared(options, &broker, at, recovered.cluster)));
+    let shared = advertised.map(|(advertised_host, advertised_port)| {
+        Arc::new(KafkaShared {
+            options: KafkaOptions {
+                advertised_host,
+                advertised_port,
+                cluster_id: format!("{:032x}", recovered.cluster),
+                partitions_default: options.partitions_default,
+                auto_create_topics: options.auto_create_topics,
+                ..KafkaOptions::default()
+            },
+            catalog: Arc::clone(&broker) as _,
+            ids: Arc::new(RandomIds),
+            figures: Arc::clone(&kafka_figures),
+        })
+    });
     let mut threads = Vec::new();
     let mut halls = Vec::new();
     for number in 0..runtimes(options) {
@@ -132,6 +155,7 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
             serve(seat, connections);
         })?);
     }
+    let listener = port.map(Port::open).transpose()?;
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
     threads.push(spawn("accept", move || {
         keep(keeper.0, keeper.1, keeper.2, keeper.3);
@@ -140,6 +164,7 @@ pub(crate) fn start(disk: Arc<dyn Disk>, options: &NodeOptions) -> Outcome<Node>
         broker,
         kafka,
         figures,
+        kafka_figures,
         recovered,
         stop,
         threads,
@@ -194,7 +219,11 @@ fn chunk_bytes_max(options: &NodeOptions) -> u32 {
     options.lane.chunk_bytes_max
 }
 
-fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Broker>, Recovered)> {
+fn start_broker(
+    options: &NodeOptions,
+    disk: Arc<dyn Disk>,
+    progress: &Progress,
+) -> Outcome<(Arc<Broker>, Recovered)> {
     let lane_options = LaneOptions {
         partitions_default: options.partitions_default,
         chunk_bytes_max: chunk_bytes_max(options),
@@ -203,7 +232,7 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
     let Found {
         replayer,
         mut recovered,
-    } = start::read_back(&disk, &lane_options).map_err(|fault| failed(&fault))?;
+    } = start::read_back_watched(&disk, &lane_options, progress).map_err(|fault| failed(&fault))?;
     if recovered.cluster == 0 {
         recovered.cluster = random_id();
     }
@@ -245,6 +274,9 @@ fn start_broker(options: &NodeOptions, disk: Arc<dyn Disk>) -> Outcome<(Arc<Brok
         on_fatal,
     };
     let broker = Broker::start(parts, &port);
+    if !recovered.quarantined.is_empty() {
+        broker.alarms().quarantine.set(true, broker.now().wall);
+    }
     // A leadership that anybody has seen must not be begun again after a power cut.
     let _writer_ended = first_sync.recv();
     Ok((broker, recovered))
@@ -293,19 +325,6 @@ fn failed(fault: &Fault) -> Failure {
     Failure::new(code, format!("{fault}{}", source.unwrap_or_default()))
 }
 
-fn cannot_listen(error: &std::io::Error) -> Failure {
-    Failure::new(Code::CannotListen, format!("--kafka: {error}"))
-}
-
-fn bind(addr: SocketAddr) -> Outcome<std::net::TcpListener> {
-    let bound = std::net::TcpListener::bind(addr);
-    let bound = bound.and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|error| Failure::new(Code::CannotListen, format!("--kafka {addr}: {error}")))
-}
-
 /// What clients on this machine can reach a listener by.
 fn advertised(addr: SocketAddr) -> (String, u16) {
     let host = if addr.ip().is_unspecified() {
@@ -314,26 +333,6 @@ fn advertised(addr: SocketAddr) -> (String, u16) {
         addr.ip().to_string()
     };
     (host, addr.port())
-}
-
-fn kafka_shared(
-    options: &NodeOptions,
-    broker: &Arc<Broker>,
-    (host, port): (String, u16),
-    cluster: u128,
-) -> KafkaShared {
-    KafkaShared {
-        options: KafkaOptions {
-            advertised_host: host,
-            advertised_port: port,
-            cluster_id: format!("{cluster:032x}"),
-            partitions_default: options.partitions_default,
-            auto_create_topics: options.auto_create_topics,
-            ..KafkaOptions::default()
-        },
-        catalog: Arc::clone(broker) as _,
-        ids: Arc::new(RandomIds),
-    }
 }
 
 /// Ids from the system's source of randomness.
@@ -400,6 +399,7 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
     let local = LocalSet::new();
     local.block_on(&runtime(), async move {
         let deliver = tokio::task::spawn_local(hall.clone().deliver_forever());
+        let beat = tokio::task::spawn_local(hall.clone().beat_forever());
         let mut served = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -419,6 +419,7 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
         // Connections see the stop themselves, and send what they still have for a moment.
         while served.join_next().await.is_some() {}
         deliver.abort();
+        beat.abort();
     });
 }
 

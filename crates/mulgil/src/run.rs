@@ -4,7 +4,7 @@
 //! the promise:
 //!
 //! ```text
-//! settings are sane -> lock -> HTTP listener -> recovery -> Kafka listener
+//! settings are sane -> lock -> HTTP listener -> Kafka port -> recovery -> Kafka listener
 //!   -> addresses.json -> "Server startup complete" on standard output
 //!   -> signal -> not ready -> drain -> addresses.json goes -> exit 0
 //! ```
@@ -33,6 +33,7 @@ use crate::out::say;
 
 mod addresses;
 mod logging;
+mod progress;
 
 use addresses::Addresses;
 
@@ -41,7 +42,8 @@ const COMPLETE: &[u8] = b"Server startup complete\n";
 
 /// `mulgil dev`.
 pub(crate) fn dev(args: DevArgs, launch: &dyn Launch, stdout: &mut dyn Write) -> Outcome<()> {
-    logging::start(&args.log, "warn")?;
+    // Somebody sits in front of it, who wants to know why nothing happens.
+    logging::start(&args.log, "warn,mulgil::run::progress=info")?;
     // Removed when it goes out of scope, after the broker.
     let ephemeral = if args.ephemeral {
         Some(temporary()?)
@@ -146,6 +148,7 @@ async fn run(
     let mut running = tokio::select! {
         running = opened.start(Arc::clone(&gate)) => running?,
         () = interrupt.wait() => return Ok(()),
+        () = progress::show_forever(&gate) => unreachable!("it shows until it is dropped"),
     };
     let kafka = running.kafka();
     let listeners = listeners(kafka, http.address, &listen);

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::{Answered, App, json, query};
-use crate::model::{Check, Health};
+use crate::model::{Check, Health, Recovery};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +27,7 @@ pub(super) async fn live(State(app): State<App>, asked: Question) -> Answered {
         .backend()
         .map(|backend| backend.live())
         .unwrap_or_default();
-    answer(query(asked)?, checks, None)
+    answer(query(asked)?, checks, Startup::default())
 }
 
 pub(super) async fn ready(State(app): State<App>, asked: Question) -> Answered {
@@ -48,16 +48,35 @@ pub(super) async fn ready(State(app): State<App>, asked: Question) -> Answered {
             Err(refusal) => checks.push(check("broker", false, &refusal.detail)),
         }
     }
-    answer(asked, checks, None)
+    answer(asked, checks, Startup::default())
 }
 
 pub(super) async fn startup(State(app): State<App>, asked: Question) -> Answered {
-    let checks = vec![check(
-        "started",
-        app.gate.is_open(),
-        "the broker reads its log",
-    )];
-    answer(query(asked)?, checks, Some(app.gate.progress()))
+    let recovery = app.gate.recovery();
+    let reason = recovery.as_ref().map_or_else(
+        || "the broker is starting".to_owned(),
+        |now| {
+            let (phase, read, total) = (&now.phase, now.bytes_read, now.bytes_total);
+            format!("recovery, phase {phase}: {read} of {total} bytes read")
+        },
+    );
+    let checks = vec![check("started", app.gate.is_open(), &reason)];
+    let startup = Startup {
+        percent: Some(
+            recovery
+                .as_ref()
+                .map_or_else(|| app.gate.progress(), Recovery::percent),
+        ),
+        recovery,
+    };
+    answer(query(asked)?, checks, startup)
+}
+
+/// What only `/startupz` tells.
+#[derive(Default)]
+struct Startup {
+    percent: Option<u8>,
+    recovery: Option<Recovery>,
 }
 
 fn check(name: &str, ok: bool, reason: &str) -> Check {
@@ -68,7 +87,7 @@ fn check(name: &str, ok: bool, reason: &str) -> Check {
     }
 }
 
-fn answer(asked: Asked, mut checks: Vec<Check>, progress_percent: Option<u8>) -> Answered {
+fn answer(asked: Asked, mut checks: Vec<Check>, startup: Startup) -> Answered {
     let left_out = asked.exclude.unwrap_or_default();
     checks.retain(|check| !left_out.split(',').any(|name| name == check.name));
     let ok = checks.iter().all(|check| check.ok);
@@ -84,7 +103,8 @@ fn answer(asked: Asked, mut checks: Vec<Check>, progress_percent: Option<u8>) ->
         status,
         &Health {
             ok,
-            progress_percent,
+            progress_percent: startup.percent,
+            recovery: startup.recovery,
             checks,
         },
     )

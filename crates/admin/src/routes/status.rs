@@ -3,11 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{Answered, App, json};
+use super::{Answered, App, json, metrics};
 use crate::model::Status;
 
 pub(super) async fn status(State(app): State<App>) -> Answered {
-    let broker = app.gate.backend()?.status().await?;
+    let backend = app.gate.backend()?;
+    let broker = backend.status().await?;
+    let metrics = metrics::totals(&backend.counters().await?);
     let options = &app.options;
     let uptime_ms = (options.now)().0.saturating_sub(options.started.0);
     let status = Status {
@@ -18,6 +20,7 @@ pub(super) async fn status(State(app): State<App>) -> Answered {
         data_dir: options.data_dir.clone(),
         listeners: app.gate.listeners(),
         broker,
+        metrics,
     };
     json(StatusCode::OK, &status)
 }

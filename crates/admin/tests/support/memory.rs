@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use mulgil_admin::backend::{
-    Answer, Backend, Begin, Counters, Histogram, ProtocolCounters, Publish, Read, ReadPart, Refusal,
+    Answer, Backend, Begin, BrokerCounters, ConnectionCounters, Counters, Histogram,
+    ProcessCounters, ProtocolCounters, Publish, Read, ReadPart, Refusal,
 };
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
@@ -34,6 +35,8 @@ pub(crate) struct Memory {
     pub(crate) topics: Mutex<BTreeMap<String, Topic>>,
     /// What [`Backend::ready`] finds.
     pub(crate) unready: Option<&'static str>,
+    /// What [`Backend::live`] finds.
+    pub(crate) dead: Option<&'static str>,
 }
 
 fn defaults() -> TopicSettings {
@@ -279,8 +282,8 @@ impl Backend for Memory {
     fn live(&self) -> Vec<Check> {
         vec![Check {
             name: "loops".to_owned(),
-            ok: true,
-            reason: None,
+            ok: self.dead.is_none(),
+            reason: self.dead.map(str::to_owned),
         }]
     }
 
@@ -293,32 +296,51 @@ impl Backend for Memory {
         }]))
     }
 
-    fn counters(&self) -> Counters {
-        Counters {
-            protocols: vec![ProtocolCounters {
-                protocol: "kafka",
-                messages_published: 3,
-                messages_delivered: 2,
-                message_bytes_published: 300,
-                message_bytes_delivered: 200,
-                connections: 1,
-                connections_opened: 5,
-                connections_closed: vec![("client", 4)],
-                request_duration: vec![(
-                    "append",
-                    Histogram {
-                        buckets: vec![(0.001, 1), (0.01, 2)],
-                        count: 3,
-                        sum: 1.5,
-                    },
-                )],
-                backpressure_seconds: vec![("memory", 0.25)],
-            }],
+    fn counters(&self) -> Answer<'_, Counters> {
+        let histogram = Histogram {
+            buckets: vec![(0.001, 1), (0.01, 2)],
+            count: 3,
+            sum: 1.5,
+        };
+        now(Ok(Counters {
+            protocols: vec![
+                ProtocolCounters {
+                    protocol: "kafka",
+                    messages_published: 3,
+                    messages_delivered: 2,
+                    message_bytes_published: 300,
+                    message_bytes_delivered: 200,
+                    connections: Some(ConnectionCounters {
+                        open: 1,
+                        opened: 5,
+                        received_bytes: 400,
+                        closed: vec![("peer", 3), ("idle", 1)],
+                        backpressure_seconds: vec![("unsent", 0.25)],
+                        ..ConnectionCounters::default()
+                    }),
+                    errors: vec![("UNKNOWN_TOPIC_ID".to_owned(), 7)],
+                    request_duration: vec![("Produce".to_owned(), histogram.clone())],
+                },
+                ProtocolCounters {
+                    protocol: "http",
+                    messages_published: 1,
+                    ..ProtocolCounters::default()
+                },
+            ],
+            messages_dropped: vec![("retention", 8), ("trim", 1)],
+            storage_fsync: histogram,
+            broker: BrokerCounters {
+                topics: 1,
+                partitions: 2,
+                stored_bytes: 300,
+                ..BrokerCounters::default()
+            },
+            process: ProcessCounters {
+                open_fds: 12,
+                ..ProcessCounters::default()
+            },
             alarms: vec![("disk_low", true)],
-            topics: 1,
-            partitions: 2,
-            stored_bytes: 300,
             ..Counters::default()
-        }
+        }))
     }
 }

@@ -1,5 +1,6 @@
 //! One pass of regrouping: what it reads and writes, at which pace.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mulgil_log::footer::Footer;
 use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{Output, RegroupOptions, Regrouped, Source, regroup};
 
+use super::KeeperOptions;
 use crate::compact::{Compaction, CompactionMemory, Living};
 use crate::lane::Keyed;
 use crate::shell::Broker;
@@ -31,11 +33,32 @@ pub(super) struct Pass<'a> {
     pub(super) wall_ms: i64,
     /// How fast, bytes read and written a second.
     pub(super) rate: u64,
+    /// How much room must be left.
+    pub(super) options: &'a KeeperOptions,
 }
+
+/// Between two looks at the disk, bytes read and written.
+const LOOK_BYTES: u64 = 16 << 20;
 
 impl Pass<'_> {
     /// Writes the new chunks; says what was done, and where compaction has to go on.
+    ///
+    /// A pass that fails leaves no chunk behind.
     pub(super) fn run(&self) -> Result<(Regrouped, Option<u64>), Fault> {
+        let begun = RefCell::new(Vec::new());
+        let done = self.write(&begun);
+        if done.is_err() {
+            for chunk in begun.into_inner() {
+                // The next start removes what cannot be removed now.
+                if let Err(fault) = self.broker.store().delete(chunk) {
+                    tracing::debug!(%chunk, %fault, "a chunk of a failed pass stays");
+                }
+            }
+        }
+        done
+    }
+
+    fn write(&self, begun: &RefCell<Vec<ChunkId>>) -> Result<(Regrouped, Option<u64>), Fault> {
         let broker = self.broker;
         let mut files = Vec::with_capacity(self.chosen.len());
         for chunk in self.chosen {
@@ -54,7 +77,9 @@ impl Pass<'_> {
             let lane = broker.lane();
             (lane.boundaries(self.chosen), lane.starts())
         };
-        let pace = |bytes| self.pace(bytes);
+        let was_full = broker.alarms().disk_full.is_raised();
+        let unlooked = Cell::new(0);
+        let pace = |bytes| self.pace(bytes, was_full, &unlooked);
         let memory = CompactionMemory {
             batches: REGROUP_MEMORY_BYTES,
             keys: KEYS_BYTES,
@@ -71,6 +96,7 @@ impl Pass<'_> {
         };
         let mut create = |kind: ChunkKind| {
             let header = broker.visit_quietly(|lane, now| lane.sorted_header(kind, now));
+            begun.borrow_mut().push(header.chunk);
             let chunk: Box<dyn Output> = Box::new(broker.store().create_chunk(header)?);
             Ok(chunk)
         };
@@ -82,7 +108,19 @@ impl Pass<'_> {
         Ok((done, resume))
     }
 
-    fn pace(&self, bytes: u64) -> Result<(), Fault> {
+    /// Slows the pass down, and ends it when the broker stops or the disk fills up meanwhile: a pass
+    /// that was planned for more room must not take the reserve.
+    fn pace(&self, bytes: u64, was_full: bool, unlooked: &Cell<u64>) -> Result<(), Fault> {
+        super::beat(self.broker);
+        unlooked.set(unlooked.get() + bytes);
+        if unlooked.get() >= LOOK_BYTES {
+            unlooked.set(0);
+            super::watch_space(self.broker, self.options)?;
+            if !was_full && self.broker.alarms().disk_full.is_raised() {
+                let what = "regrouping is broken off: the disk is full";
+                return Err(Fault::new(FaultKind::Exhausted, what));
+            }
+        }
         if self.broker.is_stopping() {
             let what = "regrouping is broken off: the broker is stopping";
             return Err(Fault::new(FaultKind::Unavailable, what));

@@ -10,6 +10,7 @@ use mulgil_meta::schema::Durability;
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
+use super::keep::offsets_between;
 use super::{Due, Hosted, Lane, Rise, StartRise};
 use crate::request::{Append, AppendRefusal, Appended, Reply, Trim, TrimRefusal};
 
@@ -220,6 +221,7 @@ impl Lane {
             .machine
             .decide(Command::Trim { to }, now, &mut decision)?;
         for (_, change) in &decision.changes {
+            self.dropped.trim += offsets_between(hosted.machine.start, to);
             hosted.machine.apply(change);
             let at = self.log.push(entry(EntryKind::LogStart, id.0, to.0), &[]);
             hosted.newest = hosted.newest.and(Due::synced(at));

@@ -421,6 +421,12 @@ impl Lane {
         self.log.position().chunk()
     }
 
+    /// Whether the store has a group that it has not answered for.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        !self.log.outstanding.is_empty()
+    }
+
     /// Whether everything is written and synced, and no answer waits.
     #[must_use]
     pub fn is_settled(&self) -> bool {

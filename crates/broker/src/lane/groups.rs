@@ -69,6 +69,10 @@ impl Groups {
         waiter
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.hosted.len()
+    }
+
     /// Puts the group's next tick on the list.
     fn arm(&mut self, id: GroupId, now: Now) {
         let Some(hosted) = self.hosted.get_mut(&id) else {
@@ -247,6 +251,10 @@ impl Lane {
             let (bytes, max) = (group.len(), NAME_BYTES_MAX);
             let too_long = GroupRefusal::NameTooLong { bytes, max };
             return Some(GroupReply::Refused(too_long));
+        }
+        let writes = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
+        if self.exhausted && writes {
+            return Some(GroupReply::DiskFull);
         }
         // Those who work the disk free join their groups and commit, from the reserve; what would make
         // a new group is not taken.

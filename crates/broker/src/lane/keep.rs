@@ -58,6 +58,10 @@ impl Unsealed {
         self.0.push_back(retired);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn oldest(&self) -> Option<ChunkId> {
         self.0.front().map(|retired| retired.chunk)
     }
@@ -210,13 +214,17 @@ impl Lane {
 
     /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
     ///
-    /// Retention is by whole batches, and never touches what is not yet durable.
+    /// Retention is by whole batches, and never touches what is not yet durable. While the wall clock
+    /// is not believed, nothing is given up at all.
     pub fn retain(
         &mut self,
         from: PartitionId,
         partitions_max: usize,
         now: Now,
     ) -> Option<PartitionId> {
+        if !self.believes(now) {
+            return None;
+        }
         let ids: Vec<_> = self
             .partitions
             .range(from..)
@@ -282,6 +290,7 @@ impl Lane {
         let at = self
             .log
             .push_unsynced(entry(EntryKind::LogStart, id.0, to.0), &[]);
+        self.dropped.retention += offsets_between(hosted.machine.start, to);
         hosted.machine.apply(&Change::Trimmed { to });
         hosted.start_due = at;
         self.start_rises.push_back(StartRise {
@@ -290,4 +299,9 @@ impl Lane {
             to,
         });
     }
+}
+
+/// How many offsets lie from `from` up to `to`.
+pub(super) fn offsets_between(from: Offset, to: Offset) -> u64 {
+    u64::try_from(to.0 - from.0).unwrap_or(0)
 }

@@ -23,6 +23,7 @@ pub(crate) fn start(body: Bytes, turn: &Turn<'_>) -> Result<Step, Hangup> {
         let refusal = ApiVersionsResponse::default()
             .with_error_code(ResponseError::UnsupportedVersion.code())
             .with_api_keys(own.into_iter().map(row).collect());
+        turn.shared.figures.told(refusal.error_code);
         return Ok(Step::Done(vec![answer::encode_as(turn.head, 0, &refusal)?]));
     }
     let request: ApiVersionsRequest = decode(turn.head, body)?;

@@ -13,6 +13,7 @@ use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 
 use super::{Step, Turn, Waiting, only_reply};
 use crate::conn::fetch_sessions::{NO_SESSION, News, Opened, Opening, SessionError, Wish};
+use crate::figures::{KafkaFigures, Messages};
 use crate::from_wire::{TopicKey, isolation, leader_epoch, natural, partition};
 use crate::wire_errors;
 
@@ -60,10 +61,9 @@ pub(crate) fn start(request: FetchRequest, turn: &mut Turn<'_>) -> Result<Step, 
     let opened = match turn.sessions.open(opening, fresh_id.max(1)) {
         Ok(opened) => opened,
         Err(error) => {
-            return Ok(Step::Done(encode::session_error(
-                session_error(error),
-                turn,
-            )?));
+            let error = session_error(error);
+            turn.shared.figures.told(error.code());
+            return Ok(Step::Done(encode::session_error(error, turn)?));
         }
     };
     let Opened {
@@ -209,8 +209,24 @@ impl Waits {
                 told || !incremental
             });
         }
+        count(&self.rows, &turn.shared.figures);
         encode::response(session, self.isolation, self.rows, turn)
     }
+}
+
+/// Counts what is told: whole batches, as they are sent.
+fn count(rows: &[Row], figures: &KafkaFigures) {
+    let mut messages = Messages::default();
+    for row in rows {
+        match &row.result {
+            Ok(out) => out
+                .batches
+                .iter()
+                .for_each(|batch| messages.add_batch(batch)),
+            Err(error) => figures.told(error.error.code()),
+        }
+    }
+    figures.gave(messages);
 }
 
 fn news(row: &Row) -> News {

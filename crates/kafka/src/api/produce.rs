@@ -18,6 +18,7 @@ use mulgil_broker::meta::schema::{TimestampType, Topic};
 use mulgil_broker::request::{Append, AppendPartition, AppendRefusal, Appended, Reply, Request};
 
 use super::{Step, Turn, Waiting, only_reply};
+use crate::figures::Messages;
 use crate::from_wire::{TopicKey, partition};
 use crate::to_wire::message;
 use crate::wire_errors;
@@ -53,11 +54,14 @@ pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Ha
             rows.push(match checked {
                 Err(unfit) => unfit_row(index, unfit, turn),
                 Ok((append, append_time)) => {
+                    let mut messages = Messages::default();
+                    messages.add_batch(&append.batch.bytes);
                     partitions.push(append);
                     waits.asked.push(Place {
                         topic: at,
                         partition: rows.len(),
                         append_time,
+                        messages,
                     });
                     no_offset(index)
                 }
@@ -148,6 +152,7 @@ struct Place {
     partition: usize,
     /// What all its records have as timestamp, if that is the time of appending.
     append_time: Option<i64>,
+    messages: Messages,
 }
 
 impl Waiting for Waits {
@@ -158,6 +163,9 @@ impl Waiting for Waits {
     ) -> Result<Step, Hangup> {
         let appended = only_reply!(replies, Append);
         for (place, result) in self.asked.iter().zip(appended) {
+            if matches!(&result, Ok(appended) if !appended.duplicate) {
+                turn.shared.figures.took(place.messages);
+            }
             let topic = self.response.responses.get_mut(place.topic);
             let row = topic.and_then(|t| t.partition_responses.get_mut(place.partition));
             if let Some(row) = row {

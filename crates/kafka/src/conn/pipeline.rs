@@ -9,6 +9,7 @@ use mulgil_broker::request::{Reply, Ticket};
 
 use crate::api::{Step, Waiting};
 use crate::codec::header::Head;
+use crate::figures::KafkaFigures;
 
 /// All unfinished requests.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 struct Slot {
     head: Head,
+    /// When it was started, microseconds, for its duration.
+    began_us: u64,
     state: SlotState,
 }
 
@@ -85,9 +88,13 @@ impl Pipeline {
     }
 
     /// Adds a request with its first step.
-    pub(crate) fn add(&mut self, head: Head, step: Step, out: &mut Vec<Output>) {
+    pub(crate) fn add(&mut self, head: Head, began_us: u64, step: Step, out: &mut Vec<Output>) {
         let state = self.state_of(step, out);
-        self.slots.push_back(Slot { head, state });
+        self.slots.push_back(Slot {
+            head,
+            began_us,
+            state,
+        });
     }
 
     /// Keeps a reply; gives the request that waited for it, once it has all.
@@ -129,7 +136,7 @@ impl Pipeline {
     }
 
     /// Sends the answers of finished requests up to the first unfinished one, and says how many bytes.
-    pub(crate) fn send_finished(&mut self, out: &mut Vec<Output>) -> usize {
+    pub(crate) fn send_finished(&mut self, out: &mut Vec<Output>, figures: &KafkaFigures) -> usize {
         let mut sent = 0;
         while let Some(Slot {
             state: SlotState::Done(_),
@@ -137,13 +144,15 @@ impl Pipeline {
         }) = self.slots.front()
         {
             let Some(Slot {
+                head,
+                began_us,
                 state: SlotState::Done(pieces),
-                ..
             }) = self.slots.pop_front()
             else {
                 break;
             };
             self.first += 1;
+            figures.answered(head.key, began_us);
             for piece in pieces {
                 sent += piece.len();
                 out.push(Output::Send(piece));

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use mulgil_broker::connection::{Connection, Hangup, Input, Output};
 use mulgil_broker::core::machine::{Elapsed, Now, WallTime};
 use mulgil_broker::request::{Request, Ticket};
-use mulgil_kafka::{KafkaConnection, KafkaOptions, KafkaShared};
+use mulgil_kafka::{KafkaConnection, KafkaFigures, KafkaOptions, KafkaShared};
 
 use crate::broker::FakeBroker;
 use crate::client::{answers, frame, open};
@@ -29,6 +29,7 @@ pub(crate) struct Driver {
     /// Pieces of what was sent, to see what was copied.
     pub(crate) pieces: Vec<Bytes>,
     pub(crate) hangup: Option<Hangup>,
+    pub(crate) figures: Arc<KafkaFigures>,
 }
 
 impl Driver {
@@ -38,10 +39,12 @@ impl Driver {
 
     pub(crate) fn with_options(broker: &Arc<FakeBroker>, options: KafkaOptions) -> Self {
         let (broker, catalog, ids) = (Arc::clone(broker), Arc::clone(broker), Arc::clone(broker));
+        let figures = Arc::new(KafkaFigures::new(|| 0));
         let shared = Arc::new(KafkaShared {
             options,
             catalog,
             ids,
+            figures: Arc::clone(&figures),
         });
         Self {
             connection: Some(KafkaConnection::new(shared, Ipv4Addr::LOCALHOST.into())),
@@ -51,6 +54,7 @@ impl Driver {
             sent: BytesMut::new(),
             pieces: Vec::new(),
             hangup: None,
+            figures,
         }
     }
 

@@ -120,12 +120,18 @@ pub(super) struct Scan {
     wall_ms: u64,
     mended: Vec<Position>,
     pieces: Vec<Piece>,
+    /// Bytes replayed of chunks before this one.
+    read: u64,
+    /// Bytes to replay in all.
+    bytes: u64,
 }
 
 impl Scan {
-    pub(super) const fn new(from: Position) -> Self {
+    pub(super) const fn new(from: Position, bytes: u64) -> Self {
         Self {
             from,
+            read: 0,
+            bytes,
             next: None,
             last: None,
             incarnation: 0,
@@ -146,6 +152,11 @@ impl Scan {
         self.last.map_or(0, |frame| frame.flags)
     }
 
+    /// Nothing is left to read.
+    pub(super) fn all_read(&self, replay: &mut dyn Replay) {
+        replay.progressed(self.bytes, self.bytes);
+    }
+
     pub(super) fn report(self, recovered: &mut Recovered) {
         recovered.next_lsn = self.next.unwrap_or(Lsn(1));
         recovered.incarnation = self.incarnation;
@@ -163,6 +174,7 @@ impl Scan {
     ) -> Result<(), Fault> {
         let mut at = self.enter(chunk, end)?;
         let mut window = chunk.window();
+        let began = at;
         while at < end {
             let frame = self.frame(chunk, &mut window, at, end)?;
             let body_at = at + FRAME_HEADER_BYTES as u64;
@@ -173,7 +185,9 @@ impl Scan {
             self.elapsed_ms = self.elapsed_ms.max(frame.elapsed_ms);
             self.wall_ms = frame.wall_ms;
             self.last = Some(frame);
+            replay.progressed((self.read + at - began).min(self.bytes), self.bytes);
         }
+        self.read += at - began;
         Ok(())
     }
 

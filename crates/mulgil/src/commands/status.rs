@@ -56,6 +56,9 @@ fn view(status: &Status, url: &str) -> Outcome<View> {
         );
         facts.push(("alarm", text));
     }
+    // What has never happened is no news; JSON has all of them.
+    let counted = status.metrics.iter().filter(|(_, value)| **value > 0);
+    facts.extend(counted.map(|(name, value)| (name.as_str(), value.to_string())));
     let mut table = Table::new(&["listener", "address", "advertised"].map(Column::new));
     table
         .rows

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use mulgil_admin::backend::Backend;
+use mulgil_admin::model::Recovery;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -33,7 +34,7 @@ impl Launch for Fake {
 
 impl Opened for Fake {
     fn start(self: Box<Self>, gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>> {
-        gate.set_progress(50);
+        gate.watch(Box::new(Recovery::default));
         Box::pin(async move { Ok(self as Box<dyn Running>) })
     }
 }
