@@ -116,7 +116,7 @@ impl Session {
             },
             catalog: Arc::clone(&broker) as _,
             ids: Arc::clone(&broker) as _,
-            figures: Arc::new(mulgil_kafka::figures::KafkaFigures::new(|| 0)),
+            figures: Arc::new(mulgil_kafka::KafkaFigures::new(|| 0)),
         };
         Self {
             connection: Some(KafkaConnection::new(
