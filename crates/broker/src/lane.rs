@@ -27,6 +27,7 @@ use crate::tail::Tail;
 mod append;
 mod checkpoint;
 mod commit;
+mod configure;
 mod due;
 mod groups;
 mod keep;
@@ -235,6 +236,11 @@ impl Lane {
             Request::CreateTopics(create) => self.create_topics(create, now),
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
             Request::AlterTopic(alter) => self.alter_topic(alter),
+            Request::Configure(ask) => self.configure(ask),
+            Request::SetQuotas(ask) => self.set_quotas(ask),
+            Request::GrowTopics(ask) => self.grow_topics(ask),
+            Request::DescribeProducers(of) => self.describe_producers(&of),
+            Request::Sizes(of) => self.sizes(&of),
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),

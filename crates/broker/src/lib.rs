@@ -1,6 +1,7 @@
 //! The broker: the lane, its effects, and the one interface that every door uses.
 
 pub mod clock;
+pub mod configure;
 pub mod connection;
 pub mod door;
 pub mod group;
@@ -8,6 +9,7 @@ pub mod keeper;
 pub mod lane;
 mod mailbox;
 pub mod pool;
+pub mod quota;
 pub mod request;
 pub mod shell;
 pub mod start;
