@@ -81,6 +81,15 @@ pub struct ActiveProducer {
     pub last_write_ms: u64,
 }
 
+/// What partitions take, of how much there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Those partitions that there are, in the order of the question.
+    pub partitions: Vec<PartitionSize>,
+    /// Bytes of the file system and how many of them are free, once the keeper has looked.
+    pub space: Option<(u64, u64)>,
+}
+
 /// What a partition takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionSize {

@@ -129,6 +129,7 @@ impl Keeper {
 
     fn watch_space(&self, broker: &Broker) -> Result<(), Fault> {
         let space = broker.store().space()?;
+        broker.lane().set_space(space.total, space.free);
         let full = space.free < self.options.reserve_bytes;
         let was = broker.alarms().disk_full.swap(full, Ordering::Relaxed);
         if full != was {

@@ -205,6 +205,8 @@ pub struct Lane {
     /// again. Forgotten when the disk fills up anew, so that it stays small.
     refused: BTreeMap<(PartitionId, ProducerId), (ProducerEpoch, i32)>,
     full: bool,
+    /// Bytes of the file system, and the free ones of them, when the keeper last looked.
+    space: Option<(u64, u64)>,
     stopping: bool,
 }
 
@@ -303,6 +305,11 @@ impl Lane {
             self.refused.clear();
         }
         self.full = full;
+    }
+
+    /// So large is the file system, and so much of it is free, bytes.
+    pub const fn set_space(&mut self, total: u64, free: u64) {
+        self.space = Some((total, free));
     }
 
     /// Refuses new work from now on.

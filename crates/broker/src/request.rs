@@ -9,9 +9,7 @@ use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
-use crate::configure::{
-    ActiveProducer, Configure, ConfigureRefusal, GrowTopics, PartitionSize, SetQuotas,
-};
+use crate::configure::{ActiveProducer, Configure, ConfigureRefusal, GrowTopics, SetQuotas, Sizes};
 
 /// Names one request of a connection until its reply comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +75,8 @@ pub enum Reply {
     GrowTopics(Vec<Result<(), AlterRefusal>>),
     /// To [`Request::DescribeProducers`], in order.
     DescribeProducers(Vec<Result<Vec<ActiveProducer>, ReadRefusal>>),
-    /// To [`Request::Sizes`]: of those partitions that there are, in order.
-    Sizes(Vec<PartitionSize>),
+    /// To [`Request::Sizes`].
+    Sizes(Sizes),
     /// To [`Request::Trim`], in order: the first offset that can be read.
     Trim(Vec<Result<Offset, TrimRefusal>>),
     /// To [`Request::NewProducer`].

@@ -4,13 +4,22 @@
 //! A handler is a function from a message to a [`Step`]: the answer, or requests to the broker and a
 //! [`Waiting`] that takes their replies. None of them knows of bytes, of order, or of other requests.
 
+mod alter_configs;
 mod api_versions;
+mod client_quotas;
+mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -18,6 +27,7 @@ mod heartbeat;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod metadata;
@@ -25,14 +35,14 @@ mod offset_commit;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod reassignments;
 mod sync_group;
-mod topic_configs;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, ListPartitionReassignmentsRequest};
 use kafka_protocol::protocol::Encodable;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::core::machine::Now;
@@ -133,6 +143,26 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         ApiKey::DeleteRecords => delete_records::start(decode(head, body)?, turn),
         ApiKey::InitProducerId => init_producer_id::start(&decode(head, body)?, turn),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::start(decode(head, body)?, turn),
+        ApiKey::DescribeConfigs => describe_configs::start(decode(head, body)?, turn),
+        ApiKey::AlterConfigs => alter_configs::start(decode(head, body)?, turn),
+        ApiKey::IncrementalAlterConfigs => {
+            alter_configs::start_incremental(decode(head, body)?, turn)
+        }
+        ApiKey::CreatePartitions => create_partitions::start(decode(head, body)?, turn),
+        ApiKey::ListConfigResources => list_config_resources::start(&decode(head, body)?, turn),
+        ApiKey::DescribeTopicPartitions => {
+            describe_topic_partitions::start(&decode(head, body)?, turn)
+        }
+        ApiKey::DescribeLogDirs => Ok(describe_log_dirs::start(decode(head, body)?, turn)),
+        ApiKey::DescribeProducers => describe_producers::start(decode(head, body)?, turn),
+        ApiKey::ElectLeaders => elect_leaders::start(decode(head, body)?, turn),
+        ApiKey::AlterPartitionReassignments => reassignments::alter(decode(head, body)?, turn),
+        ApiKey::ListPartitionReassignments => reassignments::list(
+            &decode::<ListPartitionReassignmentsRequest>(head, body)?,
+            turn,
+        ),
+        ApiKey::DescribeClientQuotas => client_quotas::describe(&decode(head, body)?, turn),
+        ApiKey::AlterClientQuotas => client_quotas::alter(decode(head, body)?, turn),
         ApiKey::DescribeCluster => describe_cluster::start(&decode(head, body)?, turn),
         key => Err(Hangup {
             why: format!("api key {key:?} is not taken"),

@@ -11,6 +11,8 @@
     reason = "a test fails by panicking, and its helpers are part of it"
 )]
 
+#[path = "door/admin_samples.rs"]
+mod admin_samples;
 #[path = "door/alloc.rs"]
 mod alloc;
 #[path = "door/broker.rs"]
@@ -27,12 +29,16 @@ mod fetching;
 mod groups;
 #[path = "door/hostile.rs"]
 mod hostile;
+#[path = "door/operators.rs"]
+mod operators;
 #[path = "door/order.rs"]
 mod order;
 #[path = "door/producing.rs"]
 mod producing;
 #[path = "door/samples.rs"]
 mod samples;
+#[path = "door/settings.rs"]
+mod settings;
 #[path = "door/topics.rs"]
 mod topics;
 #[path = "door/versions.rs"]

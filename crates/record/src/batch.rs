@@ -24,6 +24,7 @@ mod builder;
 mod error;
 mod header;
 mod record;
+mod repack;
 
 use bytes::Bytes;
 

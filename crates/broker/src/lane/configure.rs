@@ -5,7 +5,7 @@ use mulgil_record::ids::PartitionId;
 
 use super::{Due, Lane};
 use crate::configure::{
-    self, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, SetQuotas,
+    self, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, SetQuotas, Sizes,
 };
 use crate::request::{AlterRefusal, AlterTopic, ReadRefusal, Reply, TopicRef};
 
@@ -116,7 +116,11 @@ impl Lane {
             partition: *id,
             bytes: self.index.bytes(id.0),
         });
-        (self.unknown_due(), Reply::Sizes(sizes.collect()))
+        let sizes = Sizes {
+            partitions: sizes.collect(),
+            space: self.space,
+        };
+        (self.unknown_due(), Reply::Sizes(sizes))
     }
 }
 

@@ -82,6 +82,7 @@ impl Replayer {
             read_limit: options.read_bytes_max,
             refused: BTreeMap::new(),
             full: false,
+            space: None,
             stopping: false,
             options,
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mulgil_broker::configure::{
-    ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize,
+    ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, Sizes,
 };
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
 use mulgil_broker::meta::schema::{TopicName, TopicSettings};
@@ -134,7 +134,9 @@ impl FakeBroker {
                 Reply::DescribeProducers(of.iter().map(|id| state.producers(*id)).collect())
             }
             Request::Sizes(of) => {
-                Reply::Sizes(of.iter().filter_map(|id| state.size(*id)).collect())
+                let partitions = of.iter().filter_map(|id| state.size(*id)).collect();
+                let space = Some((1 << 40, 1 << 30));
+                Reply::Sizes(Sizes { partitions, space })
             }
             Request::Trim(list) => Reply::Trim(list.iter().map(|trim| state.trim(trim)).collect()),
             Request::NewProducer(_) => {
@@ -240,7 +242,13 @@ impl State {
                 outcomes.push(Err(AlterRefusal::Unknown));
                 continue;
             };
-            outcomes.push(match self.metadata.add_partitions(id, *asked) {
+            let grown = self.metadata.add_partitions(id, *asked);
+            outcomes.push(match grown {
+                Ok(Some(_)) if *asked > PARTITIONS_MAX => Err(AlterRefusal::PartitionCount {
+                    asked: *asked,
+                    least: 2,
+                    most: PARTITIONS_MAX,
+                }),
                 Ok(Some(change)) if !ask.validate_only => {
                     self.apply(&change);
                     Ok(())

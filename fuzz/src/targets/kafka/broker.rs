@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mulgil_broker::configure::{ActiveProducer, ConfigureRefusal, PartitionSize};
+use mulgil_broker::configure::{ActiveProducer, ConfigureRefusal, PartitionSize, Sizes};
 use mulgil_broker::core::partition::Refusal;
 use mulgil_broker::group::{GroupRefusal, GroupReply, GroupRequest};
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
@@ -151,7 +151,8 @@ impl FakeBroker {
                     partition,
                     bytes: 9,
                 };
-                Reply::Sizes(list.iter().map(one).collect())
+                let (partitions, space) = (list.iter().map(one).collect(), None);
+                Reply::Sizes(Sizes { partitions, space })
             }
             Request::Trim(list) => {
                 let one = |_| match dice.below(2) {
