@@ -17,9 +17,12 @@ use crate::mailbox::lock;
 const WINDOW_MS: u64 = 1000;
 /// Over how many windows the rate is taken, Kafka's `quota.window.num`.
 const WINDOWS: u64 = 11;
-/// Longest wait, milliseconds: what clients that wait for an answer bear without giving up (their
-/// sessions and requests last 30 s and more). A connection that is still over its limit waits again.
-const WAIT_MAX_MS: u64 = 10_000;
+/// Longest wait for the time of threads, milliseconds, as Kafka's: what was spent is not as large as
+/// what was asked for, and a wait of one window takes any client below its limit sooner or later.
+const REQUEST_WAIT_MAX_MS: u64 = WINDOW_MS;
+/// Longest wait for bytes, milliseconds. One request is at most 100 MiB, so this is only reached by who
+/// may send less than 30 kB a second.
+const BYTES_WAIT_MAX_MS: u64 = 60 * 60 * 1000;
 /// Meters are looked through for silent ones when there are so many more than at the last time.
 const SWEEP_EVERY: usize = 1024;
 
@@ -63,8 +66,18 @@ impl QuotaMeters {
         }
         let meter = meters.by_sharers.entry((limit, sharers)).or_default();
         meter.add(amount, now);
-        meter.wait_ms(most, now).min(WAIT_MAX_MS)
+        let longest = match limit {
+            Limit::ProduceBytes | Limit::ConsumeBytes => BYTES_WAIT_MAX_MS,
+            Limit::RequestMicropercent => REQUEST_WAIT_MAX_MS,
+        };
+        meter.wait_ms(most, now).min(longest)
     }
+}
+
+/// What passes at once of a limit of `most` a second: the burst of all windows but one.
+#[must_use]
+pub const fn burst(most: u64) -> u64 {
+    most.saturating_mul(WINDOWS - 1)
 }
 
 impl Meter {

@@ -38,6 +38,7 @@ mod produce;
 mod reassignments;
 mod sync_group;
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,12 +48,18 @@ use kafka_protocol::protocol::Encodable;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::core::machine::Now;
 use mulgil_broker::meta::catalog::Catalog;
+use mulgil_broker::meta::quota::Limit;
+use mulgil_broker::quota::burst;
 use mulgil_broker::request::{Reply, Request};
 
 use crate::codec::header::Head;
 use crate::codec::{answer, decode};
 use crate::conn::fetch_sessions::FetchSessions;
 use crate::shared::KafkaShared;
+use crate::to_wire::int32;
+
+/// Who a client is that does not say, `KafkaPrincipal.ANONYMOUS`; without authentication, everybody.
+pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 
 /// What a request needs of its connection while it is worked on.
 pub(crate) struct Turn<'a> {
@@ -62,6 +69,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) sessions: &'a mut FetchSessions,
     /// Where the client is.
     pub(crate) peer: &'a Arc<str>,
+    /// How long the connection is not read after this, milliseconds.
+    pub(crate) wait_ms: &'a Cell<u64>,
 }
 
 /// What comes next for a request.
@@ -87,6 +96,24 @@ impl Turn<'_> {
     /// The newest picture of the topics.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.shared.catalog.catalog()
+    }
+
+    /// Counts what the client has asked for, and gives the wait to tell it, milliseconds.
+    pub(crate) fn charge(&self, limit: Limit, bytes: usize) -> i32 {
+        let catalog = self.catalog();
+        let who = (ANONYMOUS, self.head.client_id());
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let meters = &self.shared.meters;
+        let wait = meters.charge(&catalog.quotas, limit, who, bytes, self.now.elapsed);
+        self.wait_ms.set(self.wait_ms.get().max(wait));
+        int32(wait)
+    }
+
+    /// What the client may ask for at once, if it has a limit.
+    pub(crate) fn burst(&self, limit: Limit) -> Option<u64> {
+        let catalog = self.catalog();
+        let found = catalog.quotas.find(limit, ANONYMOUS, self.head.client_id());
+        found.map(|(most, _)| burst(most))
     }
 
     /// Finishes with `body` as the answer.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mulgil_broker::meta::catalog::CatalogReader;
+use mulgil_broker::quota::QuotaMeters;
 use mulgil_record::ids::TopicId;
 
 /// Where a connection gets numbers that nobody can guess, or that nobody else has.
@@ -66,4 +67,6 @@ pub struct KafkaShared {
     pub catalog: Arc<dyn CatalogReader>,
     /// Fresh ids.
     pub ids: Arc<dyn IdSource>,
+    /// What users and clients with quotas have used lately.
+    pub meters: QuotaMeters,
 }

@@ -39,6 +39,8 @@ mod producing;
 mod samples;
 #[path = "door/settings.rs"]
 mod settings;
+#[path = "door/throttling.rs"]
+mod throttling;
 #[path = "door/topics.rs"]
 mod topics;
 #[path = "door/versions.rs"]

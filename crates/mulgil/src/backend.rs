@@ -13,7 +13,7 @@ use mulgil_admin::backend::{
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     Alarm, AlterTopic, Broker as BrokerModel, Check, CreateTopic, Disk, Header, PartitionDetail,
-    Payload, Position, Record, SettingsChange, TopicDetail, TopicPage, TopicSummary,
+    Payload, Position, Record, TopicDetail, TopicPage, TopicSummary,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
@@ -24,16 +24,13 @@ use mulgil_broker::request::{
 };
 use mulgil_broker::shell::Broker;
 use mulgil_meta::schema::{DEFAULT_VHOST, Topic, TopicName};
+use mulgil_meta::settings::{SettingRefusal, edit};
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
 use mulgil_record::partition_for_key;
 
 use crate::node::Node;
-
-mod settings;
-
-use settings::{from_model, to_model};
 
 /// The broker in this process.
 pub(crate) struct LocalBackend {
@@ -114,11 +111,17 @@ impl LocalBackend {
         let now = i64::try_from(self.broker.now().wall.0).unwrap_or(i64::MAX);
         let mut builders = BTreeMap::new();
         let mut places = Vec::with_capacity(records.len());
+        let codec = topic.settings.compression.unwrap_or(Codec::None);
         for record in &records {
+            if topic.settings.cleanup.compact && record.key.is_none() {
+                let detail = "a compacted topic takes no record without a key";
+                places.push(Err(Refusal::new(Code::RecordRefused, detail)));
+                continue;
+            }
             let place = self.partition_of(&topic, record).map(|partition| {
                 let builder: &mut BatchBuilder = builders
                     .entry(partition)
-                    .or_insert_with(|| BatchBuilder::new(Codec::None, now));
+                    .or_insert_with(|| BatchBuilder::new(codec, now));
                 push(builder, record, now);
                 (partition, builder.len() - 1)
             });
@@ -248,14 +251,15 @@ impl LocalBackend {
     }
 
     async fn create(&self, topic: CreateTopic) -> Result<TopicDetail, Refusal> {
-        refuse_unbuilt(&topic.settings)?;
-        let settings = topic.settings.applied_to(to_model(&Default::default()));
+        let broker = &self.broker.catalog().broker;
+        let settings = edit::stated_topic(broker, &topic.settings.edits()?);
+        let settings = settings.map_err(|why| setting_refusal(&why))?;
         let name = TopicName::in_default(&topic.name);
         let create = mulgil_broker::request::CreateTopics {
             topics: vec![mulgil_broker::request::CreateTopic {
                 name: name.clone(),
                 partitions: topic.partitions,
-                settings: from_model(&settings),
+                settings,
                 id: TopicId(uuid::Uuid::new_v4().as_u128()),
             }],
             validate_only: topic.validate_only,
@@ -281,10 +285,11 @@ impl LocalBackend {
     }
 
     async fn alter(&self, name: &str, change: AlterTopic) -> Result<TopicDetail, Refusal> {
-        refuse_unbuilt(&change.settings)?;
         let topic = self.topic(name)?;
-        let settings = (!change.settings.is_empty())
-            .then(|| from_model(&change.settings.applied_to(to_model(&topic.settings))));
+        let edits = change.settings.edits()?;
+        let settings = edit::edit_topic(&topic.settings, &self.broker.catalog().broker, &edits);
+        let settings = settings.map_err(|why| setting_refusal(&why))?;
+        let settings = (!edits.is_empty()).then_some(settings);
         let alter = mulgil_broker::request::AlterTopic {
             topic: TopicRef::Id(topic.id),
             settings,
@@ -474,13 +479,8 @@ impl Backend for LocalBackend {
     }
 }
 
-/// Refuses settings that nothing here acts on yet, rather than to keep them in silence.
-fn refuse_unbuilt(change: &SettingsChange) -> Result<(), Refusal> {
-    if change.reclaim_on_ack == Some(true) {
-        let detail = "reclaim_on_ack needs queues, which this version has not";
-        return Err(Refusal::new(Code::Unsupported, detail));
-    }
-    Ok(())
+fn setting_refusal(refusal: &SettingRefusal) -> Refusal {
+    Refusal::new(Code::SettingValue, refusal.to_string())
 }
 
 fn timestamp(ms: u64) -> Timestamp {
@@ -498,7 +498,7 @@ fn summary(topic: &Topic, partitions: &[PartitionDetail]) -> TopicSummary {
         records: records.sum(),
         bytes: partitions.iter().map(|p| p.bytes).sum(),
         created: timestamp(topic.created_ms),
-        settings: to_model(&topic.settings),
+        settings: (&topic.settings).into(),
     }
 }
 

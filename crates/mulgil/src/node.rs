@@ -12,6 +12,7 @@ use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead};
+use mulgil_broker::quota::QuotaMeters;
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_broker::start::{self, Found};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaOptions, KafkaShared};
@@ -332,6 +333,7 @@ fn kafka_shared(
         },
         catalog: Arc::clone(broker) as _,
         ids: Arc::new(RandomIds),
+        meters: QuotaMeters::default(),
     }
 }
 

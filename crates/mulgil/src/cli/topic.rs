@@ -1,7 +1,8 @@
 //! `mulgil topic …`.
 
 use clap::Args;
-use mulgil_admin::settings::{SETTINGS, SettingsChange};
+use mulgil_admin::settings::{SettingsChange, takes};
+use mulgil_meta::settings::{Standing, TOPIC};
 
 use super::{ConnectArgs, OutputArgs};
 use crate::failure::{Failure, Outcome};
@@ -40,20 +41,22 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SettingArgs {
     /// A setting; may be given more than once
-    #[arg(long, value_name = "KEY=VALUE", long_help = setting_help())]
+    #[arg(long, visible_alias = "config", value_name = "KEY=VALUE", long_help = setting_help())]
     set: Vec<String>,
 }
 
 fn setting_help() -> String {
     let mut help =
         "A setting; may be given more than once. Kafka's names are taken as well.\n".to_owned();
-    for setting in SETTINGS {
-        let kafka = setting
-            .kafka
-            .map(|kafka| format!(" [{kafka}]"))
-            .unwrap_or_default();
-        help.push_str(&format!("\n  {}: {}{kafka}", setting.name, setting.takes));
+    for setting in TOPIC
+        .iter()
+        .filter(|row| row.standing == Standing::Honoured)
+    {
+        let (name, takes) = (setting.name, takes(setting));
+        let own = setting.own.unwrap_or(name);
+        help.push_str(&format!("\n  {own}: {takes} [{name}]"));
     }
+    help.push_str("\n\n\"default\" takes back what was set. docs/settings.md has all of them.");
     help
 }
 

@@ -6,6 +6,7 @@ use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     AlterTopic, CreateTopic, Durability, TopicDetail, TopicSettings, TopicSummary,
 };
+use mulgil_meta::settings::topic_setting;
 use serde_json::{Value, json};
 
 use super::{confirm, json_of};
@@ -189,7 +190,20 @@ fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into_iter()
+    .chain(stated(settings))
+    .collect()
+}
+
+/// What was set beside what is shown for every topic.
+fn stated(settings: &TopicSettings) -> impl Iterator<Item = (String, String)> {
+    let shown = |name: &str| {
+        let own = topic_setting(name).and_then(|setting| setting.own);
+        own.is_some_and(|own| COLUMNS.iter().any(|column| column.name == own))
+            || name.starts_with("message.timestamp.")
+    };
+    let others = settings.stated.iter().filter(move |(name, _)| !shown(name));
+    others.map(|(name, value)| (name.clone(), value.clone()))
 }
 
 fn detail_view(topic: &TopicDetail) -> Outcome<View> {

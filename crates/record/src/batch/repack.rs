@@ -22,7 +22,9 @@ impl Batch {
         let records = self.records(limits)?;
         let packed = match codec {
             Codec::None => records.payload().clone(),
-            _ => compression::compress(codec, records.payload())?.into(),
+            Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd => {
+                compression::compress(codec, records.payload())?.into()
+            }
         };
         let mut bytes = Vec::with_capacity(HEADER_BYTES + packed.len());
         bytes.extend_from_slice(self.bytes.get(..HEADER_BYTES).unwrap_or_default());
