@@ -488,6 +488,50 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stated_of_the_broker_moves_topics_and_outlives_a_checkpoint() {
+        use crate::quota::{Limit, Part};
+        use crate::settings::Operation;
+        let edit = |name: &str, value: &str| Edit {
+            name: name.into(),
+            operation: Operation::Set(value.into()),
+        };
+        let mut meta = Metadata::default();
+        meta.apply(&meta.create(new("before", 1, 1)).unwrap());
+        let stated = [
+            edit("log.retention.ms", "5"),
+            edit("message.max.bytes", "7"),
+        ];
+        meta.apply(&meta.edit_broker(Scope::All, &stated, false).unwrap());
+        meta.apply(&meta.create(new("after", 2, 1)).unwrap());
+        let own = [edit("retention.ms", "9")];
+        meta.apply(&meta.edit_topic(TopicId(2), &own, false).unwrap());
+        let user = Part::Named("u".into());
+        let entity = QuotaEntity {
+            user,
+            client: Part::Default,
+        };
+        let limits = [(Limit::ConsumeBytes, Some(3))];
+        meta.apply(&meta.edit_quota(&entity, &limits).unwrap());
+        let of = |meta: &Metadata, id| {
+            let settings = &meta.topic_by_id(TopicId(id)).unwrap().settings;
+            (settings.retention_ms, settings.message_bytes_max)
+        };
+        assert_eq!(of(&meta, 1), (Some(5), 7));
+        assert_eq!(of(&meta, 2), (Some(9), 7));
+        let mut restarted = Metadata::default();
+        for change in meta.checkpoint() {
+            let bytes = change.encode();
+            restarted.apply(&Change::decode(&bytes).unwrap());
+        }
+        assert_eq!(restarted, meta);
+        restarted.apply(&restarted.edit_broker(Scope::All, &[], true).unwrap());
+        assert_eq!(of(&restarted, 1), (Some(604_800_000), 1_048_588));
+        assert_eq!(of(&restarted, 2), (Some(9), 1_048_588));
+        restarted.apply(&restarted.edit_topic(TopicId(2), &[], true).unwrap());
+        assert_eq!(of(&restarted, 2).0, Some(604_800_000));
+    }
+
+    #[test]
     fn a_taken_name_and_impossible_sizes_are_refused() {
         let mut meta = Metadata::default();
         meta.apply(&meta.create(new("a", 1, 1)).unwrap());

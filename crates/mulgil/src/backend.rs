@@ -12,8 +12,9 @@ use mulgil_admin::backend::{
 };
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    Alarm, AlterTopic, Broker as BrokerModel, Check, CreateTopic, Disk, Header, PartitionDetail,
-    Payload, Position, Record, TopicDetail, TopicPage, TopicSummary,
+    Alarm, AlterTopic, Broker as BrokerModel, Check, CreateTopic, Disk, GroupDetail, GroupList,
+    Header, OffsetsReset, PartitionDetail, Payload, Position, Record, ResetOffsets, TopicDetail,
+    TopicPage, TopicSummary, TrimTopic,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
@@ -31,6 +32,8 @@ use mulgil_record::ids::{Offset, PartitionId, TopicId};
 use mulgil_record::partition_for_key;
 
 use crate::node::Node;
+
+mod groups;
 
 /// The broker in this process.
 pub(crate) struct LocalBackend {
@@ -419,6 +422,26 @@ impl Backend for LocalBackend {
 
     fn delete_topic<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(self.delete(name))
+    }
+
+    fn trim_topic<'a>(&'a self, name: &'a str, trim: TrimTopic) -> Answer<'a, TopicDetail> {
+        Box::pin(self.trim(name, trim))
+    }
+
+    fn list_groups(&self) -> Answer<'_, GroupList> {
+        Box::pin(self.groups())
+    }
+
+    fn describe_group<'a>(&'a self, name: &'a str) -> Answer<'a, GroupDetail> {
+        Box::pin(self.group(name))
+    }
+
+    fn reset_group<'a>(&'a self, name: &'a str, reset: ResetOffsets) -> Answer<'a, OffsetsReset> {
+        Box::pin(self.reset(name, reset))
+    }
+
+    fn delete_group<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.drop_group(name))
     }
 
     fn publish<'a>(

@@ -102,6 +102,37 @@ pub(crate) struct AlterArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AddPartitionsArgs {
+    /// The topic
+    pub(crate) name: String,
+    /// How many to add
+    pub(crate) count: u32,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrimArgs {
+    /// The topic
+    pub(crate) name: String,
+    /// Only of this partition [default: all]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) partition: Option<u32>,
+    /// The first offset that stays [default: nothing that is there now stays]
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) to: Option<i64>,
+    /// Do not ask for the name to be typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// The topics
     #[arg(required = true, value_name = "NAME")]
