@@ -12,8 +12,22 @@ import threading
 import time
 import traceback
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    Consumer,
+    ElectionType,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
 
 DEADLINE_S = 60
 RUN = format(time.time_ns() // 1_000_000, "x")
@@ -440,6 +454,79 @@ def unknown_topic(broker):
     finally:
         consumer.close()
     ensure(topic not in broker.admin.list_topics(timeout=10).topics, "asking for it created it")
+
+
+def settings_of(broker, topic):
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    (future,) = broker.admin.describe_configs([resource]).values()
+    return future.result(DEADLINE_S)
+
+
+def edit(broker, topic, name, value, operation):
+    entry = ConfigEntry(name, value, incremental_operation=operation)
+    kind = ConfigResource.Type.TOPIC
+    resource = ConfigResource(kind, topic, incremental_configs=[entry])
+    return broker.admin.incremental_alter_configs([resource])
+
+
+@check("configs")
+def configs(broker):
+    topic = broker.create("configs")
+    wait(edit(broker, topic, "retention.ms", "5000000", AlterConfigOpType.SET))
+    shown = until(
+        "the setting shows",
+        lambda: (c := settings_of(broker, topic)["retention.ms"]).value == "5000000" and c,
+    )
+    equal(1, shown.source, "set for the topic")
+    ensure("log.retention.ms" in shown.synonyms or len(shown.synonyms) == 1, "synonyms")
+    wait(edit(broker, topic, "retention.ms", None, AlterConfigOpType.DELETE))
+    until(
+        "the default shows",
+        lambda: settings_of(broker, topic)["retention.ms"].value == "604800000",
+    )
+    code = refused(edit(broker, topic, "no.such.setting", "1", AlterConfigOpType.SET))
+    equal(KafkaError.INVALID_CONFIG, code, "a setting that there is not")
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    resource.set_config("max.message.bytes", "2000")
+    wait(broker.admin.alter_configs([resource]))
+    until(
+        "the older request",
+        lambda: settings_of(broker, topic)["max.message.bytes"].value == "2000",
+    )
+
+
+@check("create-partitions")
+def create_partitions(broker):
+    topic = broker.create("grow")
+    wait(broker.admin.create_partitions([NewPartitions(topic, 3)]))
+    until(
+        "three partitions",
+        lambda: len(broker.admin.list_topics(topic, timeout=10).topics[topic].partitions) == 3,
+    )
+    code = refused(broker.admin.create_partitions([NewPartitions(topic, 2)]))
+    equal(KafkaError.INVALID_PARTITIONS, code, "fewer partitions")
+
+
+@check("elect-leaders")
+def elect_leaders(broker):
+    topic = broker.create("elect")
+    partition = TopicPartition(topic, 0)
+    future = broker.admin.elect_leaders(ElectionType.PREFERRED, [partition])
+    ((_, error),) = future.result(DEADLINE_S).items()
+    equal(KafkaError.ELECTION_NOT_NEEDED, error.code(), "an election of the only broker")
+
+
+@check("compacted-topic-without-key")
+def compacted_without_key(broker):
+    topic = broker.topic("compacted")
+    config = {"cleanup.policy": "compact", "compression.type": "zstd"}
+    wait(broker.admin.create_topics([NewTopic(topic, 1, 1, config=config)]))
+    outcome = []
+    producer = broker.producer()
+    producer.produce(topic, b"v", on_delivery=lambda error, _: outcome.append(error))
+    producer.flush(DEADLINE_S)
+    equal(KafkaError.INVALID_RECORD, outcome[0].code(), "a record without a key")
+    broker.send(topic, [{"key": b"k", "value": b"v"}])
 
 
 def main():

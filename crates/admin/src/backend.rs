@@ -8,10 +8,19 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::model::{
-    AlterTopic, Broker, Check, CreateTopic, Position, Record, TopicDetail, TopicPage,
+    AlterTopic, Broker, Check, CreateTopic, GroupDetail, GroupList, OffsetsReset, Position, Record,
+    ResetOffsets, TopicDetail, TopicPage, TrimTopic,
 };
 
 pub use crate::problem::Refusal;
+
+/// What a backend without it answers.
+fn not_here(what: &str) -> Refusal {
+    Refusal::new(
+        crate::catalogue::Code::Unsupported,
+        format!("{what}, by this backend"),
+    )
+}
 
 /// A future of the backend.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -32,6 +41,31 @@ pub trait Backend: Send + Sync {
 
     /// Deletes a topic with all its records.
     fn delete_topic<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+
+    /// Gives up records of a topic.
+    fn trim_topic<'a>(&'a self, _name: &'a str, _trim: TrimTopic) -> Answer<'a, TopicDetail> {
+        Box::pin(async { Err(not_here("trimming topics")) })
+    }
+
+    /// All consumer groups, by name.
+    fn list_groups(&self) -> Answer<'_, GroupList> {
+        Box::pin(async { Err(not_here("consumer groups")) })
+    }
+
+    /// One group with its members and offsets.
+    fn describe_group<'a>(&'a self, _name: &'a str) -> Answer<'a, GroupDetail> {
+        Box::pin(async { Err(not_here("consumer groups")) })
+    }
+
+    /// Sets offsets of a group without members anew, or only says what would change.
+    fn reset_group<'a>(&'a self, _name: &'a str, _reset: ResetOffsets) -> Answer<'a, OffsetsReset> {
+        Box::pin(async { Err(not_here("consumer groups")) })
+    }
+
+    /// Deletes a group without members, with its offsets.
+    fn delete_group<'a>(&'a self, _name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Err(not_here("consumer groups")) })
+    }
 
     /// Publishes records to a topic: an answer for each, in order. The outer error is for all of them.
     fn publish<'a>(

@@ -109,6 +109,12 @@ catalogue! {
     PartlyDone = 1011, "only a part was done", http 207, exit 3,
         "Some of the records or topics were refused while others were taken.",
         "Look at the reasons in the output, and repeat what failed.";
+    GroupUnknown = 1012, "the consumer group does not exist", http 404, exit 4,
+        "The name is misspelt, or the group was deleted or has expired.",
+        "List the groups: mulgil group ls.";
+    GroupNotEmpty = 1013, "the consumer group has members", http 409, exit 5,
+        "Offsets are set anew and groups deleted only while nobody reads: members would go on from where they are.",
+        "Stop the group's consumers. Look at its members: mulgil group describe NAME.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

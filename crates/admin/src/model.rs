@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::group::*;
 pub use crate::model::payload::Payload;
 pub use crate::settings::{Durability, SettingsChange, TimestampType, TopicSettings};
 use crate::time::Timestamp;
 
+mod group;
 mod payload;
 
 /// Listeners by protocol (`kafka`, `http`).

@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -24,6 +24,7 @@ use crate::limits;
 use crate::problem::Refusal;
 use crate::server::Options;
 
+mod groups;
 mod health;
 mod metrics;
 mod records;
@@ -61,6 +62,13 @@ pub fn router(gate: Arc<Gate>, options: Options) -> Router {
             "/topics/{name}/records",
             get(records::read).post(records::publish),
         )
+        .route("/topics/{name}/trim", post(topics::trim))
+        .route("/groups", get(groups::list))
+        .route(
+            "/groups/{name}",
+            get(groups::describe).delete(groups::delete),
+        )
+        .route("/groups/{name}/offsets", post(groups::reset))
         .route("/status", get(status::status));
     Router::new()
         .nest("/api/v1", api)

@@ -1,10 +1,17 @@
-//! The settings of a topic: their names, how they are written, and how they are changed.
+//! The settings of a topic as the API shows and takes them, over the one table of settings.
 //!
-//! One row of [`SETTINGS`] is one setting. Kafka's name for it is taken as well, so that what people
-//! know works. Sizes are written `1048576` or `1MiB`, durations in milliseconds or `7d`, and what has
-//! no limit is `none` (Kafka's `-1` means the same).
+//! Each setting has a name of the API, and the dotted name that Kafka gives it is taken as well, so that
+//! what people know works. Sizes are written `1048576` or `1MiB`, durations in milliseconds or `7d`,
+//! what has no limit is `none` (Kafka's `-1` means the same), and `default` takes back what was set.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+use mulgil_broker::meta::schema as kept;
+use mulgil_broker::meta::settings::{
+    BROKER, Edit, Operation, Setting, Standing, TOPIC, Takes, topic_setting,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::catalogue::Code;
 use crate::problem::Refusal;
@@ -52,129 +59,44 @@ pub struct TopicSettings {
     pub timestamp_before_max_ms: Option<u64>,
     /// How far a producer's timestamp may lie in the future, milliseconds.
     pub timestamp_after_max_ms: Option<u64>,
+    /// What somebody has set, by Kafka's names, as text. Everything else is a default.
+    #[serde(default)]
+    pub stated: BTreeMap<String, String>,
 }
 
-/// Settings to change. What is absent stays; null takes a limit away.
+impl From<&kept::TopicSettings> for TopicSettings {
+    fn from(settings: &kept::TopicSettings) -> Self {
+        let text = |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| {
+            (name.to_string(), value.to_string())
+        };
+        Self {
+            durability: match settings.durability {
+                kept::Durability::Memory => Durability::Memory,
+                kept::Durability::Os => Durability::Os,
+                kept::Durability::Fsync => Durability::Fsync,
+            },
+            retention_ms: settings.retention_ms,
+            retention_bytes: settings.retention_bytes,
+            reclaim_on_ack: settings.reclaim_on_ack,
+            message_bytes_max: settings.message_bytes_max,
+            timestamp_type: match settings.timestamp_type {
+                kept::TimestampType::CreateTime => TimestampType::CreateTime,
+                kept::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+            },
+            timestamp_before_max_ms: settings.timestamp_before_max_ms,
+            timestamp_after_max_ms: settings.timestamp_after_max_ms,
+            stated: settings.stated.iter().map(text).collect(),
+        }
+    }
+}
+
+/// Settings to change, by either name. What is absent stays; null takes a limit away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SettingsChange {
-    /// What an acknowledgement means.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub durability: Option<Durability>,
-    /// How long a record is kept, milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub retention_ms: Option<Option<u64>>,
-    /// How much of each partition is kept, bytes.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub retention_bytes: Option<Option<u64>>,
-    /// Whether what every subscription has settled is given up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reclaim_on_ack: Option<bool>,
-    /// Largest record batch, bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_bytes_max: Option<u32>,
-    /// Which timestamp a record carries.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp_type: Option<TimestampType>,
-    /// How far a producer's timestamp may lie in the past, milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub timestamp_before_max_ms: Option<Option<u64>>,
-    /// How far a producer's timestamp may lie in the future, milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub timestamp_after_max_ms: Option<Option<u64>>,
-}
+#[serde(transparent)]
+pub struct SettingsChange(BTreeMap<String, Value>);
 
-/// Tells a null that stands there from a field that is absent.
-#[expect(
-    clippy::option_option,
-    reason = "absent, null and a number are three different wishes"
-)]
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// One setting as users write it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Its name.
-    pub name: &'static str,
-    /// Kafka's name for it, if Kafka has it.
-    pub kafka: Option<&'static str>,
-    /// What it takes, for help and errors.
-    pub takes: &'static str,
-    set: fn(&mut SettingsChange, &str) -> Option<()>,
-}
-
-/// All settings of a topic.
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "durability",
-        kafka: None,
-        takes: "fsync, os or memory",
-        set: |change, text| word(text).map(|value| change.durability = Some(value)),
-    },
-    Setting {
-        name: "retention_ms",
-        kafka: Some("retention.ms"),
-        takes: "a duration (7d, 12h, 60000) or none",
-        set: |change, text| limit(text, duration).map(|value| change.retention_ms = Some(value)),
-    },
-    Setting {
-        name: "retention_bytes",
-        kafka: Some("retention.bytes"),
-        takes: "a size (10GiB, 1048576) or none",
-        set: |change, text| limit(text, size).map(|value| change.retention_bytes = Some(value)),
-    },
-    Setting {
-        name: "reclaim_on_ack",
-        kafka: None,
-        takes: "true or false",
-        set: |change, text| {
-            text.parse()
-                .ok()
-                .map(|value| change.reclaim_on_ack = Some(value))
-        },
-    },
-    Setting {
-        name: "message_bytes_max",
-        kafka: Some("max.message.bytes"),
-        takes: "a size (1MiB, 1048588)",
-        set: |change, text| {
-            let value = u32::try_from(size(text)?).ok()?;
-            change.message_bytes_max = Some(value);
-            Some(())
-        },
-    },
-    Setting {
-        name: "timestamp_type",
-        kafka: Some("message.timestamp.type"),
-        takes: "create_time or log_append_time",
-        set: |change, text| {
-            let text = match text {
-                "CreateTime" => "create_time",
-                "LogAppendTime" => "log_append_time",
-                other => other,
-            };
-            word(text).map(|value| change.timestamp_type = Some(value))
-        },
-    },
-    Setting {
-        name: "timestamp_before_max_ms",
-        kafka: Some("message.timestamp.before.max.ms"),
-        takes: "a duration (7d, 60000) or none",
-        set: |change, text| {
-            limit(text, duration).map(|value| change.timestamp_before_max_ms = Some(value))
-        },
-    },
-    Setting {
-        name: "timestamp_after_max_ms",
-        kafka: Some("message.timestamp.after.max.ms"),
-        takes: "a duration (1h, 60000) or none",
-        set: |change, text| {
-            limit(text, duration).map(|value| change.timestamp_after_max_ms = Some(value))
-        },
-    },
-];
+/// Most settings of one request: more than there are.
+const CHANGES_MAX: usize = 200;
 
 impl SettingsChange {
     /// Sets what a user wrote as `name=value`.
@@ -183,52 +105,192 @@ impl SettingsChange {
     ///
     /// [`Code::UnknownSetting`] with the nearest name, or [`Code::SettingValue`] with what it takes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
-        let known = |setting: &&Setting| setting.name == name || setting.kafka == Some(name);
-        let Some(setting) = SETTINGS.iter().find(known) else {
-            return Err(Refusal::new(Code::UnknownSetting, unknown(name)));
-        };
-        (setting.set)(self, value).ok_or_else(|| {
-            let detail = format!("{name} takes {}, not \"{value}\"", setting.takes);
-            Refusal::new(Code::SettingValue, detail)
-        })
+        let value = Value::String(value.to_owned());
+        edit(name, &value)?;
+        self.0.insert(name.to_owned(), value);
+        Ok(())
     }
 
     /// Whether nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.is_empty()
     }
 
-    /// `settings` with the changes made.
-    #[must_use]
-    pub fn applied_to(&self, settings: TopicSettings) -> TopicSettings {
-        let old = settings;
-        TopicSettings {
-            durability: self.durability.unwrap_or(old.durability),
-            retention_ms: self.retention_ms.unwrap_or(old.retention_ms),
-            retention_bytes: self.retention_bytes.unwrap_or(old.retention_bytes),
-            reclaim_on_ack: self.reclaim_on_ack.unwrap_or(old.reclaim_on_ack),
-            message_bytes_max: self.message_bytes_max.unwrap_or(old.message_bytes_max),
-            timestamp_type: self.timestamp_type.unwrap_or(old.timestamp_type),
-            timestamp_before_max_ms: self
-                .timestamp_before_max_ms
-                .unwrap_or(old.timestamp_before_max_ms),
-            timestamp_after_max_ms: self
-                .timestamp_after_max_ms
-                .unwrap_or(old.timestamp_after_max_ms),
+    /// The changes in the words of the table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::set`].
+    pub fn edits(&self) -> Result<Vec<Edit>, Refusal> {
+        if self.0.len() > CHANGES_MAX {
+            let detail = format!("{} settings, there are fewer", self.0.len());
+            return Err(Refusal::new(Code::SettingValue, detail));
         }
+        self.0
+            .iter()
+            .map(|(name, value)| edit(name, value))
+            .collect()
+    }
+}
+
+/// One change, by the table.
+fn edit(name: &str, value: &Value) -> Result<Edit, Refusal> {
+    let Some(setting) = topic_setting(name) else {
+        return Err(Refusal::new(Code::UnknownSetting, unknown(name)));
+    };
+    let bad = || {
+        let shown = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let shown: String = shown.chars().take(100).collect();
+        let detail = format!("{name} takes {}, not \"{shown}\"", takes(setting));
+        Refusal::new(Code::SettingValue, detail)
+    };
+    let text = match value {
+        Value::Null => no_limit(setting).ok_or_else(bad)?,
+        Value::Bool(value) => value.to_string(),
+        Value::Number(value) => value.to_string(),
+        Value::String(text) if text == "default" => {
+            let operation = Operation::Unset;
+            let name = setting.name.into();
+            return Ok(Edit { name, operation });
+        }
+        Value::String(text) => written(setting, text).ok_or_else(bad)?,
+        Value::Array(_) | Value::Object(_) => return Err(bad()),
+    };
+    let checked = setting.takes.check(&text).map_err(|_not_that| bad())?;
+    if setting.standing == Standing::Only && checked != setting.default {
+        let (only, why) = (setting.default, setting.about);
+        let detail = format!("{name} can only be {only}: {why}");
+        return Err(Refusal::new(Code::Unsupported, detail));
+    }
+    Ok(Edit {
+        name: setting.name.into(),
+        operation: Operation::Set(checked.into()),
+    })
+}
+
+/// What stands for no limit, if the setting can have none.
+fn no_limit(setting: &Setting) -> Option<String> {
+    match setting.takes {
+        Takes::Long(-1, _) => Some("-1".to_owned()),
+        Takes::Long(_, most) if setting.name.starts_with("message.timestamp.") => {
+            Some(most.to_string())
+        }
+        Takes::Bool
+        | Takes::Int(..)
+        | Takes::Long(..)
+        | Takes::Fraction
+        | Takes::Word(_)
+        | Takes::Words(_)
+        | Takes::Text
+        | Takes::Texts => None,
+    }
+}
+
+/// The value that a person wrote, as the table has it.
+fn written(setting: &Setting, text: &str) -> Option<String> {
+    if matches!(text, "none" | "unlimited" | "-1")
+        && let Some(none) = no_limit(setting)
+    {
+        return Some(none);
+    }
+    if text.parse::<i64>().is_ok() {
+        return Some(text.to_owned());
+    }
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    match (setting.name, text) {
+        ("message.timestamp.type", "create_time") => Some("CreateTime".to_owned()),
+        ("message.timestamp.type", "log_append_time") => Some("LogAppendTime".to_owned()),
+        (name, text) if name.ends_with(".ms") => number(duration(text)),
+        (name, text) if name.ends_with(".bytes") => number(size(text)),
+        (_, text) => Some(text.to_owned()),
+    }
+}
+
+/// What people are told that a setting takes.
+#[must_use]
+pub fn takes(setting: &Setting) -> String {
+    let none = no_limit(setting).map_or("", |_| " or none");
+    match setting.name {
+        "message.timestamp.type" => "create_time or log_append_time".to_owned(),
+        name if name.ends_with(".ms") => format!("a duration (7d, 12h, 60000){none}"),
+        name if name.ends_with(".bytes") => format!("a size (10GiB, 1048576){none}"),
+        _ => setting.takes.to_string(),
     }
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = SETTINGS
+    let names = TOPIC
         .iter()
-        .map(|setting| setting.name)
-        .min_by_key(|n| distance(n, name));
+        .map(|setting| setting.own.unwrap_or(setting.name));
+    let nearest = names.min_by_key(|n| distance(n, name));
     match nearest.filter(|nearest| distance(nearest, name) <= nearest.len() / 2) {
         Some(nearest) => format!("\"{name}\"; did you mean {nearest}?"),
         None => format!("\"{name}\""),
     }
+}
+
+/// The page for users: `docs/settings.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = "# Settings
+
+<!-- Written by `UPDATE=1 cargo test -p mulgil-admin --test settings_page`. -->
+
+Every setting that topics and the broker have. *Honoured* ones do what they say. What is *taken, means
+nothing here* is kept and shown, so that tools which set it work, and does nothing, for the reason that
+stands beside it. Of others *only the default* can be had; another value is refused with INVALID_CONFIG.
+*Fixed* ones are given at the start or are constants. Names that are not in these tables are refused.
+
+Kafka's admin clients see the same with `DescribeConfigs`. The HTTP API and `mulgil topic create --set`
+take either name, sizes like `10GiB`, durations like `7d`, `none` for no limit, and `default` to take
+back what was set.
+
+## Topics
+
+Where a topic states nothing, the broker's setting of the last column holds, if somebody has set it.
+
+| name | in the API | takes | default | what becomes of it | what it does | broker's |
+| --- | --- | --- | --- | --- | --- | --- |
+"
+    .to_owned();
+    let code = |text: &str| match text {
+        "" => String::new(),
+        text => format!("`{text}`"),
+    };
+    for setting in TOPIC {
+        let row = [
+            code(setting.name),
+            code(setting.own.unwrap_or_default()),
+            setting.takes.to_string(),
+            code(setting.default),
+            setting.standing.word().to_owned(),
+            setting.about.to_owned(),
+            code(setting.inherits.unwrap_or_default()),
+        ];
+        page.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    page.push_str(
+        "
+## The broker
+
+| name | takes | default | what becomes of it | what it does |
+| --- | --- | --- | --- | --- |
+",
+    );
+    for setting in BROKER {
+        let row = [
+            code(setting.name),
+            setting.takes.to_string(),
+            code(setting.default),
+            setting.standing.word().to_owned(),
+            setting.about.to_owned(),
+        ];
+        page.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    page
 }
 
 /// How many letters to change to make one of the other (Levenshtein).
@@ -244,21 +306,6 @@ fn distance(left: &str, right: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or(0)
-}
-
-fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
-    serde_json::from_value(text.into()).ok()
-}
-
-#[expect(
-    clippy::option_option,
-    reason = "not readable, without limit and a number are three things"
-)]
-fn limit(text: &str, read: fn(&str) -> Option<u64>) -> Option<Option<u64>> {
-    match text {
-        "none" | "unlimited" | "-1" => Some(None),
-        _ => read(text).map(Some),
-    }
 }
 
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -308,48 +355,96 @@ pub fn size(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn set(name: &str, value: &str) -> Result<Edit, Refusal> {
+        edit(name, &Value::String(value.to_owned()))
+    }
+
     #[test]
     fn settings_are_read_by_both_names() {
-        let mut change = SettingsChange::default();
-        for (name, value) in [
-            ("retention.ms", "-1"),
-            ("retention_bytes", "10GiB"),
-            ("durability", "os"),
-            ("message.timestamp.type", "LogAppendTime"),
-            ("timestamp_after_max_ms", "1h"),
+        for (name, value, kafka, canonical) in [
+            ("retention.ms", "-1", "retention.ms", "-1"),
+            ("retention_ms", "none", "retention.ms", "-1"),
+            ("retention_bytes", "10GiB", "retention.bytes", "10737418240"),
+            ("durability", "os", "mulgil.durability", "os"),
+            (
+                "message.timestamp.type",
+                "LogAppendTime",
+                "message.timestamp.type",
+                "LogAppendTime",
+            ),
+            (
+                "timestamp_type",
+                "log_append_time",
+                "message.timestamp.type",
+                "LogAppendTime",
+            ),
+            (
+                "timestamp_after_max_ms",
+                "1h",
+                "message.timestamp.after.max.ms",
+                "3600000",
+            ),
+            (
+                "timestamp_before_max_ms",
+                "none",
+                "message.timestamp.before.max.ms",
+                "9223372036854775807",
+            ),
+            (
+                "cleanup",
+                "compact,delete",
+                "cleanup.policy",
+                "compact,delete",
+            ),
+            ("segment.ms", "7d", "segment.ms", "604800000"),
         ] {
-            change.set(name, value).unwrap();
+            let edit = set(name, value).unwrap();
+            assert_eq!(&*edit.name, kafka);
+            assert_eq!(edit.operation, Operation::Set(canonical.into()));
         }
-        assert_eq!(change.retention_ms, Some(None));
-        assert_eq!(change.retention_bytes, Some(Some(10 << 30)));
-        assert_eq!(change.durability, Some(Durability::Os));
-        assert_eq!(change.timestamp_type, Some(TimestampType::LogAppendTime));
-        assert_eq!(change.timestamp_after_max_ms, Some(Some(3_600_000)));
-        assert_eq!(change.message_bytes_max, None);
+        let back = set("retention_ms", "default").unwrap();
+        assert_eq!(back.operation, Operation::Unset);
     }
 
     #[test]
     fn a_misspelt_name_gets_a_suggestion() {
-        let refusal = SettingsChange::default()
-            .set("retenton_ms", "1")
-            .unwrap_err();
+        let refusal = set("retenton_ms", "1").unwrap_err();
         assert_eq!(
             refusal.detail,
             "\"retenton_ms\"; did you mean retention_ms?"
         );
-        let refusal = SettingsChange::default()
-            .set("retention_ms", "soon")
-            .unwrap_err();
+        let refusal = set("retention_ms", "soon").unwrap_err();
         assert!(refusal.detail.contains("a duration"), "{}", refusal.detail);
+        let refusal = set("reclaim_on_ack", "true").unwrap_err();
+        assert_eq!(refusal.code, Code::Unsupported);
+        assert!(set("max.message.bytes", "none").is_err());
     }
 
     #[test]
-    fn absent_null_and_a_number_are_three_things() {
+    fn null_takes_a_limit_away_and_a_number_sets_it() {
         let read = |json| serde_json::from_str::<SettingsChange>(json).unwrap();
-        assert_eq!(read("{}").retention_ms, None);
-        assert_eq!(read(r#"{"retention_ms":null}"#).retention_ms, Some(None));
-        assert_eq!(read(r#"{"retention_ms":5}"#).retention_ms, Some(Some(5)));
-        assert!(serde_json::from_str::<SettingsChange>(r#"{"retention":5}"#).is_err());
+        assert!(read("{}").is_empty());
+        let one = |json| read(json).edits().map(|edits| edits[0].operation.clone());
+        assert_eq!(
+            one(r#"{"retention_ms":null}"#).unwrap(),
+            Operation::Set("-1".into())
+        );
+        assert_eq!(
+            one(r#"{"retention_ms":5}"#).unwrap(),
+            Operation::Set("5".into())
+        );
+        assert_eq!(
+            one(r#"{"retention":5}"#).unwrap_err().code,
+            Code::UnknownSetting
+        );
+        assert_eq!(
+            one(r#"{"message_bytes_max":null}"#).unwrap_err().code,
+            Code::SettingValue
+        );
+        assert_eq!(
+            one(r#"{"retention_ms":[1]}"#).unwrap_err().code,
+            Code::SettingValue
+        );
         let json = serde_json::to_string(&read(r#"{"retention_ms":null}"#)).unwrap();
         assert_eq!(json, r#"{"retention_ms":null}"#);
     }

@@ -26,6 +26,12 @@ impl Clock {
         }
     }
 
+    /// Nanoseconds that this clock has run, for how long something took.
+    #[must_use]
+    pub fn ran_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Both times.
     #[must_use]
     #[expect(

@@ -48,6 +48,9 @@ pub trait Connection: Sized {
     /// The connection is over; what is already in `out` is still sent.
     fn handle(self, input: Input, now: Now, out: &mut Vec<Output>) -> Result<Self, Hangup>;
 
+    /// So many nanoseconds of a thread were spent on the connection since the last turn.
+    fn spent(&mut self, _nanos: u64, _now: Now) {}
+
     /// When the shell must come back with [`Input::DeadlineReached`], if at all.
     fn deadline(&self) -> Option<Elapsed>;
 

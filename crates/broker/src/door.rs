@@ -362,7 +362,7 @@ impl Session<'_> {
 
     /// Feeds the connection and carries out what it wants, until it wants no more.
     fn feed<C: Connection>(&mut self, connection: C, input: Input) -> Result<C, Over> {
-        let now = self.hall.broker.now();
+        let (now, began) = (self.hall.broker.now(), self.hall.broker.ran_ns());
         let fed = connection.handle(input, now, &mut self.outputs);
         self.sort_outputs();
         let mut connection = fed?;
@@ -374,6 +374,8 @@ impl Session<'_> {
                 connection = fed?;
             }
         }
+        let spent = self.hall.broker.ran_ns().saturating_sub(began);
+        connection.spent(spent, now);
         Ok(connection)
     }
 

@@ -322,8 +322,9 @@ impl Keeper {
 
 /// Looks how much room the disk has, and tells the lane. Says how many bytes are free.
 fn watch_space(broker: &Broker, options: &KeeperOptions) -> Result<u64, Fault> {
-    let free = broker.store().space()?.free;
-    let reserve = options.reserve_bytes;
+    let space = broker.store().space()?;
+    broker.lane().set_space(space.total, space.free);
+    let (free, reserve) = (space.free, options.reserve_bytes);
     let full = free < reserve;
     if broker.alarms().disk_full.set(full, broker.now().wall) {
         broker.lane().set_full(full);

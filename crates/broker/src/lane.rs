@@ -29,6 +29,7 @@ mod belief;
 mod checkpoint;
 mod commit;
 mod compact;
+mod configure;
 mod dates;
 mod due;
 mod groups;
@@ -245,6 +246,8 @@ pub struct Lane {
     full: bool,
     /// So little room is left that it is for what frees more.
     exhausted: bool,
+    /// Bytes of the file system, and the free ones of them, when the keeper last looked.
+    space: Option<(u64, u64)>,
     stopping: bool,
     clock: belief::Belief,
     dropped: Dropped,
@@ -278,6 +281,11 @@ impl Lane {
             Request::CreateTopics(create) => self.create_topics(create, now),
             Request::DeleteTopics(delete) => self.delete_topics(&delete, now, turn),
             Request::AlterTopic(alter) => self.alter_topic(alter),
+            Request::Configure(ask) => self.configure(ask),
+            Request::SetQuotas(ask) => self.set_quotas(ask),
+            Request::GrowTopics(ask) => self.grow_topics(ask),
+            Request::DescribeProducers(of) => self.describe_producers(&of),
+            Request::Sizes(of) => self.sizes(&of),
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),
@@ -350,6 +358,11 @@ impl Lane {
             self.refused.clear();
         }
         self.full = full;
+    }
+
+    /// So large is the file system, and so much of it is free, bytes.
+    pub const fn set_space(&mut self, total: u64, free: u64) {
+        self.space = Some((total, free));
     }
 
     /// Refuses new work from now on.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod compact;
+pub mod configure;
 pub mod connection;
 pub mod door;
 pub mod figures;
@@ -11,6 +12,7 @@ pub mod lane;
 mod mailbox;
 pub mod pool;
 pub mod pulse;
+pub mod quota;
 pub mod request;
 pub mod shell;
 pub mod start;

@@ -9,6 +9,8 @@ use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
+use crate::configure::{ActiveProducer, Configure, ConfigureRefusal, GrowTopics, SetQuotas, Sizes};
+
 /// Names one request of a connection until its reply comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -30,6 +32,16 @@ pub enum Request {
     DeleteTopics(Vec<TopicRef>),
     /// Change what holds for a topic.
     AlterTopic(AlterTopic),
+    /// Change settings of topics, or of the broker.
+    Configure(Configure),
+    /// Change quotas.
+    SetQuotas(SetQuotas),
+    /// Give topics more partitions.
+    GrowTopics(GrowTopics),
+    /// Tell which producers partitions remember.
+    DescribeProducers(Vec<PartitionId>),
+    /// Tell what partitions take.
+    Sizes(Vec<PartitionId>),
     /// Give up records below an offset.
     Trim(Vec<Trim>),
     /// Hand out a producer id.
@@ -55,6 +67,16 @@ pub enum Reply {
     DeleteTopics(Vec<Result<(TopicId, TopicName), DeleteRefusal>>),
     /// To [`Request::AlterTopic`].
     AlterTopic(Result<(), AlterRefusal>),
+    /// To [`Request::Configure`], in order.
+    Configure(Vec<Result<(), ConfigureRefusal>>),
+    /// To [`Request::SetQuotas`], in order.
+    SetQuotas(Vec<Result<(), ConfigureRefusal>>),
+    /// To [`Request::GrowTopics`], in order.
+    GrowTopics(Vec<Result<(), AlterRefusal>>),
+    /// To [`Request::DescribeProducers`], in order.
+    DescribeProducers(Vec<Result<Vec<ActiveProducer>, ReadRefusal>>),
+    /// To [`Request::Sizes`].
+    Sizes(Sizes),
     /// To [`Request::Trim`], in order: the first offset that can be read.
     Trim(Vec<Result<Offset, TrimRefusal>>),
     /// To [`Request::NewProducer`].

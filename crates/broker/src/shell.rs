@@ -414,6 +414,11 @@ impl Broker {
         self.clock.now()
     }
 
+    /// Nanoseconds that the clock has run, for how long something took.
+    pub(crate) fn ran_ns(&self) -> u64 {
+        self.clock.ran_ns()
+    }
+
     /// Figures for operators.
     #[must_use]
     pub fn figures(&self) -> LaneFigures {

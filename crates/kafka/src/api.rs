@@ -4,13 +4,22 @@
 //! A handler is a function from a message to a [`Step`]: the answer, or requests to the broker and a
 //! [`Waiting`] that takes their replies. None of them knows of bytes, of order, or of other requests.
 
+mod alter_configs;
 mod api_versions;
+mod client_quotas;
+mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -18,6 +27,7 @@ mod heartbeat;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod metadata;
@@ -26,24 +36,31 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod reassignments;
 mod sync_group;
-mod topic_configs;
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, ListPartitionReassignmentsRequest};
 use kafka_protocol::protocol::Encodable;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::core::machine::Now;
 use mulgil_broker::meta::catalog::Catalog;
+use mulgil_broker::meta::quota::Limit;
+use mulgil_broker::quota::burst;
 use mulgil_broker::request::{Reply, Request};
 
 use crate::codec::header::Head;
 use crate::codec::{answer, codes, decode};
 use crate::conn::fetch_sessions::FetchSessions;
 use crate::shared::KafkaShared;
+use crate::to_wire::int32;
+
+/// Who a client is that does not say, `KafkaPrincipal.ANONYMOUS`; without authentication, everybody.
+pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 
 /// What a request needs of its connection while it is worked on.
 pub(crate) struct Turn<'a> {
@@ -53,6 +70,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) sessions: &'a mut FetchSessions,
     /// Where the client is.
     pub(crate) peer: &'a Arc<str>,
+    /// How long the connection is not read after this, milliseconds.
+    pub(crate) wait_ms: &'a Cell<u64>,
 }
 
 /// What comes next for a request.
@@ -78,6 +97,24 @@ impl Turn<'_> {
     /// The newest picture of the topics.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.shared.catalog.catalog()
+    }
+
+    /// Counts what the client has asked for, and gives the wait to tell it, milliseconds.
+    pub(crate) fn charge(&self, limit: Limit, bytes: usize) -> i32 {
+        let catalog = self.catalog();
+        let who = (ANONYMOUS, self.head.client_id());
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let meters = &self.shared.meters;
+        let wait = meters.charge(&catalog.quotas, limit, who, bytes, self.now.elapsed);
+        self.wait_ms.set(self.wait_ms.get().max(wait));
+        int32(wait)
+    }
+
+    /// What the client may ask for at once, if it has a limit.
+    pub(crate) fn burst(&self, limit: Limit) -> Option<u64> {
+        let catalog = self.catalog();
+        let found = catalog.quotas.find(limit, ANONYMOUS, self.head.client_id());
+        found.map(|(most, _)| burst(most))
     }
 
     /// Finishes with `body` as the answer.
@@ -142,6 +179,26 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         ApiKey::InitProducerId => init_producer_id::start(&decode(head, body)?, turn),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::start(decode(head, body)?, turn),
         ApiKey::OffsetDelete => offset_delete::start(decode(head, body)?, turn),
+        ApiKey::DescribeConfigs => describe_configs::start(decode(head, body)?, turn),
+        ApiKey::AlterConfigs => alter_configs::start(decode(head, body)?, turn),
+        ApiKey::IncrementalAlterConfigs => {
+            alter_configs::start_incremental(decode(head, body)?, turn)
+        }
+        ApiKey::CreatePartitions => create_partitions::start(decode(head, body)?, turn),
+        ApiKey::ListConfigResources => list_config_resources::start(&decode(head, body)?, turn),
+        ApiKey::DescribeTopicPartitions => {
+            describe_topic_partitions::start(&decode(head, body)?, turn)
+        }
+        ApiKey::DescribeLogDirs => Ok(describe_log_dirs::start(decode(head, body)?, turn)),
+        ApiKey::DescribeProducers => describe_producers::start(decode(head, body)?, turn),
+        ApiKey::ElectLeaders => elect_leaders::start(decode(head, body)?, turn),
+        ApiKey::AlterPartitionReassignments => reassignments::alter(decode(head, body)?, turn),
+        ApiKey::ListPartitionReassignments => reassignments::list(
+            &decode::<ListPartitionReassignmentsRequest>(head, body)?,
+            turn,
+        ),
+        ApiKey::DescribeClientQuotas => client_quotas::describe(&decode(head, body)?, turn),
+        ApiKey::AlterClientQuotas => client_quotas::alter(decode(head, body)?, turn),
         ApiKey::DescribeCluster => describe_cluster::start(&decode(head, body)?, turn),
         key => Err(Hangup {
             why: format!("api key {key:?} is not taken"),

@@ -12,6 +12,7 @@
 pub(crate) mod fetch_sessions;
 mod pipeline;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use mulgil_broker::connection::{Connection, Hangup, Input, Output};
 use mulgil_broker::core::machine::{Elapsed, Now};
+use mulgil_broker::meta::quota::Limit;
 use mulgil_broker::request::{Reply, Ticket};
 
-use crate::api::{self, Step, Turn};
+use crate::api::{self, ANONYMOUS, Step, Turn};
 use crate::codec::header::Head;
 use crate::codec::inbox::Inbox;
 use crate::shared::KafkaShared;
@@ -50,6 +52,10 @@ struct State {
     pipeline: Pipeline,
     sessions: FetchSessions,
     unsent: usize,
+    /// What the client calls itself, as its last request has it.
+    client: Bytes,
+    /// Until when nothing is read or started: the client is over a quota.
+    muted_until: Option<Elapsed>,
 }
 
 impl KafkaConnection {
@@ -64,6 +70,8 @@ impl KafkaConnection {
             pipeline: Pipeline::default(),
             sessions: FetchSessions::default(),
             unsent: 0,
+            client: Bytes::new(),
+            muted_until: None,
         };
         Self {
             state: Box::new(state),
@@ -74,6 +82,9 @@ impl KafkaConnection {
 impl Connection for KafkaConnection {
     fn handle(mut self, input: Input, now: Now, out: &mut Vec<Output>) -> Result<Self, Hangup> {
         let state = &mut *self.state;
+        if state.muted_until.is_some_and(|until| until <= now.elapsed) {
+            state.muted_until = None;
+        }
         match input {
             Input::Received(bytes) => state.inbox.push(bytes),
             Input::Answered(ticket, reply) => state.answered(ticket, reply, now, out)?,
@@ -84,14 +95,30 @@ impl Connection for KafkaConnection {
         Ok(self)
     }
 
-    /// None: waiting is the broker's, silence the socket loop's business.
+    fn spent(&mut self, nanos: u64, now: Now) {
+        let state = &mut *self.state;
+        let catalog = state.shared.catalog.catalog();
+        if catalog.quotas.is_empty() {
+            return;
+        }
+        // A second of a thread is 100 %, and a millionth of a hundredth of it ten nanoseconds.
+        let (amount, limit) = (nanos / 10, Limit::RequestMicropercent);
+        let client = std::str::from_utf8(&state.client).unwrap_or("");
+        let meters = &state.shared.meters;
+        let who = (ANONYMOUS, client);
+        let wait = meters.charge(&catalog.quotas, limit, who, amount, now.elapsed);
+        state.mute(wait, now);
+    }
+
+    /// The end of a quota's wait. Other waiting is the broker's, silence the socket loop's business.
     fn deadline(&self) -> Option<Elapsed> {
-        None
+        self.state.muted_until
     }
 
     fn is_full(&self) -> bool {
         let state = &*self.state;
         state.unsent >= UNSENT_BYTES_MAX
+            || state.muted_until.is_some()
             || state.pipeline.len() >= UNFINISHED_MAX
             || matches!(state.inbox.peek_key(), Ok(Some(_)))
     }
@@ -122,6 +149,7 @@ impl State {
     fn may_start(&self, key: i16) -> bool {
         let produce = ApiKey::Produce as i16;
         self.unsent < UNSENT_BYTES_MAX
+            && self.muted_until.is_none()
             && self.pipeline.len() < UNFINISHED_MAX
             && (self.pipeline.is_empty()
                 || (key == produce && self.pipeline.is_all(ApiKey::Produce)))
@@ -136,16 +164,31 @@ impl State {
             let why = format!("{:?} version {} is not taken", head.key, head.version);
             return Err(Hangup { why });
         }
+        let wait_ms = Cell::new(0);
         let mut turn = Turn {
             head: &head,
             now,
             shared: &self.shared,
             sessions: &mut self.sessions,
             peer: &self.peer,
+            wait_ms: &wait_ms,
         };
         let step = api::start(request, &mut turn)?;
+        self.mute(wait_ms.get(), now);
+        if self.client != head.client_id {
+            // A copy, or the whole request would stay.
+            self.client = Bytes::copy_from_slice(&head.client_id);
+        }
         self.pipeline.add(head, began_us, step, out);
         Ok(())
+    }
+
+    /// Reads and starts nothing for so long.
+    fn mute(&mut self, wait_ms: u64, now: Now) {
+        if wait_ms > 0 {
+            let until = Elapsed(now.elapsed.0.saturating_add(wait_ms));
+            self.muted_until = self.muted_until.max(Some(until));
+        }
     }
 
     fn answered(
@@ -158,14 +201,17 @@ impl State {
         let Some(ready) = self.pipeline.take_reply(ticket, reply) else {
             return Ok(());
         };
+        let wait_ms = Cell::new(0);
         let mut turn = Turn {
             head: &ready.head,
             now,
             shared: &self.shared,
             sessions: &mut self.sessions,
             peer: &self.peer,
+            wait_ms: &wait_ms,
         };
         let step: Step = ready.waiting.answered(ready.replies, &mut turn)?;
+        self.mute(wait_ms.get(), now);
         self.pipeline.put_back(ready.place, step, out);
         Ok(())
     }

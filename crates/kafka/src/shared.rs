@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mulgil_broker::meta::catalog::CatalogReader;
+use mulgil_broker::quota::QuotaMeters;
 use mulgil_record::ids::TopicId;
 
 use crate::figures::KafkaFigures;
@@ -70,4 +71,6 @@ pub struct KafkaShared {
     pub ids: Arc<dyn IdSource>,
     /// What is counted.
     pub figures: Arc<KafkaFigures>,
+    /// What users and clients with quotas have used lately.
+    pub meters: QuotaMeters,
 }

@@ -51,9 +51,22 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from_to(ApiKey::DeleteRecords, 0, 2),
     from_to(ApiKey::InitProducerId, 0, 5),
     from_to(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    from_to(ApiKey::DescribeConfigs, 1, 4),
+    from_to(ApiKey::AlterConfigs, 0, 2),
+    from_to(ApiKey::DescribeLogDirs, 1, 4),
+    from_to(ApiKey::CreatePartitions, 0, 3),
     from_to(ApiKey::DeleteGroups, 0, 2),
     from_to(ApiKey::OffsetDelete, 0, 0),
+    from_to(ApiKey::ElectLeaders, 0, 2),
+    from_to(ApiKey::IncrementalAlterConfigs, 0, 1),
+    from_to(ApiKey::AlterPartitionReassignments, 0, 1),
+    from_to(ApiKey::ListPartitionReassignments, 0, 0),
+    from_to(ApiKey::DescribeClientQuotas, 0, 1),
+    from_to(ApiKey::AlterClientQuotas, 0, 1),
     from_to(ApiKey::DescribeCluster, 0, 2),
+    from_to(ApiKey::DescribeProducers, 0, 0),
+    from_to(ApiKey::ListConfigResources, 0, 1),
+    from_to(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
 /// The row of `key`.

@@ -5,10 +5,13 @@
 //! themselves on that code.
 
 use kafka_protocol::ResponseError;
+use mulgil_broker::configure::ConfigureRefusal;
 use mulgil_broker::core::partition::Refusal as PartitionRefusal;
 use mulgil_broker::group::GroupRefusal;
+use mulgil_broker::meta::settings::SettingRefusal;
 use mulgil_broker::request::{
-    AppendRefusal, CreateRefusal, DeleteRefusal, NewProducerRefusal, ReadRefusal, TrimRefusal,
+    AlterRefusal, AppendRefusal, CreateRefusal, DeleteRefusal, NewProducerRefusal, ReadRefusal,
+    TrimRefusal,
 };
 use mulgil_record::batch::BatchError;
 
@@ -94,6 +97,46 @@ pub(crate) const fn delete(refusal: &DeleteRefusal, by_id: bool) -> ResponseErro
         DeleteRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
         // As for a creation.
         DeleteRefusal::Stopping => ResponseError::NotController,
+    }
+}
+
+/// For more partitions of a topic.
+pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicationControlManager.createPartitions`.
+        AlterRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
+        AlterRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // As for a creation.
+        AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
+        AlterRefusal::Stopping => ResponseError::NotController,
+    }
+}
+
+/// For settings and quotas.
+pub(crate) const fn configure(refusal: &ConfigureRefusal, of_broker: bool) -> ResponseError {
+    match refusal {
+        ConfigureRefusal::UnknownTopic => ResponseError::UnknownTopicOrPartition,
+        ConfigureRefusal::Setting(refusal) => match refusal {
+            // `ConfigAdminManager.validateBrokerConfigChange`: what is wrong with a broker's setting is
+            // an invalid request.
+            SettingRefusal::Fixed(_) => ResponseError::InvalidRequest,
+            SettingRefusal::Value { .. } | SettingRefusal::Lags { .. } if of_broker => {
+                ResponseError::InvalidRequest
+            }
+            // `ControllerConfigurationValidator`. Kafka takes any name for a broker and does nothing;
+            // here that is refused too.
+            SettingRefusal::Unknown(_)
+            | SettingRefusal::UnknownOfBroker(_)
+            | SettingRefusal::Value { .. }
+            | SettingRefusal::Only { .. }
+            | SettingRefusal::NotList(_)
+            | SettingRefusal::Lags { .. } => ResponseError::InvalidConfig,
+        },
+        // `ClientQuotaControlManager.validateQuotaKeyValue`.
+        ConfigureRefusal::Quota(_) => ResponseError::InvalidRequest,
+        // As for a creation.
+        ConfigureRefusal::DiskFull => ResponseError::KafkaStorageError,
+        ConfigureRefusal::Stopping => ResponseError::NotController,
     }
 }
 

@@ -11,6 +11,8 @@
     reason = "a test fails by panicking, and its helpers are part of it"
 )]
 
+#[path = "door/admin_samples.rs"]
+mod admin_samples;
 #[path = "door/alloc.rs"]
 mod alloc;
 #[path = "door/broker.rs"]
@@ -31,12 +33,18 @@ mod groups;
 mod hostile;
 #[path = "door/offset_deletes.rs"]
 mod offset_deletes;
+#[path = "door/operators.rs"]
+mod operators;
 #[path = "door/order.rs"]
 mod order;
 #[path = "door/producing.rs"]
 mod producing;
 #[path = "door/samples.rs"]
 mod samples;
+#[path = "door/settings.rs"]
+mod settings;
+#[path = "door/throttling.rs"]
+mod throttling;
 #[path = "door/topics.rs"]
 mod topics;
 #[path = "door/versions.rs"]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use mulgil_record::ids::{LeaderEpoch, TopicId};
 
+use crate::quota::Quotas;
 use crate::schema::{Topic, TopicName};
+use crate::settings::BrokerStated;
 
 /// All topics at one revision.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,10 @@ pub struct Catalog {
     pub topics: BTreeMap<TopicName, Arc<Topic>>,
     /// Topics by id.
     pub by_id: BTreeMap<TopicId, Arc<Topic>>,
+    /// What is stated of the broker.
+    pub broker: Arc<BrokerStated>,
+    /// Who may ask for how much.
+    pub quotas: Arc<Quotas>,
 }
 
 /// Where a door sees which topics there are.

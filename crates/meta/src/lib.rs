@@ -6,6 +6,8 @@
 //! and publishing to it share one sync.
 
 pub mod catalog;
+pub mod quota;
 pub mod schema;
+pub mod settings;
 pub mod state;
 pub mod wire;

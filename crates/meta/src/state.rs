@@ -6,7 +6,9 @@ use std::sync::Arc;
 use mulgil_record::ids::{LeaderEpoch, PartitionId, TopicId};
 
 use crate::catalog::Catalog;
+use crate::quota::{ENTITIES_MAX, Limits, QuotaEntity, Quotas};
 use crate::schema::{Topic, TopicName, TopicSettings};
+use crate::settings::{self, BrokerStated, Edit, Scope, SettingRefusal, Stated};
 
 /// Most partitions that one topic may have: a request for more is taken for a slip.
 pub const PARTITIONS_MAX: u32 = 100_000;
@@ -43,6 +45,20 @@ pub enum Change {
         next_partition: u64,
         /// The revision reached.
         revision: u64,
+    },
+    /// What is stated of the broker was replaced; topics that state nothing themselves follow.
+    BrokerAltered {
+        /// For whom.
+        scope: Scope,
+        /// All that is stated from now on.
+        stated: Stated,
+    },
+    /// The limits of an entity were replaced.
+    QuotaAltered {
+        /// Whose.
+        entity: QuotaEntity,
+        /// All that it has from now on; none takes it away.
+        limits: Limits,
     },
 }
 
@@ -93,6 +109,12 @@ pub enum Refusal {
         /// The limit.
         most: usize,
     },
+    /// A setting is not possible.
+    #[error(transparent)]
+    Setting(#[from] SettingRefusal),
+    /// Too many entities have limits.
+    #[error("{0} users and clients have quotas, more are not possible")]
+    QuotaCount(usize),
 }
 
 /// A topic that is asked for.
@@ -117,6 +139,8 @@ pub struct Metadata {
     next_partition: u64,
     topics: BTreeMap<TopicName, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
+    broker: Arc<BrokerStated>,
+    quotas: Arc<Quotas>,
 }
 
 impl Default for Metadata {
@@ -128,6 +152,8 @@ impl Default for Metadata {
             next_partition: 1,
             topics,
             by_id,
+            broker: Arc::default(),
+            quotas: Arc::default(),
         }
     }
 }
@@ -164,7 +190,21 @@ impl Metadata {
             leader_epoch,
             topics: self.topics.clone(),
             by_id: self.by_id.clone(),
+            broker: Arc::clone(&self.broker),
+            quotas: Arc::clone(&self.quotas),
         }
+    }
+
+    /// What is stated of the broker.
+    #[must_use]
+    pub fn broker(&self) -> &BrokerStated {
+        &self.broker
+    }
+
+    /// Who may ask for how much.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Works out the creation of a topic.
@@ -189,11 +229,17 @@ impl Metadata {
         }
         let first = self.next_partition;
         let ids = first..first + u64::from(new.partitions);
+        let mut settings = new.settings;
+        settings::follow(&mut settings, &self.broker, |setting| {
+            setting
+                .inherits
+                .is_some_and(|name| self.broker.value(name).is_some())
+        });
         Ok(Change::TopicCreated(Topic {
             id: new.id,
             name: new.name,
             partitions: ids.map(PartitionId).collect(),
-            settings: new.settings,
+            settings,
             created_ms: new.created_ms,
         }))
     }
@@ -222,6 +268,74 @@ impl Metadata {
         } else {
             Err(Refusal::Unknown)
         }
+    }
+
+    /// Works out edits of what is stated of a topic; `replace` forgets what was stated before.
+    ///
+    /// # Errors
+    ///
+    /// There is no such topic, or an edit is not possible.
+    pub fn edit_topic(
+        &self,
+        id: TopicId,
+        edits: &[Edit],
+        replace: bool,
+    ) -> Result<Change, Refusal> {
+        let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
+        let settings = if replace {
+            settings::edit::stated_topic(&self.broker, edits)?
+        } else {
+            settings::edit::edit_topic(&topic.settings, &self.broker, edits)?
+        };
+        Ok(Change::TopicAltered { id, settings })
+    }
+
+    /// Works out edits of what is stated of the broker; `replace` forgets what was stated before.
+    ///
+    /// # Errors
+    ///
+    /// An edit is not possible.
+    pub fn edit_broker(
+        &self,
+        scope: Scope,
+        edits: &[Edit],
+        replace: bool,
+    ) -> Result<Change, Refusal> {
+        let stated = settings::edit::edit_broker(&self.broker, scope, edits, replace)?;
+        Ok(Change::BrokerAltered { scope, stated })
+    }
+
+    /// Works out new limits of an entity: those with a number are set, those without taken away.
+    ///
+    /// # Errors
+    ///
+    /// Too many entities have limits.
+    pub fn edit_quota(
+        &self,
+        entity: &QuotaEntity,
+        edits: &[(crate::quota::Limit, Option<u64>)],
+    ) -> Result<Change, Refusal> {
+        for part in [&entity.user, &entity.client] {
+            if let crate::quota::Part::Named(name) = part
+                && name.len() > NAME_BYTES_MAX
+            {
+                let (bytes, most) = (name.len(), NAME_BYTES_MAX);
+                return Err(Refusal::NameLength { bytes, most });
+            }
+        }
+        let known = self.quotas.of(entity);
+        let mut limits = known.cloned().unwrap_or_default();
+        for (limit, most) in edits {
+            match most {
+                Some(most) => limits.insert(*limit, *most),
+                None => limits.remove(limit),
+            };
+        }
+        if known.is_none() && !limits.is_empty() && self.quotas.len() >= ENTITIES_MAX {
+            return Err(Refusal::QuotaCount(ENTITIES_MAX));
+        }
+        let entity = entity.clone();
+        Ok(Change::QuotaAltered { entity, limits })
     }
 
     /// Works out a larger number of partitions; none to do if it has as many.
@@ -285,6 +399,30 @@ impl Metadata {
                 self.next_partition = self.next_partition.max(*next_partition);
                 self.revision = *revision;
             }
+            Change::BrokerAltered { scope, stated } => self.alter_broker(*scope, stated),
+            Change::QuotaAltered { entity, limits } => {
+                Arc::make_mut(&mut self.quotas).replace(entity, limits);
+            }
+        }
+    }
+
+    fn alter_broker(&mut self, scope: Scope, stated: &Stated) {
+        let before = Arc::clone(&self.broker);
+        Arc::make_mut(&mut self.broker).replace(scope, stated.clone());
+        let after = Arc::clone(&self.broker);
+        let moved = |setting: &settings::Setting| {
+            let of =
+                |broker: &BrokerStated| setting.inherits.and_then(|n| broker.value(n)).cloned();
+            of(&before) != of(&after)
+        };
+        let topics: Vec<_> = self.topics.values().cloned().collect();
+        for topic in topics {
+            let mut settings = topic.settings.clone();
+            settings::follow(&mut settings, &after, moved);
+            if settings != topic.settings {
+                let topic = Topic::clone(&topic);
+                self.put(Topic { settings, ..topic });
+            }
         }
     }
 
@@ -298,7 +436,19 @@ impl Metadata {
             .topics
             .values()
             .map(|t| Change::TopicCreated(Topic::clone(t)));
-        topics.chain(core::iter::once(ids))
+        // Before the topics, which already hold what follows from it.
+        let broker = [Scope::All, Scope::This].into_iter().filter_map(|scope| {
+            let stated = self.broker.of(scope).clone();
+            (!stated.is_empty()).then_some(Change::BrokerAltered { scope, stated })
+        });
+        let quotas = self.quotas.entities().map(|(entity, limits)| {
+            let (entity, limits) = (entity.clone(), limits.clone());
+            Change::QuotaAltered { entity, limits }
+        });
+        broker
+            .chain(quotas)
+            .chain(topics)
+            .chain(core::iter::once(ids))
     }
 
     fn put(&mut self, topic: Topic) {
@@ -335,6 +485,50 @@ mod tests {
         restarted.apply(&restarted.create(new("a", 2, 1)).unwrap());
         let topic = restarted.topic(&TopicName::in_default("a")).unwrap();
         assert_eq!(topic.partitions, [PartitionId(4)]);
+    }
+
+    #[test]
+    fn what_is_stated_of_the_broker_moves_topics_and_outlives_a_checkpoint() {
+        use crate::quota::{Limit, Part};
+        use crate::settings::Operation;
+        let edit = |name: &str, value: &str| Edit {
+            name: name.into(),
+            operation: Operation::Set(value.into()),
+        };
+        let mut meta = Metadata::default();
+        meta.apply(&meta.create(new("before", 1, 1)).unwrap());
+        let stated = [
+            edit("log.retention.ms", "5"),
+            edit("message.max.bytes", "7"),
+        ];
+        meta.apply(&meta.edit_broker(Scope::All, &stated, false).unwrap());
+        meta.apply(&meta.create(new("after", 2, 1)).unwrap());
+        let own = [edit("retention.ms", "9")];
+        meta.apply(&meta.edit_topic(TopicId(2), &own, false).unwrap());
+        let user = Part::Named("u".into());
+        let entity = QuotaEntity {
+            user,
+            client: Part::Default,
+        };
+        let limits = [(Limit::ConsumeBytes, Some(3))];
+        meta.apply(&meta.edit_quota(&entity, &limits).unwrap());
+        let of = |meta: &Metadata, id| {
+            let settings = &meta.topic_by_id(TopicId(id)).unwrap().settings;
+            (settings.retention_ms, settings.message_bytes_max)
+        };
+        assert_eq!(of(&meta, 1), (Some(5), 7));
+        assert_eq!(of(&meta, 2), (Some(9), 7));
+        let mut restarted = Metadata::default();
+        for change in meta.checkpoint() {
+            let bytes = change.encode();
+            restarted.apply(&Change::decode(&bytes).unwrap());
+        }
+        assert_eq!(restarted, meta);
+        restarted.apply(&restarted.edit_broker(Scope::All, &[], true).unwrap());
+        assert_eq!(of(&restarted, 1), (Some(604_800_000), 1_048_588));
+        assert_eq!(of(&restarted, 2), (Some(9), 1_048_588));
+        restarted.apply(&restarted.edit_topic(TopicId(2), &[], true).unwrap());
+        assert_eq!(of(&restarted, 2).0, Some(604_800_000));
     }
 
     #[test]

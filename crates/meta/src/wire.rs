@@ -9,11 +9,15 @@
 //!   5 ids taken: next partition u64, revision u64
 //!   6 created  : as 1, with the long settings
 //!   7 altered  : as 3, with the long settings
+//!   8 broker   : scope u8 (0 this, 1 all), pairs: what is stated of the broker
+//!   9 quota    : user part, client part, u8 n, n of (limit u8, most u64)
 //! settings: durability u8, timestamp type u8, reclaim u8, 0 u8, message bytes max u32, then
 //!           retention ms, retention bytes, before max ms, after max ms: u64 each, all ones = none
 //! long    : settings, cleanup u8 (1 delete, 2 compact), codec u8 (255 = the producer's), 0 u16, dirty
-//!           ratio u32, min and max compaction lag ms, delete retention ms: u64 each, u16 n, n pairs
-//!           of str: what somebody has stated
+//!           ratio u32, min and max compaction lag ms, delete retention ms: u64 each, pairs:
+//!           what somebody has stated
+//! pairs   : u16 n, n of (str, str)
+//! part    : u8 (0 absent, 1 default, 2 named), then str if named
 //! ```
 //!
 //! Tags 1 and 3 are read and no longer written: what lies in them has the other settings' defaults.
@@ -25,7 +29,9 @@ use bytes::{Buf, BufMut};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{PartitionId, TopicId};
 
+use crate::quota::{Limit, Limits, Part, QuotaEntity};
 use crate::schema::{Cleanup, Durability, TimestampType, Topic, TopicName, TopicSettings};
+use crate::settings::{Scope, state_differences};
 use crate::state::Change;
 
 /// Bytes are not a change of metadata.
@@ -76,6 +82,25 @@ impl Change {
                 out.put_u64_le(*next_partition);
                 out.put_u64_le(*revision);
             }
+            Self::BrokerAltered { scope, stated } => {
+                out.put_u8(8);
+                out.put_u8(match scope {
+                    Scope::This => 0,
+                    Scope::All => 1,
+                });
+                put_pairs(&mut out, stated);
+            }
+            Self::QuotaAltered { entity, limits } => {
+                out.put_u8(9);
+                put_part(&mut out, &entity.user);
+                put_part(&mut out, &entity.client);
+                let count = u8::try_from(limits.len()).unwrap_or(u8::MAX);
+                out.put_u8(count);
+                for (limit, most) in limits {
+                    out.put_u8(limit.id());
+                    out.put_u64_le(*most);
+                }
+            }
         }
         out
     }
@@ -88,14 +113,14 @@ impl Change {
     pub fn decode(mut bytes: &[u8]) -> Result<Self, WireError> {
         let from = &mut bytes;
         let change = match from.try_get_u8()? {
-            1 => Self::TopicCreated(get_topic(from, get_settings)?),
+            1 => Self::TopicCreated(get_topic(from, get_early_settings)?),
             6 => Self::TopicCreated(get_topic(from, get_long_settings)?),
             2 => Self::TopicDeleted {
                 id: TopicId(from.try_get_u128_le()?),
             },
             3 => Self::TopicAltered {
                 id: TopicId(from.try_get_u128_le()?),
-                settings: get_settings(from)?,
+                settings: get_early_settings(from)?,
             },
             7 => Self::TopicAltered {
                 id: TopicId(from.try_get_u128_le()?),
@@ -108,6 +133,21 @@ impl Change {
             5 => Self::IdsTaken {
                 next_partition: from.try_get_u64_le()?,
                 revision: from.try_get_u64_le()?,
+            },
+            8 => Self::BrokerAltered {
+                scope: match from.try_get_u8()? {
+                    0 => Scope::This,
+                    1 => Scope::All,
+                    _ => return Err(WireError),
+                },
+                stated: get_pairs(from)?,
+            },
+            9 => Self::QuotaAltered {
+                entity: QuotaEntity {
+                    user: get_part(from)?,
+                    client: get_part(from)?,
+                },
+                limits: get_limits(from)?,
             },
             _ => return Err(WireError),
         };
@@ -215,6 +255,43 @@ fn get_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
     })
 }
 
+/// Settings from before there was a list of what is stated: whatever is no default was.
+fn get_early_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
+    let mut settings = get_settings(from)?;
+    state_differences(&mut settings);
+    Ok(settings)
+}
+
+fn put_part(out: &mut Vec<u8>, part: &Part) {
+    match part {
+        Part::Absent => out.put_u8(0),
+        Part::Default => out.put_u8(1),
+        Part::Named(name) => {
+            out.put_u8(2);
+            put_str(out, name);
+        }
+    }
+}
+
+fn get_part(from: &mut &[u8]) -> Result<Part, WireError> {
+    match from.try_get_u8()? {
+        0 => Ok(Part::Absent),
+        1 => Ok(Part::Default),
+        2 => Ok(Part::Named(get_str(from)?.into())),
+        _ => Err(WireError),
+    }
+}
+
+fn get_limits(from: &mut &[u8]) -> Result<Limits, WireError> {
+    let mut limits = Limits::new();
+    for _ in 0..from.try_get_u8()? {
+        let id = from.try_get_u8()?;
+        let limit = Limit::ALL.into_iter().find(|limit| limit.id() == id);
+        limits.insert(limit.ok_or(WireError)?, from.try_get_u64_le()?);
+    }
+    Ok(limits)
+}
+
 const DELETE: u8 = 1;
 const COMPACT: u8 = 2;
 /// In place of a codec's id: as the producer has packed.
@@ -280,108 +357,4 @@ fn get_pairs(from: &mut &[u8]) -> Result<BTreeMap<Arc<str>, Arc<str>>, WireError
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn short() -> impl Strategy<Value = TopicSettings> {
-        let durability = prop_oneof![
-            Just(Durability::Memory),
-            Just(Durability::Os),
-            Just(Durability::Fsync)
-        ];
-        let timestamp_type = prop_oneof![
-            Just(TimestampType::CreateTime),
-            Just(TimestampType::LogAppendTime)
-        ];
-        let limits = [(); 4].map(|()| proptest::option::of(0..u64::MAX));
-        (durability, timestamp_type, any::<(bool, u32)>(), limits).prop_map(
-            |(durability, timestamp_type, (reclaim_on_ack, message_bytes_max), [a, b, c, d])| {
-                TopicSettings {
-                    durability,
-                    retention_ms: a,
-                    retention_bytes: b,
-                    message_bytes_max,
-                    timestamp_type,
-                    timestamp_before_max_ms: c,
-                    timestamp_after_max_ms: d,
-                    reclaim_on_ack,
-                    ..TopicSettings::default()
-                }
-            },
-        )
-    }
-
-    fn settings() -> impl Strategy<Value = TopicSettings> {
-        let compression =
-            proptest::option::of((0..5_u8).prop_map(|id| Codec::from_id(id).unwrap()));
-        let stated = proptest::collection::btree_map("[a-z.]{1,20}", "[a-z0-9]{0,9}", 0..4);
-        let compaction = any::<(bool, bool, u32, u64, u64, u64)>();
-        (short(), compaction, compression, stated).prop_map(
-            |(settings, (delete, compact, ratio, least, most, kept), compression, stated)| {
-                let shared = |(name, value): (String, String)| (name.into(), value.into());
-                TopicSettings {
-                    cleanup: Cleanup { delete, compact },
-                    min_cleanable_dirty_ratio_permille: ratio,
-                    min_compaction_lag_ms: least,
-                    max_compaction_lag_ms: most,
-                    delete_retention_ms: kept,
-                    compression,
-                    stated: stated.into_iter().map(shared).collect(),
-                    ..settings
-                }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_back(
-            id: u128, name in "[a-z]{1,20}", created: u64, settings in settings(),
-            partitions in proptest::collection::vec(any::<u64>().prop_map(PartitionId), 0..9),
-        ) {
-            let name = TopicName::in_default(&name);
-            let topic = Topic { id: TopicId(id), name, partitions: partitions.clone(),
-                settings: settings.clone(), created_ms: created };
-            for change in [
-                Change::TopicCreated(topic),
-                Change::TopicDeleted { id: TopicId(id) },
-                Change::TopicAltered { id: TopicId(id), settings },
-                Change::PartitionsAdded { id: TopicId(id), partitions },
-                Change::IdsTaken { next_partition: created, revision: created },
-            ] {
-                let bytes = change.encode();
-                prop_assert_eq!(Change::decode(&bytes), Ok(change));
-                prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), Err(WireError));
-            }
-        }
-
-        #[test]
-        fn what_earlier_versions_wrote_is_read(
-            id: u128, created: u64, settings in short(),
-            partitions in proptest::collection::vec(any::<u64>().prop_map(PartitionId), 0..9),
-        ) {
-            let mut altered = vec![3];
-            altered.put_u128_le(id);
-            put_settings(&mut altered, &settings);
-            let change = Change::TopicAltered { id: TopicId(id), settings: settings.clone() };
-            prop_assert_eq!(Change::decode(&altered), Ok(change));
-            let mut bytes = vec![1];
-            bytes.put_u128_le(id);
-            put_str(&mut bytes, "/");
-            put_str(&mut bytes, "t");
-            bytes.put_u64_le(created);
-            put_settings(&mut bytes, &settings);
-            put_partitions(&mut bytes, &partitions);
-            let topic = Topic { id: TopicId(id), name: TopicName::in_default("t"), partitions,
-                settings, created_ms: created };
-            prop_assert_eq!(Change::decode(&bytes), Ok(Change::TopicCreated(topic)));
-        }
-
-        #[test]
-        fn any_bytes_are_survived(bytes: Vec<u8>) {
-            drop(Change::decode(&bytes));
-        }
-    }
-}
+mod tests;

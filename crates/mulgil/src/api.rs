@@ -14,7 +14,10 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Outcome};
 use mulgil_admin::catalogue::Code;
-use mulgil_admin::model::{AlterTopic, CreateTopic, Status, TopicDetail, TopicPage};
+use mulgil_admin::model::{
+    AlterTopic, CreateTopic, GroupDetail, GroupList, OffsetsReset, ResetOffsets, Status,
+    TopicDetail, TopicPage, TrimTopic,
+};
 use mulgil_admin::problem::Problem;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -99,6 +102,28 @@ impl Api {
 
     pub(crate) fn delete_topic(&self, name: &str) -> Outcome<()> {
         self.send::<(), ()>(Method::DELETE, &topic_path(name), None)
+    }
+
+    pub(crate) fn trim_topic(&self, name: &str, trim: &TrimTopic) -> Outcome<TopicDetail> {
+        let path = format!("{}/trim", topic_path(name));
+        self.send(Method::POST, &path, Some(trim))
+    }
+
+    pub(crate) fn groups(&self) -> Outcome<GroupList> {
+        self.get("/api/v1/groups")
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Outcome<GroupDetail> {
+        self.get(&group_path(name))
+    }
+
+    pub(crate) fn reset_group(&self, name: &str, reset: &ResetOffsets) -> Outcome<OffsetsReset> {
+        let path = format!("{}/offsets", group_path(name));
+        self.send(Method::POST, &path, Some(reset))
+    }
+
+    pub(crate) fn delete_group(&self, name: &str) -> Outcome<()> {
+        self.send::<(), ()>(Method::DELETE, &group_path(name), None)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
@@ -199,6 +224,10 @@ impl Api {
 
 fn topic_path(name: &str) -> String {
     format!("/api/v1/topics/{}", escaped(name))
+}
+
+fn group_path(name: &str) -> String {
+    format!("/api/v1/groups/{}", escaped(name))
 }
 
 /// Percent-escapes what may not stand in a part of a path or a query.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use mulgil_admin::backend::{Answer, Backend, Counters, Publish, Read, ReadPart};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterTopic, Broker as BrokerModel, Check, CreateTopic, Position, TopicDetail, TopicPage,
+    AlterTopic, Broker as BrokerModel, Check, CreateTopic, GroupDetail, GroupList, OffsetsReset,
+    Position, ResetOffsets, TopicDetail, TopicPage, TrimTopic,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
@@ -24,9 +25,9 @@ use mulgil_meta::schema::DEFAULT_VHOST;
 use crate::node::Node;
 
 mod figures;
+mod groups;
 mod records;
 mod refusals;
-mod settings;
 mod topics;
 
 /// How long a request waits for a lane that is always taken: half of what makes it count as dead.
@@ -133,6 +134,26 @@ impl Backend for LocalBackend {
 
     fn delete_topic<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(self.delete(name))
+    }
+
+    fn trim_topic<'a>(&'a self, name: &'a str, trim: TrimTopic) -> Answer<'a, TopicDetail> {
+        Box::pin(self.trim(name, trim))
+    }
+
+    fn list_groups(&self) -> Answer<'_, GroupList> {
+        Box::pin(self.groups())
+    }
+
+    fn describe_group<'a>(&'a self, name: &'a str) -> Answer<'a, GroupDetail> {
+        Box::pin(self.group(name))
+    }
+
+    fn reset_group<'a>(&'a self, name: &'a str, reset: ResetOffsets) -> Answer<'a, OffsetsReset> {
+        Box::pin(self.reset(name, reset))
+    }
+
+    fn delete_group<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.drop_group(name))
     }
 
     fn publish<'a>(

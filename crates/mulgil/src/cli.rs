@@ -15,13 +15,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::out::Style;
 
+mod group;
 mod message;
 mod server;
 mod topic;
 
+pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, GroupListArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
-pub(crate) use topic::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs};
+pub(crate) use topic::{
+    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs, TrimArgs,
+};
 
 /// The version, and what it was built from: a commit, if need be `-dirty`, or how else it came about.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MULGIL_BUILD"), ")");
@@ -41,9 +45,12 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Run a server
     Server(ServerArgs),
-    /// Topics: list, create, describe, alter, delete
+    /// Topics: list, create, describe, alter, add partitions, trim, delete
     #[command(subcommand, arg_required_else_help = true)]
     Topic(TopicCommand),
+    /// Consumer groups: list, describe, lag, reset, delete
+    #[command(subcommand, arg_required_else_help = true)]
+    Group(GroupCommand),
     /// Messages: publish, subscribe
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
@@ -67,6 +74,10 @@ pub(crate) enum TopicCommand {
     Describe(DescribeArgs),
     /// Change a topic's settings, or give it more partitions
     Alter(AlterArgs),
+    /// Give a topic more partitions
+    AddPartitions(AddPartitionsArgs),
+    /// Give up messages of a topic
+    Trim(TrimArgs),
     /// Delete topics with all their messages
     Delete(DeleteArgs),
 }

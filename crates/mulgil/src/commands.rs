@@ -10,12 +10,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::cli::{Cli, Command, CompletionArgs, ExplainArgs, MessageCommand, Shell, TopicCommand};
+use crate::cli::{
+    Cli, Command, CompletionArgs, ExplainArgs, GroupCommand, MessageCommand, Shell, TopicCommand,
+};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::out::{Cell, Column, Out, Table, View};
 use crate::{broker, run};
 
+mod group;
 mod publish;
 mod repair;
 mod status;
@@ -32,7 +35,16 @@ pub(crate) fn run(cli: Cli, stdout: &mut dyn Write) -> Outcome<()> {
             TopicCommand::Create(args) => topic::create(&args, stdout),
             TopicCommand::Describe(args) => topic::describe(&args, stdout),
             TopicCommand::Alter(args) => topic::alter(&args, stdout),
+            TopicCommand::AddPartitions(args) => topic::add_partitions(&args, stdout),
+            TopicCommand::Trim(args) => topic::trim(&args, stdout),
             TopicCommand::Delete(args) => topic::delete(&args, stdout),
+        },
+        Command::Group(command) => match command {
+            GroupCommand::Ls(args) => group::list(&args, stdout),
+            GroupCommand::Describe(args) => group::describe(&args, stdout),
+            GroupCommand::Lag(args) => group::lag(&args, stdout),
+            GroupCommand::Reset(args) => group::reset(&args, stdout),
+            GroupCommand::Delete(args) => group::delete(&args, stdout),
         },
         Command::Message(MessageCommand::Pub(args)) => {
             publish::publish(&args, &Interrupt::listen()?, stdout)

@@ -13,6 +13,7 @@ use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead};
+use mulgil_broker::quota::QuotaMeters;
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_broker::start::{self, Found, Progress};
 use mulgil_kafka::{IdSource, KafkaConnection, KafkaFigures, KafkaOptions, KafkaShared};
@@ -136,6 +137,7 @@ pub(crate) fn start(
             catalog: Arc::clone(&broker) as _,
             ids: Arc::new(RandomIds),
             figures: Arc::clone(&kafka_figures),
+            meters: QuotaMeters::default(),
         })
     });
     let mut threads = Vec::new();

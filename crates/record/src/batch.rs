@@ -24,6 +24,7 @@ mod builder;
 mod error;
 mod header;
 mod record;
+mod repack;
 mod retain;
 
 use bytes::Bytes;

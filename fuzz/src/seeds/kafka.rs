@@ -3,6 +3,7 @@
 //! Which these are is asked of the door itself. A kind that is advertised and has no sample here
 //! makes the tests fail.
 
+mod operators;
 mod requests;
 
 use bytes::{Bytes, BytesMut};

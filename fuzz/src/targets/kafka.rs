@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mulgil_broker::connection::{Connection, Input, Output};
 use mulgil_broker::core::machine::{Elapsed, Now, WallTime};
+use mulgil_broker::quota::QuotaMeters;
 use mulgil_broker::request::{Request, Ticket};
 use mulgil_kafka::{KafkaConnection, KafkaOptions, KafkaShared};
 use mulgil_log::disk::cut::Dice;
@@ -117,6 +118,7 @@ impl Session {
             catalog: Arc::clone(&broker) as _,
             ids: Arc::clone(&broker) as _,
             figures: Arc::new(mulgil_kafka::KafkaFigures::new(|| 0)),
+            meters: QuotaMeters::default(),
         };
         Self {
             connection: Some(KafkaConnection::new(

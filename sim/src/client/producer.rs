@@ -216,6 +216,11 @@ impl Producer {
             | Reply::CreateTopics(_)
             | Reply::DeleteTopics(_)
             | Reply::AlterTopic(_)
+            | Reply::Configure(_)
+            | Reply::SetQuotas(_)
+            | Reply::GrowTopics(_)
+            | Reply::DescribeProducers(_)
+            | Reply::Sizes(_)
             | Reply::Trim(_)
             | Reply::Group(_) => Err(odd(&reply)),
         }

@@ -145,6 +145,11 @@ pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request
         | Request::FindOffsets(_)
         | Request::FindEpochEnds(_)
         | Request::DeleteTopics(_)
+        | Request::Configure(_)
+        | Request::SetQuotas(_)
+        | Request::GrowTopics(_)
+        | Request::DescribeProducers(_)
+        | Request::Sizes(_)
         | Request::Trim(_)
         | Request::NewProducer(_)
         | Request::Group(_) => {}

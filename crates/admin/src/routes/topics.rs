@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Answered, App, json, name, parsed, query};
 use crate::catalogue::Code;
 use crate::limits;
-use crate::model::{AlterTopic, CreateTopic};
+use crate::model::{AlterTopic, CreateTopic, TrimTopic};
 use crate::problem::Refusal;
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +68,18 @@ pub(super) async fn alter(
         return Err(Refusal::new(Code::Malformed, "nothing is to be changed"));
     }
     let topic = app.gate.backend()?.alter_topic(&name, change).await?;
+    json(StatusCode::OK, &topic)
+}
+
+pub(super) async fn trim(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answered {
+    let name = name(path)?;
+    let body = app.body(request, "application/json").await?;
+    let trim: TrimTopic = parsed(&body.bytes)?;
+    let topic = app.gate.backend()?.trim_topic(&name, trim).await?;
     json(StatusCode::OK, &topic)
 }
 

@@ -16,10 +16,13 @@ use mulgil_admin::backend::{
 };
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    Alarm, AlterTopic, Broker, Check, CreateTopic, Disk, Durability, Header, PartitionDetail,
-    Payload, Position, Record, TimestampType, TopicDetail, TopicPage, TopicSettings, TopicSummary,
+    Alarm, AlterTopic, Broker, Check, CreateTopic, Disk, Header, PartitionDetail, Payload,
+    Position, Record, TopicDetail, TopicPage, TopicSummary,
 };
 use mulgil_admin::time::Timestamp;
+use mulgil_broker::meta::schema::TopicSettings;
+use mulgil_broker::meta::settings::BrokerStated;
+use mulgil_broker::meta::settings::edit::{edit_topic, stated_topic};
 
 /// 2026-11-22T10:00:00Z, the time at which everything in these tests happens.
 pub(crate) const NOON: Timestamp = Timestamp(1_795_341_600_000);
@@ -37,19 +40,6 @@ pub(crate) struct Memory {
     pub(crate) unready: Option<&'static str>,
     /// What [`Backend::live`] finds.
     pub(crate) dead: Option<&'static str>,
-}
-
-fn defaults() -> TopicSettings {
-    TopicSettings {
-        durability: Durability::Fsync,
-        retention_ms: Some(7 * 24 * 60 * 60 * 1000),
-        retention_bytes: None,
-        reclaim_on_ack: false,
-        message_bytes_max: 1_048_588,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: None,
-        timestamp_after_max_ms: Some(60 * 60 * 1000),
-    }
 }
 
 fn bytes_of(records: &[Record]) -> u64 {
@@ -80,7 +70,7 @@ impl Topic {
                 .sum(),
             bytes: partition_details.iter().map(|p| p.bytes).sum(),
             created: NOON,
-            settings: self.settings.clone(),
+            settings: (&self.settings).into(),
         };
         TopicDetail {
             summary,
@@ -164,8 +154,12 @@ impl Backend for Memory {
                 format!("{count}, not 1 to 100"),
             )));
         }
+        let settings = match topic.settings.edits() {
+            Ok(edits) => stated_topic(&BrokerStated::default(), &edits).unwrap(),
+            Err(refusal) => return now(Err(refusal)),
+        };
         let created = Topic {
-            settings: topic.settings.applied_to(defaults()),
+            settings,
             partitions: vec![Vec::new(); count as usize],
         };
         let detail = created.detail(&name);
@@ -187,7 +181,9 @@ impl Backend for Memory {
                 ));
             }
             topic.partitions.resize(count, Vec::new());
-            topic.settings = change.settings.applied_to(topic.settings.clone());
+            let edits = change.settings.edits()?;
+            let broker = BrokerStated::default();
+            topic.settings = edit_topic(&topic.settings, &broker, &edits).unwrap();
             Ok(topic.detail(name))
         }))
     }

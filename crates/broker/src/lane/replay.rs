@@ -84,6 +84,7 @@ impl Replayer {
             refused: BTreeMap::new(),
             full: false,
             exhausted: false,
+            space: None,
             stopping: false,
             clock: super::belief::Belief::new(options.clock_step_ms),
             dropped: super::Dropped::default(),

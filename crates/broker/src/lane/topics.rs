@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mulgil_core::machine::Now;
 use mulgil_log::entry::EntryKind;
 use mulgil_log::position::Position;
-use mulgil_meta::schema::Durability;
+use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::{Change, NewTopic, Refusal};
 use mulgil_record::ids::TopicId;
 
@@ -59,7 +59,6 @@ impl Lane {
             return Err(CreateRefusal::DiskFull);
         }
         let partitions = topic.partitions.unwrap_or(self.options.partitions_default);
-        let settings = topic.settings.clone();
         let id = topic.id;
         let change = self.metadata.create(NewTopic {
             id,
@@ -72,6 +71,9 @@ impl Lane {
         if !validate_only {
             self.change_metadata(&change);
         }
+        let Change::TopicCreated(Topic { settings, .. }) = change else {
+            unreachable!("a creation only creates")
+        };
         Ok(CreatedTopic {
             id,
             partitions,
@@ -129,7 +131,7 @@ impl Lane {
         (Due::synced(self.metadata_due), Reply::AlterTopic(outcome))
     }
 
-    fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
+    pub(super) fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
         if self.stopping {
             return Err(AlterRefusal::Stopping);
         }
@@ -178,7 +180,7 @@ impl Lane {
     ///
     /// What they lost at the last start is still in the log. If the topic keeps its records from here
     /// on, the next start must not bring it back.
-    fn keep_starts(&mut self, topic: TopicId) {
+    pub(super) fn keep_starts(&mut self, topic: TopicId) {
         let of_topic = |hosted: &&Hosted| hosted.topic == topic;
         let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
         let starts: Vec<_> = self
@@ -198,7 +200,7 @@ impl Lane {
         Due::synced(self.metadata_due)
     }
 
-    fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<mulgil_meta::schema::Topic>> {
+    pub(super) fn find_topic(&self, topic: &TopicRef) -> Option<&Arc<Topic>> {
         match topic {
             TopicRef::Name(name) => self.metadata.topic(name),
             TopicRef::Id(id) => self.metadata.topic_by_id(*id),
@@ -241,12 +243,15 @@ impl Lane {
                     }
                 }
             }
-            Change::TopicDeleted { .. } | Change::IdsTaken { .. } => {}
+            Change::TopicDeleted { .. }
+            | Change::IdsTaken { .. }
+            | Change::BrokerAltered { .. }
+            | Change::QuotaAltered { .. } => {}
         }
     }
 
     /// Takes down the partitions of a deleted topic.
-    pub(super) fn unhost(&mut self, topic: &mulgil_meta::schema::Topic) {
+    pub(super) fn unhost(&mut self, topic: &Topic) {
         for partition in &topic.partitions {
             self.partitions.remove(partition);
             self.index.remove(partition.0);
@@ -277,9 +282,11 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
     match refusal {
         Refusal::Exists(name) => CreateRefusal::Exists(name),
         Refusal::PartitionCount { asked, most } => CreateRefusal::PartitionCount { asked, most },
-        Refusal::NameLength { .. } | Refusal::FewerPartitions { .. } | Refusal::Unknown => {
-            CreateRefusal::Name(refusal.to_string())
-        }
+        Refusal::NameLength { .. }
+        | Refusal::FewerPartitions { .. }
+        | Refusal::Unknown
+        | Refusal::Setting(_)
+        | Refusal::QuotaCount(_) => CreateRefusal::Name(refusal.to_string()),
     }
 }
 
@@ -291,6 +298,8 @@ fn alter_refusal(refusal: &Refusal) -> AlterRefusal {
         Refusal::Unknown
         | Refusal::Exists(_)
         | Refusal::PartitionCount { .. }
-        | Refusal::NameLength { .. } => AlterRefusal::Unknown,
+        | Refusal::NameLength { .. }
+        | Refusal::Setting(_)
+        | Refusal::QuotaCount(_) => AlterRefusal::Unknown,
     }
 }

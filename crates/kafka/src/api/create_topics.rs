@@ -10,10 +10,9 @@ use kafka_protocol::messages::create_topics_response::{
 };
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use mulgil_broker::connection::Hangup;
-use mulgil_broker::meta::schema::TopicSettings;
 use mulgil_broker::request::{CreateTopic, CreateTopics, CreatedTopic, Reply, Request};
 
-use super::{Step, Turn, Waiting, only_reply, topic_configs};
+use super::{Step, Turn, Waiting, configs, only_reply};
 use crate::from_wire::{TOPIC_NAME_BYTES_MAX, is_topic_name, topic_name};
 use crate::to_wire::{int32, message, text, uuid};
 use crate::wire_errors;
@@ -24,11 +23,6 @@ const SINCE_DETAILS: i16 = 5;
 const SINCE_IDS: i16 = 7;
 /// As many as the broker has set (KIP-464).
 const AS_SET: i32 = -1;
-
-/// Where the value of a setting comes from: set for the topic (`ConfigSource.TOPIC_CONFIG`).
-const FROM_TOPIC: i8 = 1;
-/// Where the value of a setting comes from: nobody set it (`ConfigSource.DEFAULT_CONFIG`).
-const FROM_DEFAULT: i8 = 5;
 
 /// A refusal: its code and what to tell.
 type Refused = (ResponseError, String);
@@ -91,11 +85,10 @@ fn check(topic: &CreatableTopic, turn: &Turn<'_>) -> Result<CreateTopic, Refused
     } else {
         check_assignments(topic, turn)?
     };
-    let mut settings = TopicSettings::default();
-    for config in &topic.configs {
-        topic_configs::set(&mut settings, &config.name, config.value.as_deref())
-            .map_err(|why| (ResponseError::InvalidConfig, why))?;
-    }
+    let stated = topic.configs.iter();
+    let stated = stated.map(|config| (&*config.name, config.value.as_deref()));
+    let settings = configs::created(&turn.catalog(), stated)
+        .map_err(|why| (ResponseError::InvalidConfig, why.to_string()))?;
     let (name, id) = (topic_name(&topic.name), turn.shared.ids.topic_id());
     Ok(CreateTopic {
         name,
@@ -213,7 +206,7 @@ fn filled(
     let row = row
         .with_num_partitions(int32(created.partitions))
         .with_replication_factor(1)
-        .with_configs(Some(configs(&created.settings)));
+        .with_configs(Some(told(created, turn)));
     if turn.since(SINCE_IDS) {
         row.with_topic_id(uuid(created.id))
     } else {
@@ -221,19 +214,14 @@ fn filled(
     }
 }
 
-fn configs(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {
-    let defaults = topic_configs::rows(&TopicSettings::default());
-    let rows = topic_configs::rows(settings).into_iter().zip(defaults);
-    rows.map(|((name, value), (_, default))| {
-        let source = if value == default {
-            FROM_DEFAULT
-        } else {
-            FROM_TOPIC
-        };
+fn told(created: &CreatedTopic, turn: &Turn<'_>) -> Vec<CreatableTopicConfigs> {
+    let (catalog, options) = (turn.catalog(), &turn.shared.options);
+    let rows = configs::topic_rows(&created.settings, &catalog, options);
+    rows.map(|(setting, value)| {
         CreatableTopicConfigs::default()
-            .with_name(text(name))
-            .with_value(Some(text(&value)))
-            .with_config_source(source)
+            .with_name(text(setting.name))
+            .with_value(Some(text(&value.value)))
+            .with_config_source(value.source)
     })
     .collect()
 }

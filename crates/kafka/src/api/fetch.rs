@@ -6,6 +6,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FetchRequest;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::meta::catalog::Catalog;
+use mulgil_broker::meta::quota::Limit;
 use mulgil_broker::request::{
     Isolation, Read, ReadOut, ReadPartition, ReadRefusal, Reply, Request,
 };
@@ -52,6 +53,11 @@ pub(crate) fn start(request: FetchRequest, turn: &mut Turn<'_>) -> Result<Step, 
         .ok_or_else(|| turn.malformed("unknown isolation level"))?;
     // A server's limit holds above the client's. A minimum beyond what fits would never be reached.
     let bytes_max = natural(request.max_bytes).min(turn.shared.options.fetch_bytes_max);
+    // No more than the client's quota lets pass, or it would wait for very long (KIP-219).
+    let burst = turn.burst(Limit::ConsumeBytes);
+    let bytes_max = burst.map_or(bytes_max, |burst| {
+        bytes_max.min(u32::try_from(burst).unwrap_or(u32::MAX))
+    });
     let bytes_min = natural(request.min_bytes).min(bytes_max);
     let wait_ms = natural(request.max_wait_ms);
 
@@ -210,7 +216,13 @@ impl Waits {
             });
         }
         count(&self.rows, &turn.shared.figures);
-        encode::response(session, self.isolation, self.rows, turn)
+        let read = self.rows.iter().filter_map(|row| row.result.as_ref().ok());
+        let bytes = read
+            .flat_map(|out| &out.batches)
+            .map(bytes::Bytes::len)
+            .sum();
+        let wait_ms = turn.charge(Limit::ConsumeBytes, bytes);
+        encode::response((session, wait_ms), self.isolation, self.rows, turn)
     }
 }
 

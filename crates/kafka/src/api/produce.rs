@@ -14,6 +14,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::meta::catalog::Catalog;
+use mulgil_broker::meta::quota::Limit;
 use mulgil_broker::meta::schema::{TimestampType, Topic};
 use mulgil_broker::request::{Append, AppendPartition, AppendRefusal, Appended, Reply, Request};
 
@@ -38,6 +39,7 @@ pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Ha
     let mut waits = Waits {
         response: ProduceResponse::default(),
         asked: Vec::new(),
+        bytes: 0,
         answer: request.acks != ACKS_NONE,
     };
     let mut partitions = Vec::new();
@@ -47,6 +49,7 @@ pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Ha
         let mut rows = Vec::with_capacity(topic.partition_data.len());
         for produced in topic.partition_data {
             let index = produced.index;
+            waits.bytes += produced.records.as_ref().map_or(0, bytes::Bytes::len);
             let checked = match refusal {
                 Some((error, why)) => Err(Unfit::new(error, why)),
                 None => prepare(&key, produced, &catalog, turn),
@@ -141,6 +144,8 @@ fn prepare(
 struct Waits {
     response: ProduceResponse,
     asked: Vec<Place>,
+    /// Bytes of all batches, for the producer's quota.
+    bytes: usize,
     /// Whether the producer waits for an answer.
     answer: bool,
 }
@@ -177,7 +182,8 @@ impl Waiting for Waits {
 }
 
 impl Waits {
-    fn finish(&self, turn: &Turn<'_>) -> Result<Step, Hangup> {
+    fn finish(&mut self, turn: &Turn<'_>) -> Result<Step, Hangup> {
+        self.response.throttle_time_ms = turn.charge(Limit::ProduceBytes, self.bytes);
         if self.answer {
             return turn.answer(&self.response);
         }

@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Texts,
     /// A list of numbers of so many bytes.
     Numbers(usize),
+    /// A structure that may be missing: a byte other than 1 says so.
+    Maybe(&'static [Field]),
     /// Tagged fields that the decoder knows: their content must be exactly as long as it says.
     ///
     /// Stands last in its structure, in place of the tagged fields that every flexible one has.
@@ -93,6 +95,7 @@ impl Walk<'_> {
                 | Kind::Blob
                 | Kind::List(_)
                 | Kind::Texts
+                | Kind::Maybe(_)
                 | Kind::Numbers(_)) => self.plain(other)?,
             }
         }
@@ -126,6 +129,10 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
+            Kind::Maybe(fields) => match self.walker.take(1)? {
+                [1] => self.structure(fields),
+                _ => Ok(()),
+            },
             Kind::Known(tags) => self.tags(tags),
         }
     }
@@ -196,6 +203,7 @@ impl Walk<'_> {
             | Kind::Blob
             | Kind::Texts
             | Kind::Numbers(_)
+            | Kind::Maybe(_)
             | Kind::Known(_) => self.plain(kind),
         }
     }

@@ -61,6 +61,19 @@ pub(crate) const fn of(key: ApiKey) -> Option<Shape> {
         ApiKey::InitProducerId => (2, INIT_PRODUCER_ID),
         ApiKey::OffsetForLeaderEpoch => (4, OFFSET_FOR_LEADER_EPOCH),
         ApiKey::DeleteGroups => (2, DELETE_GROUPS),
+        ApiKey::DescribeConfigs => (4, DESCRIBE_CONFIGS),
+        ApiKey::AlterConfigs => (2, ALTER_CONFIGS),
+        ApiKey::IncrementalAlterConfigs => (1, INCREMENTAL_ALTER_CONFIGS),
+        ApiKey::CreatePartitions => (2, CREATE_PARTITIONS),
+        ApiKey::ListConfigResources => (0, LIST_CONFIG_RESOURCES),
+        ApiKey::DescribeTopicPartitions => (0, DESCRIBE_TOPIC_PARTITIONS),
+        ApiKey::DescribeLogDirs => (2, DESCRIBE_LOG_DIRS),
+        ApiKey::DescribeProducers => (0, DESCRIBE_PRODUCERS),
+        ApiKey::ElectLeaders => (2, ELECT_LEADERS),
+        ApiKey::AlterPartitionReassignments => (0, ALTER_REASSIGNMENTS),
+        ApiKey::ListPartitionReassignments => (0, LIST_REASSIGNMENTS),
+        ApiKey::DescribeClientQuotas => (1, DESCRIBE_QUOTAS),
+        ApiKey::AlterClientQuotas => (1, ALTER_QUOTAS),
         ApiKey::OffsetDelete => (LAST, OFFSET_DELETE),
         ApiKey::DescribeCluster => (0, DESCRIBE_CLUSTER),
         _ => return None,
@@ -230,6 +243,57 @@ const OFFSET_FOR_LEADER_EPOCH: &[Field] = &[
 ];
 
 const DELETE_GROUPS: &[Field] = &[since(0, Kind::Texts)];
+
+const DESCRIBE_CONFIGS: &[Field] = &[
+    list(&[fixed(1), text(), since(0, Kind::Texts)]),
+    fixed(1),
+    since(3, Kind::Fixed(1)),
+];
+
+const ALTER_CONFIGS: &[Field] = &[list(&[fixed(1), text(), list(&[text(), text()])]), fixed(1)];
+
+const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
+    list(&[fixed(1), text(), list(&[text(), fixed(1), text()])]),
+    fixed(1),
+];
+
+const CREATE_PARTITIONS: &[Field] = &[
+    list(&[text(), fixed(4), list(&[since(0, Kind::Numbers(4))])]),
+    fixed(4 + 1),
+];
+
+const LIST_CONFIG_RESOURCES: &[Field] = &[since(1, Kind::Numbers(1))];
+
+const DESCRIBE_TOPIC_PARTITIONS: &[Field] = &[
+    list(&[text()]),
+    fixed(4),
+    since(0, Kind::Maybe(&[text(), fixed(4)])),
+];
+
+const DESCRIBE_LOG_DIRS: &[Field] = &[list(&[text(), since(0, Kind::Numbers(4))])];
+
+const DESCRIBE_PRODUCERS: &[Field] = &[list(&[text(), since(0, Kind::Numbers(4))])];
+
+const ELECT_LEADERS: &[Field] = &[
+    since(1, Kind::Fixed(1)),
+    list(&[text(), since(0, Kind::Numbers(4))]),
+    fixed(4),
+];
+
+const ALTER_REASSIGNMENTS: &[Field] = &[
+    fixed(4),
+    since(1, Kind::Fixed(1)),
+    list(&[text(), list(&[fixed(4), since(0, Kind::Numbers(4))])]),
+];
+
+const LIST_REASSIGNMENTS: &[Field] = &[fixed(4), list(&[text(), since(0, Kind::Numbers(4))])];
+
+const DESCRIBE_QUOTAS: &[Field] = &[list(&[text(), fixed(1), text()]), fixed(1)];
+
+const ALTER_QUOTAS: &[Field] = &[
+    list(&[list(&[text(), text()]), list(&[text(), fixed(8 + 1)])]),
+    fixed(1),
+];
 
 const OFFSET_DELETE: &[Field] = &[text(), list(&[text(), list(&[fixed(4)])])];
 

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use mulgil_broker::configure::{
+    ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, Sizes,
+};
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
-use mulgil_broker::meta::schema::{Topic, TopicName, TopicSettings};
+use mulgil_broker::meta::schema::{TopicName, TopicSettings};
+use mulgil_broker::meta::state::{Change, Metadata, NewTopic, Refusal};
 use mulgil_broker::request::*;
 use mulgil_kafka::IdSource;
 
@@ -26,9 +30,8 @@ struct Log {
 
 #[derive(Default)]
 struct State {
-    catalog: Catalog,
+    metadata: Metadata,
     logs: BTreeMap<PartitionId, Log>,
-    last_partition: u64,
     last_producer: i64,
     last_id: u64,
     groups: FakeGroups,
@@ -42,7 +45,7 @@ pub(crate) struct FakeBroker {
 
 impl CatalogReader for FakeBroker {
     fn catalog(&self) -> Arc<Catalog> {
-        Arc::new(self.state.lock().unwrap().catalog.clone())
+        Arc::new(self.state.lock().unwrap().metadata.catalog(EPOCH))
     }
 }
 
@@ -62,9 +65,7 @@ impl IdSource for FakeBroker {
 
 impl FakeBroker {
     pub(crate) fn new() -> Arc<Self> {
-        let broker = Self::default();
-        broker.state.lock().unwrap().catalog.leader_epoch = EPOCH;
-        Arc::new(broker)
+        Arc::default()
     }
 
     /// A topic that is there from the start.
@@ -114,6 +115,29 @@ impl FakeBroker {
             Request::DeleteTopics(list) => {
                 Reply::DeleteTopics(list.iter().map(|topic| state.delete(topic)).collect())
             }
+            Request::Configure(ask) => Reply::Configure(state.configure(&ask)),
+            Request::SetQuotas(ask) => {
+                let mut outcomes = Vec::new();
+                for (entity, edits) in &ask.entities {
+                    let change = state.metadata.edit_quota(entity, edits);
+                    let change = change.map_err(|why| ConfigureRefusal::Quota(why.to_string()));
+                    outcomes.push(change.map(|change| {
+                        if !ask.validate_only {
+                            state.metadata.apply(&change);
+                        }
+                    }));
+                }
+                Reply::SetQuotas(outcomes)
+            }
+            Request::GrowTopics(ask) => Reply::GrowTopics(state.grow(&ask)),
+            Request::DescribeProducers(of) => {
+                Reply::DescribeProducers(of.iter().map(|id| state.producers(*id)).collect())
+            }
+            Request::Sizes(of) => {
+                let partitions = of.iter().filter_map(|id| state.size(*id)).collect();
+                let space = Some((1 << 40, 1 << 30));
+                Reply::Sizes(Sizes { partitions, space })
+            }
             Request::Trim(list) => Reply::Trim(list.iter().map(|trim| state.trim(trim)).collect()),
             Request::NewProducer(_) => {
                 state.last_producer += 1;
@@ -132,9 +156,6 @@ impl State {
         topic: &CreateTopic,
         validate_only: bool,
     ) -> Result<CreatedTopic, CreateRefusal> {
-        if self.catalog.topics.contains_key(&topic.name) {
-            return Err(CreateRefusal::Exists(topic.name.clone()));
-        }
         let asked = topic.partitions.unwrap_or(1);
         if !(1..=PARTITIONS_MAX).contains(&asked) {
             return Err(CreateRefusal::PartitionCount {
@@ -142,25 +163,23 @@ impl State {
                 most: PARTITIONS_MAX,
             });
         }
-        let (id, settings) = (topic.id, topic.settings.clone());
+        let change = self.metadata.create(NewTopic {
+            id: topic.id,
+            name: topic.name.clone(),
+            partitions: asked,
+            settings: topic.settings.clone(),
+            created_ms: 0,
+        });
+        let change = change.map_err(|refusal| match refusal {
+            Refusal::Exists(name) => CreateRefusal::Exists(name),
+            other => panic!("{other}"),
+        })?;
+        let Change::TopicCreated(created) = &change else {
+            panic!("a creation creates")
+        };
+        let (id, settings) = (topic.id, created.settings.clone());
         if !validate_only {
-            let mut partitions = Vec::new();
-            for _ in 0..asked {
-                self.last_partition += 1;
-                partitions.push(PartitionId(self.last_partition));
-                self.logs
-                    .insert(PartitionId(self.last_partition), Log::default());
-            }
-            let (name, settings) = (topic.name.clone(), settings.clone());
-            let topic = Arc::new(Topic {
-                id,
-                name: name.clone(),
-                partitions,
-                settings,
-                created_ms: 0,
-            });
-            self.catalog.topics.insert(name, Arc::clone(&topic));
-            self.catalog.by_id.insert(id, topic);
+            self.apply(&change);
         }
         Ok(CreatedTopic {
             id,
@@ -169,15 +188,96 @@ impl State {
         })
     }
 
-    fn delete(&mut self, topic: &TopicRef) -> Result<(TopicId, TopicName), DeleteRefusal> {
+    fn apply(&mut self, change: &Change) {
+        self.metadata.apply(change);
+        for topic in self.metadata.topics() {
+            for partition in &topic.partitions {
+                self.logs.entry(*partition).or_default();
+            }
+        }
+    }
+
+    fn topic(&self, topic: &TopicRef) -> Option<(TopicId, TopicName)> {
         let found = match topic {
-            TopicRef::Name(name) => self.catalog.topic(name),
-            TopicRef::Id(id) => self.catalog.topic_by_id(*id),
+            TopicRef::Name(name) => self.metadata.topic(name),
+            TopicRef::Id(id) => self.metadata.topic_by_id(*id),
         };
-        let topic = Arc::clone(found.ok_or(DeleteRefusal::Unknown)?);
-        self.catalog.topics.remove(&topic.name);
-        self.catalog.by_id.remove(&topic.id);
-        Ok((topic.id, topic.name.clone()))
+        found.map(|topic| (topic.id, topic.name.clone()))
+    }
+
+    fn delete(&mut self, topic: &TopicRef) -> Result<(TopicId, TopicName), DeleteRefusal> {
+        let (id, name) = self.topic(topic).ok_or(DeleteRefusal::Unknown)?;
+        self.metadata.apply(&Change::TopicDeleted { id });
+        Ok((id, name))
+    }
+
+    fn configure(&mut self, ask: &Configure) -> Vec<Result<(), ConfigureRefusal>> {
+        let mut outcomes = Vec::new();
+        for (target, edits) in &ask.targets {
+            let change = match target {
+                Configured::Broker(scope) => self.metadata.edit_broker(*scope, edits, ask.replace),
+                Configured::Topic(topic) => match self.topic(topic) {
+                    Some((id, _)) => self.metadata.edit_topic(id, edits, ask.replace),
+                    None => Err(Refusal::Unknown),
+                },
+            };
+            outcomes.push(match change {
+                Ok(change) => {
+                    if !ask.validate_only {
+                        self.apply(&change);
+                    }
+                    Ok(())
+                }
+                Err(Refusal::Setting(why)) => Err(why.into()),
+                Err(_) => Err(ConfigureRefusal::UnknownTopic),
+            });
+        }
+        outcomes
+    }
+
+    fn grow(&mut self, ask: &GrowTopics) -> Vec<Result<(), AlterRefusal>> {
+        let mut outcomes = Vec::new();
+        for (topic, asked) in &ask.topics {
+            let Some((id, _)) = self.topic(topic) else {
+                outcomes.push(Err(AlterRefusal::Unknown));
+                continue;
+            };
+            let grown = self.metadata.add_partitions(id, *asked);
+            outcomes.push(match grown {
+                Ok(Some(_)) if *asked > PARTITIONS_MAX => Err(AlterRefusal::PartitionCount {
+                    asked: *asked,
+                    least: 2,
+                    most: PARTITIONS_MAX,
+                }),
+                Ok(Some(change)) if !ask.validate_only => {
+                    self.apply(&change);
+                    Ok(())
+                }
+                Ok(Some(_)) => Ok(()),
+                Ok(None) | Err(_) => Err(AlterRefusal::PartitionCount {
+                    asked: *asked,
+                    least: 2,
+                    most: PARTITIONS_MAX,
+                }),
+            });
+        }
+        outcomes
+    }
+
+    fn producers(&self, id: PartitionId) -> Result<Vec<ActiveProducer>, ReadRefusal> {
+        self.log(id)?;
+        Ok(vec![ActiveProducer {
+            producer: ProducerId(1000),
+            epoch: ProducerEpoch(2),
+            last_sequence: Some(6),
+            last_write_ms: 8,
+        }])
+    }
+
+    fn size(&self, partition: PartitionId) -> Option<PartitionSize> {
+        let batches = &self.logs.get(&partition)?.batches;
+        let bytes = batches.iter().map(|(_, batch)| batch.len() as u64).sum();
+        Some(PartitionSize { partition, bytes })
     }
 
     fn append(&mut self, append: &AppendPartition) -> Result<Appended, AppendRefusal> {

@@ -45,6 +45,7 @@ impl Driver {
             catalog,
             ids,
             figures: Arc::clone(&figures),
+            meters: Default::default(),
         });
         Self {
             connection: Some(KafkaConnection::new(shared, Ipv4Addr::LOCALHOST.into())),
@@ -60,6 +61,10 @@ impl Driver {
 
     pub(crate) fn connection(&self) -> &KafkaConnection {
         self.connection.as_ref().expect("it has not hung up")
+    }
+
+    pub(crate) fn connection_mut(&mut self) -> &mut KafkaConnection {
+        self.connection.as_mut().expect("it has not hung up")
     }
 
     pub(crate) fn input(&mut self, input: Input) {

@@ -5,7 +5,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::*;
 use mulgil_broker::connection::Input;
-use mulgil_broker::meta::schema::{TimestampType, TopicSettings};
+use mulgil_broker::meta::schema::{Cleanup, TimestampType, TopicSettings};
 use mulgil_broker::request::{AppendRefusal, Reply, Request};
 use mulgil_record::batch::{Batch, BatchBuilder};
 use mulgil_record::compression::Codec;
@@ -264,4 +264,67 @@ fn a_full_disk_is_an_error_to_try_again() {
     assert_eq!(error_of(row), Some(ResponseError::KafkaStorageError));
     assert!(ResponseError::KafkaStorageError.is_retriable());
     assert_eq!(row.error_message.as_deref(), Some("the disk is full"));
+}
+
+#[test]
+fn a_compacted_topic_names_the_records_without_a_key() {
+    let settings = TopicSettings {
+        cleanup: Cleanup {
+            delete: false,
+            compact: true,
+        },
+        ..TopicSettings::default()
+    };
+    for codec in [Codec::None, Codec::Lz4] {
+        let mut driver = with_settings(settings.clone());
+        let mut builder = at(codec, &[NOW, NOW]);
+        builder.push(NOW, None, Some(b"v"), &[]);
+        builder.push(NOW, Some(b""), None, &[]);
+        let row = produce_bytes(&mut driver, 9, Some(builder.finish().bytes));
+        assert_eq!(error_of(&row), Some(ResponseError::InvalidRecord));
+        let bad: Vec<i32> = row.record_errors.iter().map(|r| r.batch_index).collect();
+        assert_eq!(bad, [2]);
+        let good = at(codec, &[NOW]).finish().bytes;
+        assert_eq!(error_of(&produce_bytes(&mut driver, 9, Some(good))), None);
+    }
+}
+
+#[test]
+fn batches_are_packed_as_the_topic_wants() {
+    for (wanted, packed) in [
+        (None, Codec::Gzip),
+        (Some(Codec::None), Codec::None),
+        (Some(Codec::Zstd), Codec::Zstd),
+    ] {
+        let settings = TopicSettings {
+            compression: wanted,
+            timestamp_type: TimestampType::LogAppendTime,
+            ..TopicSettings::default()
+        };
+        let mut driver = with_settings(settings);
+        let came = at(Codec::Gzip, &[NOW, NOW]).finish().bytes;
+        let mut request = produce(9, mulgil_record::ids::TopicId(0), &["a"]);
+        request.topic_data[0].partition_data[0].records = Some(came);
+        driver.receive(frame(ApiKey::Produce, 9, 1, &request));
+        let Some((_, Request::Append(append))) = driver.asked.first() else {
+            panic!("it is asked")
+        };
+        let batch = Batch::check(append.partitions[0].batch.bytes.clone()).unwrap();
+        assert_eq!(batch.header.attributes.codec(), Ok(packed));
+        assert!(batch.header.attributes.is_log_append_time());
+    }
+}
+
+#[test]
+fn what_is_too_large_once_it_is_packed_otherwise_is_refused() {
+    let settings = TopicSettings {
+        compression: Some(Codec::None),
+        message_bytes_max: 1000,
+        ..TopicSettings::default()
+    };
+    let mut driver = with_settings(settings);
+    let mut builder = BatchBuilder::new(Codec::Gzip, NOW);
+    builder.push(NOW, None, Some(&[b'x'; 5000]), &[]);
+    let row = produce_bytes(&mut driver, 9, Some(builder.finish().bytes));
+    assert_eq!(error_of(&row), Some(ResponseError::MessageTooLarge));
 }

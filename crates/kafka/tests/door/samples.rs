@@ -8,6 +8,7 @@ use mulgil_record::compression::Codec;
 use mulgil_record::ids::TopicId;
 use uuid::Uuid;
 
+use crate::admin_samples as admin;
 use crate::client::frame;
 use crate::driver::WALL_MS;
 
@@ -67,6 +68,21 @@ pub(crate) fn sample(key: ApiKey, version: i16, correlation: i32, id: TopicId) -
             frame!(DeleteGroupsRequest::default().with_groups_names(vec![group("g"), group("h")]))
         }
         ApiKey::OffsetDelete => frame!(offset_delete("g", &["none", "t"])),
+        ApiKey::DescribeConfigs => frame!(admin::describe_configs(version)),
+        ApiKey::AlterConfigs => frame!(admin::alter_configs()),
+        ApiKey::IncrementalAlterConfigs => frame!(admin::incremental_alter_configs()),
+        ApiKey::CreatePartitions => frame!(admin::create_partitions(3)),
+        ApiKey::ListConfigResources => frame!(admin::list_config_resources(version)),
+        ApiKey::DescribeTopicPartitions => frame!(admin::describe_topic_partitions()),
+        ApiKey::DescribeLogDirs => frame!(admin::describe_log_dirs()),
+        ApiKey::DescribeProducers => frame!(admin::describe_producers()),
+        ApiKey::ElectLeaders => frame!(admin::elect_leaders()),
+        ApiKey::AlterPartitionReassignments => frame!(admin::alter_reassignments()),
+        ApiKey::ListPartitionReassignments => {
+            frame!(ListPartitionReassignmentsRequest::default().with_topics(None))
+        }
+        ApiKey::DescribeClientQuotas => frame!(admin::describe_quotas()),
+        ApiKey::AlterClientQuotas => frame!(admin::alter_quotas()),
         other => panic!("no sample of {other:?}"),
     }
 }

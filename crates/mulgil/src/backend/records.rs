@@ -47,11 +47,17 @@ impl LocalBackend {
         let now = i64::try_from(self.broker.now().wall.0).unwrap_or(i64::MAX);
         let mut builders = BTreeMap::new();
         let mut places = Vec::with_capacity(records.len());
+        let codec = topic.settings.compression.unwrap_or(Codec::None);
         for record in &records {
+            if topic.settings.cleanup.compact && record.key.is_none() {
+                let detail = "a compacted topic takes no record without a key";
+                places.push(Err(Refusal::new(Code::RecordRefused, detail)));
+                continue;
+            }
             let place = self.partition_of(&topic, record).map(|partition| {
                 let builder: &mut BatchBuilder = builders
                     .entry(partition)
-                    .or_insert_with(|| BatchBuilder::new(Codec::None, now));
+                    .or_insert_with(|| BatchBuilder::new(codec, now));
                 push(builder, record, now);
                 (partition, builder.len() - 1)
             });
@@ -176,7 +182,11 @@ impl LocalBackend {
         }
     }
 
-    async fn find(&self, partition: PartitionId, seek: Seek) -> Result<Option<Offset>, Refusal> {
+    pub(super) async fn find(
+        &self,
+        partition: PartitionId,
+        seek: Seek,
+    ) -> Result<Option<Offset>, Refusal> {
         let isolation = Isolation::Uncommitted;
         let find = FindOffset {
             partition,

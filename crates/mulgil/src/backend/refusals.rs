@@ -3,6 +3,7 @@
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::problem::Refusal;
 use mulgil_broker::request::{AlterRefusal, AppendRefusal, CreateRefusal, ReadRefusal};
+use mulgil_meta::settings::SettingRefusal;
 
 pub(super) fn unexpected() -> Refusal {
     Refusal::new(Code::Internal, "the broker answered something else")
@@ -56,4 +57,8 @@ pub(super) fn alter_refusal(refusal: &AlterRefusal, name: &str) -> Refusal {
         AlterRefusal::Stopping => Code::Stopping,
     };
     Refusal::new(code, format!("topic \"{name}\": {refusal}"))
+}
+
+pub(super) fn setting_refusal(refusal: &SettingRefusal) -> Refusal {
+    Refusal::new(Code::SettingValue, refusal.to_string())
 }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use mulgil_admin::catalogue::Code;
-use mulgil_admin::model::{
-    AlterTopic, CreateTopic, PartitionDetail, SettingsChange, TopicDetail, TopicSummary,
-};
+use mulgil_admin::model::{AlterTopic, CreateTopic, PartitionDetail, TopicDetail, TopicSummary};
 use mulgil_admin::problem::Refusal;
 use mulgil_broker::request::{Reply, Request, TopicRef};
 use mulgil_meta::schema::{Topic, TopicName};
+use mulgil_meta::settings::edit;
 use mulgil_record::ids::{PartitionId, TopicId};
 
-use super::refusals::{alter_refusal, create_refusal, stopping, unexpected};
-use super::settings::{from_model, to_model};
+use super::refusals::{alter_refusal, create_refusal, setting_refusal, stopping, unexpected};
 use super::{LocalBackend, timestamp};
 
 impl LocalBackend {
@@ -47,14 +45,15 @@ impl LocalBackend {
     }
 
     pub(super) async fn create(&self, topic: CreateTopic) -> Result<TopicDetail, Refusal> {
-        refuse_unbuilt(&topic.settings)?;
-        let settings = topic.settings.applied_to(to_model(&Default::default()));
+        let broker = &self.broker.catalog().broker;
+        let settings = edit::stated_topic(broker, &topic.settings.edits()?);
+        let settings = settings.map_err(|why| setting_refusal(&why))?;
         let name = TopicName::in_default(&topic.name);
         let create = mulgil_broker::request::CreateTopics {
             topics: vec![mulgil_broker::request::CreateTopic {
                 name: name.clone(),
                 partitions: topic.partitions,
-                settings: from_model(&settings),
+                settings,
                 id: TopicId(uuid::Uuid::new_v4().as_u128()),
             }],
             validate_only: topic.validate_only,
@@ -84,10 +83,11 @@ impl LocalBackend {
         name: &str,
         change: AlterTopic,
     ) -> Result<TopicDetail, Refusal> {
-        refuse_unbuilt(&change.settings)?;
         let topic = self.topic(name)?;
-        let settings = (!change.settings.is_empty())
-            .then(|| from_model(&change.settings.applied_to(to_model(&topic.settings))));
+        let edits = change.settings.edits()?;
+        let settings = edit::edit_topic(&topic.settings, &self.broker.catalog().broker, &edits);
+        let settings = settings.map_err(|why| setting_refusal(&why))?;
+        let settings = (!edits.is_empty()).then_some(settings);
         let alter = mulgil_broker::request::AlterTopic {
             topic: TopicRef::Id(topic.id),
             settings,
@@ -117,15 +117,6 @@ impl LocalBackend {
     }
 }
 
-/// Refuses settings that nothing here acts on yet, rather than to keep them in silence.
-fn refuse_unbuilt(change: &SettingsChange) -> Result<(), Refusal> {
-    if change.reclaim_on_ack == Some(true) {
-        let detail = "reclaim_on_ack needs queues, which this version has not";
-        return Err(Refusal::new(Code::Unsupported, detail));
-    }
-    Ok(())
-}
-
 fn summary(topic: &Topic, partitions: &[PartitionDetail]) -> TopicSummary {
     let records = partitions
         .iter()
@@ -137,6 +128,6 @@ fn summary(topic: &Topic, partitions: &[PartitionDetail]) -> TopicSummary {
         records: records.sum(),
         bytes: partitions.iter().map(|p| p.bytes).sum(),
         created: timestamp(topic.created_ms),
-        settings: to_model(&topic.settings),
+        settings: (&topic.settings).into(),
     }
 }

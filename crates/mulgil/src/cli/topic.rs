@@ -1,7 +1,8 @@
 //! `mulgil topic …`.
 
 use clap::Args;
-use mulgil_admin::settings::{SETTINGS, SettingsChange};
+use mulgil_admin::settings::{SettingsChange, takes};
+use mulgil_meta::settings::{Standing, TOPIC};
 
 use super::{ConnectArgs, OutputArgs};
 use crate::failure::{Failure, Outcome};
@@ -40,20 +41,22 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SettingArgs {
     /// A setting; may be given more than once
-    #[arg(long, value_name = "KEY=VALUE", long_help = setting_help())]
+    #[arg(long, visible_alias = "config", value_name = "KEY=VALUE", long_help = setting_help())]
     set: Vec<String>,
 }
 
 fn setting_help() -> String {
     let mut help =
         "A setting; may be given more than once. Kafka's names are taken as well.\n".to_owned();
-    for setting in SETTINGS {
-        let kafka = setting
-            .kafka
-            .map(|kafka| format!(" [{kafka}]"))
-            .unwrap_or_default();
-        help.push_str(&format!("\n  {}: {}{kafka}", setting.name, setting.takes));
+    for setting in TOPIC
+        .iter()
+        .filter(|row| row.standing == Standing::Honoured)
+    {
+        let (name, takes) = (setting.name, takes(setting));
+        let own = setting.own.unwrap_or(name);
+        help.push_str(&format!("\n  {own}: {takes} [{name}]"));
     }
+    help.push_str("\n\n\"default\" takes back what was set. docs/settings.md has all of them.");
     help
 }
 
@@ -92,6 +95,37 @@ pub(crate) struct AlterArgs {
     pub(crate) partitions: Option<u32>,
     #[command(flatten)]
     pub(crate) settings: SettingArgs,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddPartitionsArgs {
+    /// The topic
+    pub(crate) name: String,
+    /// How many to add
+    pub(crate) count: u32,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrimArgs {
+    /// The topic
+    pub(crate) name: String,
+    /// Only of this partition [default: all]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) partition: Option<u32>,
+    /// The first offset that stays [default: nothing that is there now stays]
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) to: Option<i64>,
+    /// Do not ask for the name to be typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]

@@ -4,13 +4,16 @@ use std::io::Write;
 
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterTopic, CreateTopic, Durability, TopicDetail, TopicSettings, TopicSummary,
+    AlterTopic, CreateTopic, Durability, TopicDetail, TopicSettings, TopicSummary, TrimTopic,
 };
+use mulgil_meta::settings::topic_setting;
 use serde_json::{Value, json};
 
 use super::{confirm, json_of};
 use crate::api::Api;
-use crate::cli::{AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, ListArgs};
+use crate::cli::{
+    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, ListArgs, TrimArgs,
+};
 use crate::failure::{Failure, Outcome};
 use crate::out::{Cell, Column, Out, Table, View, complain, human};
 
@@ -98,7 +101,7 @@ pub(super) fn list(args: &ListArgs, stdout: &mut dyn Write) -> Outcome<()> {
 }
 
 /// Does `each` for all names, goes on after a failure, and says how it went as a whole.
-fn for_each<T>(
+pub(super) fn for_each<T>(
     names: &[String],
     mut each: impl FnMut(&String) -> Outcome<Option<T>>,
 ) -> (Vec<T>, Outcome<()>) {
@@ -189,7 +192,20 @@ fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into_iter()
+    .chain(stated(settings))
+    .collect()
+}
+
+/// What was set beside what is shown for every topic.
+fn stated(settings: &TopicSettings) -> impl Iterator<Item = (String, String)> {
+    let shown = |name: &str| {
+        let own = topic_setting(name).and_then(|setting| setting.own);
+        own.is_some_and(|own| COLUMNS.iter().any(|column| column.name == own))
+            || name.starts_with("message.timestamp.")
+    };
+    let others = settings.stated.iter().filter(move |(name, _)| !shown(name));
+    others.map(|(name, value)| (name.clone(), value.clone()))
 }
 
 fn detail_view(topic: &TopicDetail) -> Outcome<View> {
@@ -237,6 +253,40 @@ pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
         return Err(Failure::new(Code::Usage, "pass --partitions or --set"));
     }
     let topic = Api::new(&args.connect.server)?.alter_topic(&args.name, &change)?;
+    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+}
+
+pub(super) fn add_partitions(args: &AddPartitionsArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = Api::new(&args.connect.server)?;
+    let has = api.topic(&args.name)?.summary.partitions;
+    let change = AlterTopic {
+        partitions: Some(has.saturating_add(args.count)),
+        ..AlterTopic::default()
+    };
+    let topic = api.alter_topic(&args.name, &change)?;
+    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+}
+
+pub(super) fn trim(args: &TrimArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = Api::new(&args.connect.server)?;
+    if !args.yes {
+        let name = &args.name;
+        let which = args.partition.map_or_else(
+            || "all partitions".to_owned(),
+            |partition| format!("partition {partition}"),
+        );
+        let below = args.to.map_or_else(
+            || "all messages".to_owned(),
+            |to| format!("all messages below offset {to}"),
+        );
+        let doing = format!("giving up {below} in {which} of {name}");
+        confirm(name, &doing, &format!("give up {below} in {which}"))?;
+    }
+    let trim = TrimTopic {
+        partition: args.partition,
+        to: args.to,
+    };
+    let topic = api.trim_topic(&args.name, &trim)?;
     Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
 }
 

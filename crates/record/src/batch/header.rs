@@ -234,6 +234,12 @@ impl Attributes {
         Self(self.0 | Self::DELETE_HORIZON)
     }
 
+    /// These attributes, with the records packed by `codec`.
+    #[must_use]
+    pub fn with_codec(self, codec: Codec) -> Self {
+        Self(self.0 & !Self::CODEC | i16::from(codec.id()))
+    }
+
     /// These attributes, of a batch in a transaction.
     #[must_use]
     pub const fn with_transactional(self) -> Self {

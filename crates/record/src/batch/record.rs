@@ -160,6 +160,11 @@ impl DecodedRecords {
         self.payload.len() + self.starts.capacity() * size_of::<u32>()
     }
 
+    /// All records as they are stored, unpacked.
+    pub(super) const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
     /// The header of the batch.
     #[must_use]
     pub const fn header(&self) -> &BatchHeader {

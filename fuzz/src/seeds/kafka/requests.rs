@@ -10,13 +10,13 @@ use super::text;
 use crate::seeds::records::sample as batch;
 use crate::targets::{TOPIC, TOPIC_ID};
 
-fn body(version: i16, message: &impl Encodable) -> Option<Bytes> {
+pub(super) fn body(version: i16, message: &impl Encodable) -> Option<Bytes> {
     let mut out = BytesMut::new();
     message.encode(&mut out, version).ok()?;
     Some(out.freeze())
 }
 
-fn name() -> TopicName {
+pub(super) fn name() -> TopicName {
     TopicName(text(TOPIC))
 }
 
@@ -85,7 +85,7 @@ fn of_group(key: ApiKey, version: i16) -> Option<Bytes> {
             version,
             &DeleteGroupsRequest::default().with_groups_names(vec![group(), group()]),
         ),
-        _ => None,
+        other => super::operators::sample(other, version),
     }
 }
 

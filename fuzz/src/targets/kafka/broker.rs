@@ -6,10 +6,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use mulgil_broker::configure::{ActiveProducer, ConfigureRefusal, PartitionSize, Sizes};
 use mulgil_broker::core::partition::Refusal;
 use mulgil_broker::group::{GroupRefusal, GroupReply, GroupRequest};
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
 use mulgil_broker::meta::schema::{Topic, TopicName, TopicSettings};
+use mulgil_broker::meta::settings::SettingRefusal;
 use mulgil_broker::request::{
     AlterRefusal, AppendRefusal, Appended, CreateRefusal, CreateTopic, CreatedTopic, DeleteRefusal,
     FoundOffset, ReadOut, ReadRefusal, Reply, Request, Ticket, TopicRef, TrimRefusal,
@@ -109,6 +111,11 @@ impl FakeBroker {
                 Reply::DeleteTopics(list.iter().map(|topic| self.delete(topic)).collect())
             }
             Request::AlterTopic(_) => Reply::AlterTopic(Err(AlterRefusal::Unknown)),
+            Request::Configure(_)
+            | Request::SetQuotas(_)
+            | Request::GrowTopics(_)
+            | Request::DescribeProducers(_)
+            | Request::Sizes(_) => operate(&request, dice),
             Request::Trim(list) => {
                 let one = |_| match dice.below(2) {
                     0 => Err(TrimRefusal::UnknownPartition(PartitionId(1))),
@@ -248,5 +255,64 @@ fn group(request: &GroupRequest, dice: &mut Dice) -> GroupReply {
         GroupRequest::Offsets { .. } => GroupReply::Offsets(Vec::new()),
         GroupRequest::Describe { .. } => GroupReply::Described(None),
         GroupRequest::List => GroupReply::Listed(Vec::new()),
+    }
+}
+
+/// What operators are answered.
+fn operate(request: &Request, dice: &mut Dice) -> Reply {
+    match request {
+        Request::Configure(ask) => {
+            let one = |_| match dice.below(3) {
+                0 => Err(ConfigureRefusal::UnknownTopic),
+                1 => Err(SettingRefusal::Fixed("num.partitions").into()),
+                _ => Ok(()),
+            };
+            Reply::Configure(ask.targets.iter().map(one).collect())
+        }
+        Request::SetQuotas(ask) => {
+            let one = |_| match dice.below(2) {
+                0 => Err(ConfigureRefusal::Quota("too many".to_owned())),
+                _ => Ok(()),
+            };
+            Reply::SetQuotas(ask.entities.iter().map(one).collect())
+        }
+        Request::GrowTopics(ask) => {
+            let one = |_| match dice.below(2) {
+                0 => Err(AlterRefusal::Unknown),
+                _ => Ok(()),
+            };
+            Reply::GrowTopics(ask.topics.iter().map(one).collect())
+        }
+        Request::DescribeProducers(list) => {
+            let producer = ActiveProducer {
+                producer: ProducerId(1000),
+                epoch: ProducerEpoch(0),
+                last_sequence: None,
+                last_write_ms: 7,
+            };
+            let one = |_| match dice.below(2) {
+                0 => Err(refused(dice)),
+                _ => Ok(vec![producer]),
+            };
+            Reply::DescribeProducers(list.iter().map(one).collect())
+        }
+        Request::Sizes(list) => {
+            let one = |&partition| PartitionSize {
+                partition,
+                bytes: 9,
+            };
+            let (partitions, space) = (list.iter().map(one).collect(), None);
+            Reply::Sizes(Sizes { partitions, space })
+        }
+        Request::Append(_)
+        | Request::Read(_)
+        | Request::FindOffsets(_)
+        | Request::FindEpochEnds(_)
+        | Request::CreateTopics(_)
+        | Request::DeleteTopics(_)
+        | Request::AlterTopic(_)
+        | Request::Trim(_)
+        | Request::NewProducer(_)
+        | Request::Group(_) => unreachable!("answered elsewhere"),
     }
 }

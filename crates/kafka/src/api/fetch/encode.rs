@@ -41,20 +41,21 @@ const UNKNOWN: Offset = Offset(-1);
 /// The answer to a fetch whose session cannot go on.
 pub(super) fn session_error(error: ResponseError, turn: &Turn<'_>) -> Result<Vec<Bytes>, Hangup> {
     let mut writer = Writer::new(turn);
-    writer.top(error.code(), NO_SESSION, 0);
+    writer.top(0, error.code(), NO_SESSION, 0);
     writer.end(None)
 }
 
 /// The answer to a fetch that read `rows`.
 pub(super) fn response(
-    session: i32,
+    (session, wait_ms): (i32, i32),
     isolation: Isolation,
     rows: Vec<Row>,
     turn: &Turn<'_>,
 ) -> Result<Vec<Bytes>, Hangup> {
     let mut writer = Writer::new(turn);
     let topics = rows.chunk_by(|a, b| a.topic == b.topic);
-    writer.top(wire_errors::NONE, session, topics.clone().count());
+    let count = topics.clone().count();
+    writer.top(wait_ms, wire_errors::NONE, session, count);
     let sizes: Vec<usize> = topics.map(<[Row]>::len).collect();
     let mut redirected = false;
     let mut rows = rows.into_iter();
@@ -106,8 +107,8 @@ impl Writer {
         self.version >= SINCE_FLEXIBLE
     }
 
-    fn top(&mut self, error: i16, session: i32, topics: usize) {
-        self.out().put_i32(0);
+    fn top(&mut self, wait_ms: i32, error: i16, session: i32, topics: usize) {
+        self.out().put_i32(wait_ms);
         if self.version >= SINCE_SESSIONS {
             self.out().put_i16(error);
             self.out().put_i32(session);

@@ -62,14 +62,7 @@ pub(super) fn check(
             "there must be only one record batch for each partition",
         ));
     }
-    let size_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
-    if bytes.len() > size_max {
-        let why = format!(
-            "a batch of {} bytes, this topic takes {size_max}",
-            bytes.len()
-        );
-        return Err(Unfit::new(ResponseError::MessageTooLarge, &why));
-    }
+    check_size(bytes.len(), settings)?;
     let batch = Batch::check(bytes).map_err(|error| unfit(&error))?;
     if batch.header.base_offset.0 != 0 {
         return Err(invalid("the base offset of a produced batch must be 0"));
@@ -89,7 +82,55 @@ pub(super) fn check(
         return Err(Unfit::new(ResponseError::InvalidTxnState, why));
     }
     check_timestamps(&batch, settings, now_ms)?;
+    if settings.cleanup.compact {
+        check_keys(&batch)?;
+    }
+    pack(batch, settings)
+}
+
+/// Every record of a compacted topic has a key (`LogValidator.validateKey`).
+fn check_keys(batch: &Batch) -> Result<(), Unfit> {
+    let records = batch
+        .records(DecodeLimits::default())
+        .map_err(|error| unfit(&error))?;
+    let keyless = (0_i32..)
+        .zip(records.views())
+        .filter(|(_, view)| view.key.is_none());
+    let bad = keyless.map(|(index, _)| UnfitRecord {
+        index,
+        why: "a compacted topic takes no record without a key".to_owned(),
+    });
+    let bad: Vec<_> = bad.take(RECORD_ERRORS_MAX).collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(Unfit {
+        error: ResponseError::InvalidRecord,
+        why: "one or more records have been rejected for want of a key".to_owned(),
+        records: bad,
+    })
+}
+
+/// Packs a batch as its topic wants it.
+fn pack(batch: Batch, settings: &TopicSettings) -> Result<Batch, Unfit> {
+    let Some(codec) = settings.compression else {
+        return Ok(batch);
+    };
+    let batch = batch
+        .packed_by(codec, DecodeLimits::default())
+        .map_err(|error| unfit(&error))?;
+    // What was small enough may not be once it is packed otherwise (`UnifiedLog.append`).
+    check_size(batch.bytes.len(), settings)?;
     Ok(batch)
+}
+
+fn check_size(bytes: usize, settings: &TopicSettings) -> Result<(), Unfit> {
+    let size_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+    if bytes <= size_max {
+        return Ok(());
+    }
+    let why = format!("a batch of {bytes} bytes, this topic takes {size_max}");
+    Err(Unfit::new(ResponseError::MessageTooLarge, &why))
 }
 
 fn unfit(error: &mulgil_record::batch::BatchError) -> Unfit {

@@ -1,0 +1,137 @@
+//! Changing settings and quotas, and what operators are told of partitions.
+
+use mulgil_meta::state::{Change, Refusal};
+use mulgil_record::ids::PartitionId;
+
+use super::{Due, Lane};
+use crate::configure::{
+    self, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, SetQuotas, Sizes,
+};
+use crate::request::{AlterRefusal, AlterTopic, ReadRefusal, Reply, TopicRef};
+
+impl Lane {
+    pub(super) fn configure(&mut self, ask: Configure) -> (Due, Reply) {
+        let (replace, validate_only) = (ask.replace, ask.validate_only);
+        let mut outcomes = Vec::with_capacity(ask.targets.len());
+        for (target, edits) in ask.targets {
+            outcomes.push(self.can_configure().and_then(|()| {
+                let change = match &target {
+                    Configured::Broker(scope) => self.metadata.edit_broker(*scope, &edits, replace),
+                    Configured::Topic(topic) => {
+                        let id = self.find_topic(topic).map(|topic| topic.id);
+                        let id = id.ok_or(ConfigureRefusal::UnknownTopic)?;
+                        self.metadata.edit_topic(id, &edits, replace)
+                    }
+                };
+                let change = change.map_err(refusal)?;
+                if !validate_only {
+                    self.make_configured(&change);
+                }
+                Ok(())
+            }));
+        }
+        (Due::synced(self.metadata_due), Reply::Configure(outcomes))
+    }
+
+    pub(super) fn set_quotas(&mut self, ask: SetQuotas) -> (Due, Reply) {
+        let mut outcomes = Vec::with_capacity(ask.entities.len());
+        for (entity, edits) in ask.entities {
+            outcomes.push(self.can_configure().and_then(|()| {
+                let change = self.metadata.edit_quota(&entity, &edits);
+                let change = change.map_err(refusal)?;
+                if !ask.validate_only {
+                    self.make_configured(&change);
+                }
+                Ok(())
+            }));
+        }
+        (Due::synced(self.metadata_due), Reply::SetQuotas(outcomes))
+    }
+
+    fn can_configure(&self) -> Result<(), ConfigureRefusal> {
+        if self.stopping {
+            return Err(ConfigureRefusal::Stopping);
+        }
+        if self.full {
+            return Err(ConfigureRefusal::DiskFull);
+        }
+        Ok(())
+    }
+
+    fn make_configured(&mut self, change: &Change) {
+        if let Change::TopicAltered { id, .. } = change {
+            self.keep_starts(*id);
+        }
+        self.change_metadata(change);
+    }
+
+    pub(super) fn grow_topics(&mut self, ask: GrowTopics) -> (Due, Reply) {
+        let mut outcomes = Vec::with_capacity(ask.topics.len());
+        for (topic, partitions) in ask.topics {
+            outcomes.push(self.grow_topic(topic, partitions, ask.validate_only));
+        }
+        (Due::synced(self.metadata_due), Reply::GrowTopics(outcomes))
+    }
+
+    fn grow_topic(
+        &mut self,
+        topic: TopicRef,
+        asked: u32,
+        validate_only: bool,
+    ) -> Result<(), AlterRefusal> {
+        let known = self.find_topic(&topic).ok_or(AlterRefusal::Unknown)?;
+        let has = u32::try_from(known.partitions.len()).unwrap_or(u32::MAX);
+        let most = mulgil_meta::state::PARTITIONS_MAX;
+        if asked <= has || asked > most {
+            let least = has.saturating_add(1);
+            return Err(AlterRefusal::PartitionCount { asked, least, most });
+        }
+        if validate_only {
+            return Ok(());
+        }
+        self.alter_one(AlterTopic {
+            topic,
+            settings: None,
+            partitions: Some(asked),
+        })
+    }
+
+    pub(super) fn describe_producers(&self, partitions: &[PartitionId]) -> (Due, Reply) {
+        let mut due = Due::NOW;
+        let told = partitions.iter().map(|id| {
+            let hosted = self.partitions.get(id).ok_or_else(|| {
+                due = due.and(self.unknown_due());
+                ReadRefusal::UnknownPartition(*id)
+            })?;
+            due = due.and(hosted.newest);
+            Ok(configure::producers(&hosted.machine))
+        });
+        let told = told.collect();
+        (due, Reply::DescribeProducers(told))
+    }
+
+    pub(super) fn sizes(&self, partitions: &[PartitionId]) -> (Due, Reply) {
+        let there = |id: &&PartitionId| self.partitions.contains_key(id);
+        let sizes = partitions.iter().filter(there).map(|id| PartitionSize {
+            partition: *id,
+            bytes: self.index.bytes(id.0),
+        });
+        let sizes = Sizes {
+            partitions: sizes.collect(),
+            space: self.space,
+        };
+        (self.unknown_due(), Reply::Sizes(sizes))
+    }
+}
+
+fn refusal(refusal: Refusal) -> ConfigureRefusal {
+    match refusal {
+        Refusal::Setting(refusal) => ConfigureRefusal::Setting(refusal),
+        Refusal::Unknown => ConfigureRefusal::UnknownTopic,
+        Refusal::QuotaCount(_)
+        | Refusal::NameLength { .. }
+        | Refusal::Exists(_)
+        | Refusal::PartitionCount { .. }
+        | Refusal::FewerPartitions { .. } => ConfigureRefusal::Quota(refusal.to_string()),
+    }
+}

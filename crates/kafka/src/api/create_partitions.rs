@@ -1,0 +1,133 @@
+//! `CreatePartitions` (KIP-195): topics with more partitions, by the rules of
+//! `ReplicationControlManager.createPartitions` for a cluster of one broker.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
+use mulgil_broker::configure::GrowTopics;
+use mulgil_broker::connection::Hangup;
+use mulgil_broker::request::{Reply, Request, TopicRef};
+
+use super::{Step, Turn, Waiting, only_reply};
+use crate::from_wire::topic_name;
+use crate::to_wire::message;
+use crate::wire_errors;
+
+/// A refusal: its code and what to tell.
+type Refused = (ResponseError, String);
+
+pub(crate) fn start(request: CreatePartitionsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
+    let mut counts = BTreeMap::new();
+    for topic in &request.topics {
+        *counts.entry(topic.name.clone()).or_insert(0_u32) += 1;
+    }
+    let mut waits = Waits {
+        rows: Vec::with_capacity(counts.len()),
+        asked: Vec::new(),
+    };
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let Some(count) = counts.remove(&topic.name) else {
+            continue;
+        };
+        let checked = if count > 1 {
+            let why = "duplicate topic name".to_owned();
+            Err((ResponseError::InvalidRequest, why))
+        } else {
+            check(&topic, turn)
+        };
+        let outcome = checked.map(|asked| {
+            waits.asked.push(waits.rows.len());
+            topics.push((TopicRef::Name(topic_name(&topic.name)), asked));
+        });
+        waits.rows.push((topic.name, outcome));
+    }
+    if topics.is_empty() {
+        return waits.finish(turn);
+    }
+    let ask = GrowTopics {
+        topics,
+        validate_only: request.validate_only,
+    };
+    Ok(Step::Ask(vec![Request::GrowTopics(ask)], Box::new(waits)))
+}
+
+fn check(topic: &CreatePartitionsTopic, turn: &Turn<'_>) -> Result<u32, Refused> {
+    let Ok(count @ 1..) = u32::try_from(topic.count) else {
+        let why = "number of partitions must be larger than 0".to_owned();
+        return Err((ResponseError::InvalidPartitions, why));
+    };
+    let Some(assignments) = &topic.assignments else {
+        return Ok(count);
+    };
+    let catalog = turn.catalog();
+    let Some(known) = catalog.topic(&topic_name(&topic.name)) else {
+        // Told by the broker, which knows better.
+        return Ok(count);
+    };
+    let invalid = |why: String| Err((ResponseError::InvalidReplicaAssignment, why));
+    let added = usize::try_from(count).unwrap_or(usize::MAX);
+    let added = added.saturating_sub(known.partitions.len());
+    if added > 0 && assignments.len() != added {
+        let assigned = assignments.len();
+        return invalid(format!(
+            "{added} partitions are to be added, but {assigned} are assigned"
+        ));
+    }
+    let this = turn.shared.options.node_id;
+    for assignment in assignments {
+        match assignment.broker_ids.as_slice() {
+            [only] if *only == this => {}
+            [] => return invalid("an empty replica list".to_owned()),
+            replicas => {
+                let stranger = replicas.iter().find(|id| **id != this);
+                return invalid(stranger.map_or_else(
+                    || format!("broker {this} is named more than once"),
+                    |id| format!("there is no broker {}", id.0),
+                ));
+            }
+        }
+    }
+    Ok(count)
+}
+
+#[derive(Debug)]
+struct Waits {
+    rows: Vec<(TopicName, Result<(), Refused>)>,
+    /// The row of each topic that was asked.
+    asked: Vec<usize>,
+}
+
+impl Waiting for Waits {
+    fn answered(
+        mut self: Box<Self>,
+        mut replies: Vec<Reply>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Step, Hangup> {
+        let outcomes = only_reply!(replies, GrowTopics);
+        for (at, outcome) in self.asked.iter().zip(outcomes) {
+            if let Some((_, row)) = self.rows.get_mut(*at) {
+                *row = outcome.map_err(|why| (wire_errors::alter(&why), why.to_string()));
+            }
+        }
+        self.finish(turn)
+    }
+}
+
+impl Waits {
+    fn finish(self, turn: &Turn<'_>) -> Result<Step, Hangup> {
+        let rows = self.rows.into_iter().map(|(name, outcome)| {
+            let row = CreatePartitionsTopicResult::default().with_name(name);
+            match outcome {
+                Ok(()) => row.with_error_message(None),
+                Err((error, why)) => row
+                    .with_error_code(error.code())
+                    .with_error_message(message(&why)),
+            }
+        });
+        turn.answer(&CreatePartitionsResponse::default().with_results(rows.collect()))
+    }
+}

@@ -1,0 +1,128 @@
+//! What is written is read back, and so is what earlier versions wrote.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn short() -> impl Strategy<Value = TopicSettings> {
+    let durability = prop_oneof![
+        Just(Durability::Memory),
+        Just(Durability::Os),
+        Just(Durability::Fsync)
+    ];
+    let timestamp_type = prop_oneof![
+        Just(TimestampType::CreateTime),
+        Just(TimestampType::LogAppendTime)
+    ];
+    let limits = [(); 4].map(|()| proptest::option::of(0..u64::MAX));
+    (durability, timestamp_type, any::<(bool, u32)>(), limits).prop_map(
+        |(durability, timestamp_type, (reclaim_on_ack, message_bytes_max), [a, b, c, d])| {
+            TopicSettings {
+                durability,
+                retention_ms: a,
+                retention_bytes: b,
+                message_bytes_max,
+                timestamp_type,
+                timestamp_before_max_ms: c,
+                timestamp_after_max_ms: d,
+                reclaim_on_ack,
+                ..TopicSettings::default()
+            }
+        },
+    )
+}
+
+fn quota() -> impl Strategy<Value = (QuotaEntity, Limits)> {
+    let part = || {
+        prop_oneof![
+            Just(Part::Absent),
+            Just(Part::Default),
+            "[a-z]{0,9}".prop_map(|name| Part::Named(name.into()))
+        ]
+    };
+    let limit = (0..3_usize).prop_map(|at| Limit::ALL[at]);
+    let limits = proptest::collection::btree_map(limit, any::<u64>(), 0..4);
+    (part(), part(), limits)
+        .prop_map(|(user, client, limits)| (QuotaEntity { user, client }, limits))
+}
+
+fn settings() -> impl Strategy<Value = TopicSettings> {
+    let compression = proptest::option::of((0..5_u8).prop_map(|id| Codec::from_id(id).unwrap()));
+    let stated = proptest::collection::btree_map("[a-z.]{1,20}", "[a-z0-9]{0,9}", 0..4);
+    let compaction = any::<(bool, bool, u32, u64, u64, u64)>();
+    (short(), compaction, compression, stated).prop_map(
+        |(settings, (delete, compact, ratio, least, most, kept), compression, stated)| {
+            let shared = |(name, value): (String, String)| (name.into(), value.into());
+            TopicSettings {
+                cleanup: Cleanup { delete, compact },
+                min_cleanable_dirty_ratio_permille: ratio,
+                min_compaction_lag_ms: least,
+                max_compaction_lag_ms: most,
+                delete_retention_ms: kept,
+                compression,
+                stated: stated.into_iter().map(shared).collect(),
+                ..settings
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        id: u128, name in "[a-z]{1,20}", created: u64, settings in settings(),
+        partitions in proptest::collection::vec(any::<u64>().prop_map(PartitionId), 0..9),
+        (entity, limits) in quota(), all: bool,
+    ) {
+        let scope = if all { Scope::All } else { Scope::This };
+        let stated = settings.stated.clone();
+        let name = TopicName::in_default(&name);
+        let topic = Topic { id: TopicId(id), name, partitions: partitions.clone(),
+            settings: settings.clone(), created_ms: created };
+        for change in [
+            Change::TopicCreated(topic),
+            Change::TopicDeleted { id: TopicId(id) },
+            Change::TopicAltered { id: TopicId(id), settings },
+            Change::PartitionsAdded { id: TopicId(id), partitions },
+            Change::IdsTaken { next_partition: created, revision: created },
+            Change::BrokerAltered { scope, stated },
+            Change::QuotaAltered { entity, limits },
+        ] {
+            let bytes = change.encode();
+            prop_assert_eq!(Change::decode(&bytes), Ok(change));
+            prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), Err(WireError));
+        }
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read(
+        id: u128, created: u64, settings in short(),
+        partitions in proptest::collection::vec(any::<u64>().prop_map(PartitionId), 0..9),
+    ) {
+        let mut altered = vec![3];
+        altered.put_u128_le(id);
+        put_settings(&mut altered, &settings);
+        let short = settings.clone();
+        let mut settings = settings;
+        state_differences(&mut settings);
+        prop_assert_eq!(settings.stated.contains_key("retention.bytes"),
+            short.retention_bytes.is_some());
+        let change = Change::TopicAltered { id: TopicId(id), settings: settings.clone() };
+        prop_assert_eq!(Change::decode(&altered), Ok(change));
+        let mut bytes = vec![1];
+        bytes.put_u128_le(id);
+        put_str(&mut bytes, "/");
+        put_str(&mut bytes, "t");
+        bytes.put_u64_le(created);
+        put_settings(&mut bytes, &short);
+        put_partitions(&mut bytes, &partitions);
+        let topic = Topic { id: TopicId(id), name: TopicName::in_default("t"), partitions,
+            settings, created_ms: created };
+        prop_assert_eq!(Change::decode(&bytes), Ok(Change::TopicCreated(topic)));
+    }
+
+    #[test]
+    fn any_bytes_are_survived(bytes: Vec<u8>) {
+        drop(Change::decode(&bytes));
+    }
+}
