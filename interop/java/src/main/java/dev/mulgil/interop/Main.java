@@ -19,6 +19,7 @@ public final class Main {
             Suite suite = new Suite(args[1]);
             Checks.register(suite);
             ReadChecks.register(suite);
+            CompactionChecks.register(suite);
             String[] names = java.util.Arrays.copyOfRange(args, 2, args.length);
             System.exit(suite.run(names) ? 0 : 1);
         }
