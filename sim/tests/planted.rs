@@ -34,7 +34,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Damage,
             EpochRises,
         ],
-        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, Topics, LawOfRestart],
+        Planted::FrameTooManyCut => &[KeptRecords, NeverBack, OffsetOnce, Topics, LawOfRestart],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
