@@ -307,7 +307,9 @@ impl Replay for Replayer {
                 self.lane.replay_group(at, header, payload)?;
             }
             EntryKind::TrueEnd => {
-                if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object)) {
+                if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object))
+                    && at >= hosted.good_for
+                {
                     hosted.machine.ceiling = Offset(header.base);
                 }
             }
