@@ -52,6 +52,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Topics,
             LawOfRestart,
             Committed,
+            OffsetOnce,
             OnlyTrimmed,
         ],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart, Sequence],

@@ -39,7 +39,7 @@ fn roll_level(scene: &mut Scene<'_>) -> Durability {
 }
 
 /// How long a compacted topic keeps the records that delete keys, milliseconds.
-pub const DELETE_RETENTION_MS: u64 = 3_000;
+pub const DELETE_RETENTION_MS: u64 = 12_000;
 
 /// What holds for a topic; each third one keeps only its newest records, each fourth is compacted.
 fn settings(durability: Durability, id: TopicId) -> TopicSettings {

@@ -13,6 +13,9 @@ use crate::violation::{Kept, Rule, Violation};
 /// Starts that may fail one after the other because something was planned to go wrong in them.
 const STARTS_MAX: u64 = 4;
 
+/// Each so many-th seed compacts all in the end: it takes longer than all the rest of a run.
+const COMPACTING_SEEDS: u64 = 4;
+
 /// Pieces of work after which everything is compacted that was there.
 const COMPACT_STEPS: u32 = 6_000;
 
@@ -313,7 +316,15 @@ impl World {
     /// The last looks of a run.
     pub(super) fn end_of_run(&mut self) -> Kept {
         self.law()?;
-        self.compact()?;
+        if self.options.seed.is_multiple_of(COMPACTING_SEEDS) {
+            // Again and again: what a pass leaves for its time must outlive the next.
+            for _ in 0..2 {
+                self.compact()?;
+                self.burst()?;
+                self.quiesce()?;
+            }
+            self.compact()?;
+        }
         self.look()?;
         self.flip_bits()?;
         self.flip_while_running()?;

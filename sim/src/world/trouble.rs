@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Many requests before the store gets to do anything.
-    fn burst(&mut self) -> Kept {
+    pub(super) fn burst(&mut self) -> Kept {
         for _ in 0..40 {
             self.client_acts()?;
         }

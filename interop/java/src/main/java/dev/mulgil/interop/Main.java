@@ -20,6 +20,7 @@ public final class Main {
             Checks.register(suite);
             ReadChecks.register(suite);
             AdminChecks.register(suite);
+            CompactionChecks.register(suite);
             String[] names = java.util.Arrays.copyOfRange(args, 2, args.length);
             System.exit(suite.run(names) ? 0 : 1);
         }
