@@ -6,11 +6,17 @@ use std::any::Any;
 use std::iter::once;
 
 use kafka_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, DeleteGroupsResponse, DeleteRecordsResponse,
-    DeleteTopicsResponse, DescribeClusterResponse, DescribeGroupsResponse, FindCoordinatorResponse,
-    HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse,
-    OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
+    AlterClientQuotasResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse,
+    ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+    DeleteRecordsResponse, DeleteTopicsResponse, DescribeClientQuotasResponse,
+    DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
+    DescribeLogDirsResponse, DescribeProducersResponse, DescribeTopicPartitionsResponse,
+    ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
+    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
+    ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
+    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    SyncGroupResponse,
 };
 
 /// Rows: a kind of answer, and its codes.
@@ -66,6 +72,24 @@ pub(crate) fn tell(body: &dyn Any, tell: impl FnMut(i16)) -> bool {
         DeleteTopicsResponse, it => it.responses.iter().map(|row| row.error_code);
         DeleteRecordsResponse, it => partitions!(it.topics, partitions);
         DescribeClusterResponse, it => once(it.error_code);
+        OffsetDeleteResponse, it => once(it.error_code).chain(partitions!(it.topics, partitions));
+        DescribeConfigsResponse, it => it.results.iter().map(|row| row.error_code);
+        AlterConfigsResponse, it => it.responses.iter().map(|row| row.error_code);
+        IncrementalAlterConfigsResponse, it => it.responses.iter().map(|row| row.error_code);
+        CreatePartitionsResponse, it => it.results.iter().map(|row| row.error_code);
+        DescribeLogDirsResponse, it => once(it.error_code)
+            .chain(it.results.iter().map(|row| row.error_code));
+        DescribeProducersResponse, it => partitions!(it.topics, partitions);
+        DescribeTopicPartitionsResponse, it => it.topics.iter().map(|topic| topic.error_code)
+            .chain(partitions!(it.topics, partitions));
+        ListConfigResourcesResponse, it => once(it.error_code);
+        ElectLeadersResponse, it => once(it.error_code)
+            .chain(partitions!(it.replica_election_results, partition_result));
+        AlterPartitionReassignmentsResponse, it => once(it.error_code)
+            .chain(partitions!(it.responses, partitions));
+        ListPartitionReassignmentsResponse, it => once(it.error_code);
+        DescribeClientQuotasResponse, it => once(it.error_code);
+        AlterClientQuotasResponse, it => it.entries.iter().map(|row| row.error_code);
     }
     false
 }
