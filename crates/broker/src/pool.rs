@@ -305,11 +305,19 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Carried {
 }
 
 fn read_part(part: ColdPart, chunks: &OpenChunks) -> Result<Vec<Bytes>, ReadRefusal> {
-    let found = match part {
-        ColdPart::Places { partition, entries } => read_places(partition, &entries, chunks),
-        ColdPart::Sealed { read, .. } => read_sealed(&read, chunks),
+    let (found, end) = match part {
+        ColdPart::Places { partition, entries } => (read_places(partition, &entries, chunks), None),
+        ColdPart::Sealed { read, .. } => (read_sealed(&read, chunks), Some(Offset(read.end))),
     };
     let found = found.map_err(refusal)?;
+    if let Some(end) = end.filter(|_| found.is_empty()) {
+        // Only damage ends a place before its last batch. Nothing lies between here and there, and an
+        // answer without batches would be the end of the partition to its reader.
+        return Err(ReadRefusal::Damaged {
+            base: end,
+            last: end,
+        });
+    }
     Ok(found
         .iter()
         .map(|batch| payload_batch(&batch.payload))

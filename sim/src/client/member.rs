@@ -291,10 +291,7 @@ impl Member {
                 }
                 Ok(())
             }
-            // Commits are taken from the reserve, so that consumers can work a full disk free.
-            (Open::Commit(..), GroupReply::DiskFull) => {
-                Err(odd(&Reply::Group(GroupReply::DiskFull)))
-            }
+            // One that would make a group is refused on a full disk, and the group may be gone.
             (Open::Commit(asked, keys), refused) => {
                 groups.committed(&self.group, asked, &keys, false)?;
                 self.refused(None, refused)

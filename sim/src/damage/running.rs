@@ -6,7 +6,7 @@ use mulgil_log::disk::FaultPlan;
 use super::lost;
 use crate::audit;
 use crate::disk::SimDisk;
-use crate::ledger::{View, keeps_newest};
+use crate::ledger::{View, is_compacted, keeps_newest};
 use crate::process::{Clock, Process};
 use crate::violation::{Kept, Rule, Violation};
 use crate::world::World;
@@ -93,7 +93,8 @@ impl World {
     }
 }
 
-/// What retention by size leaves of `whole`, as far as it has gone in `view`.
+/// What retention by size and compaction leave of `whole`, as far as they have gone in `view`. What
+/// compaction may give up is looked at elsewhere (`Rule::Compacted`, `Rule::KeptRecords`).
 fn retained(whole: &View, view: &View) -> View {
     let mut left = whole.clone();
     for topic in whole.catalog.by_id.values() {
@@ -102,6 +103,14 @@ fn retained(whole: &View, view: &View) -> View {
             {
                 all.start = all.start.max(there.start);
                 all.found.retain(|found| found.last >= there.start);
+            }
+        }
+    }
+    for topic in whole.catalog.by_id.values().filter(|t| is_compacted(t.id)) {
+        for id in &topic.partitions {
+            if let (Some(all), Some(there)) = (left.partitions.get_mut(id), view.partitions.get(id))
+            {
+                all.found.retain(|found| there.found.contains(found));
             }
         }
     }

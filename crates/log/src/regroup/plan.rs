@@ -50,6 +50,9 @@ impl Default for PlanBounds {
     }
 }
 
+/// What a chunk takes beside its entries, at least: header, one page of index, directory and trailer. A
+/// chunk that is little more would be rewritten for ever, each time into one that is as large.
+const EMPTY_BYTES: u64 = 3 * 4096;
 /// Sorted chunks below this share of `total_min` are joined to others.
 const SMALL_SHARE: u64 = 8;
 /// So many chunks are joined, however little is in them: compaction that may not wait makes small ones.
@@ -60,7 +63,8 @@ impl ChunkUse {
         match self.kind {
             ChunkKind::Log => true,
             ChunkKind::Sorted | ChunkKind::Compacted => {
-                self.live < self.bytes / 2 || self.bytes < bounds.total_min / SMALL_SHARE
+                self.live + EMPTY_BYTES < self.bytes / 2
+                    || self.bytes < bounds.total_min / SMALL_SHARE
             }
             ChunkKind::Checkpoint => false,
         }
