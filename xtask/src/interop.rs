@@ -12,7 +12,15 @@ use crate::{kcat, prerequisites, repo, run, tools};
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 5] = ["kcat", "java", "python", "node", "go"];
+pub(crate) const CLIENTS: [&str; 7] = [
+    "kcat",
+    "java",
+    "python",
+    "kafka-python",
+    "aiokafka",
+    "node",
+    "go",
+];
 
 /// `cargo xtask interop`.
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
@@ -62,11 +70,9 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
                 .args(["dev.mulgil.interop.Main", "suite"]);
             java
         }
-        "python" => {
-            let mut python = Command::new(tools::python()?);
-            python.arg(repo::root().join("interop/python/suite.py"));
-            python
-        }
+        "python" => python("suite.py")?,
+        "kafka-python" => python("kafka_python_suite.py")?,
+        "aiokafka" => python("aiokafka_suite.py")?,
         "node" => {
             tools::node()?;
             let mut node = Command::new("node");
@@ -96,10 +102,17 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// A program of `interop/python` in the virtual environment that all of them share.
+fn python(program: &str) -> Result<Command> {
+    let mut python = Command::new(tools::python()?);
+    python.arg(repo::root().join("interop/python").join(program));
+    Ok(python)
+}
+
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
         "java" => &[prerequisites::JAVA, prerequisites::MAVEN],
-        "python" => &[prerequisites::PYTHON],
+        "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
         "go" => &[prerequisites::GO],
         _ => &[],

@@ -63,7 +63,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One of kcat, java, python, node, go; all of them without a name
+        /// One of kcat, java, python, kafka-python, aiokafka, node, go; all of them without a name
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]
