@@ -7,10 +7,12 @@ use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{kcat, prerequisites, repo, run, tools};
+use crate::{kafka_tools, kcat, prerequisites, repo, run, tools};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Clients that take too long for every run: only when they are named.
+pub(crate) const LONG: [&str; 1] = ["kafka-tools"];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -26,14 +28,17 @@ pub(crate) const CLIENTS: [&str; 7] = [
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
     if let Some(name) = client
         && !CLIENTS.contains(&name)
+        && !LONG.contains(&name)
     {
-        bail!("there is no client {name}, only {}", CLIENTS.join(", "));
+        let all = [&CLIENTS[..], &LONG].concat().join(", ");
+        bail!("there is no client {name}, only {all}");
     }
     let mut tally = Tally::default();
     let broker = Broker::start(against, "interop")?;
     for name in CLIENTS
         .iter()
         .filter(|name| client.is_none_or(|wanted| wanted == **name))
+        .chain(LONG.iter().filter(|name| client == Some(**name)))
     {
         let result = suite(name, broker.address(), checks);
         tally.add(result.unwrap_or_else(|error| Tally::failed(format!("{name}: {error:#}"))));
@@ -61,6 +66,7 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
     }
     let mut command = match name {
         "kcat" => return kcat::suite(address, checks),
+        "kafka-tools" => return kafka_tools::suite(address, checks),
         "java" => {
             tools::java()?;
             let mut java = Command::new("java");
@@ -111,7 +117,7 @@ fn python(program: &str) -> Result<Command> {
 
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
-        "java" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "java" | "kafka-tools" => &[prerequisites::JAVA, prerequisites::MAVEN],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
         "go" => &[prerequisites::GO],
