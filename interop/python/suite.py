@@ -2,15 +2,12 @@
 
     suite.py BOOTSTRAP [NAME...]
 
-Runs the checks and prints one line each; exits 1 if one failed. A check waits for a condition and
-has a deadline; it never sleeps in the hope that something has happened meanwhile. Topic names carry
-the time of the run, so the suite can run again and again against one broker.
+Runs the checks and prints one line each; exits 1 if one failed.
 """
 
 import sys
 import threading
 import time
-import traceback
 
 from confluent_kafka import (
     Consumer,
@@ -29,41 +26,8 @@ from confluent_kafka.admin import (
     NewTopic,
 )
 
-DEADLINE_S = 60
-RUN = format(time.time_ns() // 1_000_000, "x")
-CHECKS = {}
-
-
-def check(name):
-    """Registers a check under the name it is reported by."""
-
-    def register(function):
-        CHECKS[name] = function
-        return function
-
-    return register
-
-
-def ensure(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def equal(wanted, got, what):
-    ensure(wanted == got, f"{what}: wanted {wanted!r}, got {got!r}")
-
-
-def until(what, condition):
-    """Calls `condition` until it gives something, and returns that.
-
-    Nothing is None or False, and not what is falsy: a Message has a length, that of its value.
-    """
-    end = time.monotonic() + DEADLINE_S
-    while True:
-        found = condition()
-        if found is not None and found is not False:
-            return found
-        ensure(time.monotonic() < end, f"not in {DEADLINE_S} s: {what}")
+import checks
+from checks import DEADLINE_S, HOUR_MS, LIMIT, RUN, check, ensure, equal, noise, now_ms, text, until
 
 
 class Broker:
@@ -181,10 +145,6 @@ def create_delete_topic(broker):
     equal(KafkaError.UNKNOWN_TOPIC_OR_PART, again, "second delete_topics")
 
 
-def text(i):
-    return f"record {i} of water on its way down ".encode() * (1 + i % 17)
-
-
 def codec_check(codec):
     def run(broker):
         topic = broker.create(f"codec-{codec}")
@@ -283,17 +243,6 @@ def idempotent_concurrent(broker):
         following[thread] += 1
 
 
-LIMIT = 1_048_588
-
-
-def noise(size):
-    state, out = 7, bytearray()
-    while len(out) < size:
-        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
-        out += state.to_bytes(8, "little")
-    return bytes(out[:size])
-
-
 @check("large-message")
 def large_message(broker):
     topic = broker.create("large")
@@ -316,9 +265,6 @@ def too_large_message(broker):
     equal([b"small"], values(broker.read(topic, 1)), "values")
 
 
-HOUR_MS = 3_600_000
-
-
 def hourly(broker, name, count, now_ms):
     """A topic of one partition with records 0, 1 ... an hour apart, the last one at `now_ms`."""
     topic = broker.create(name)
@@ -326,10 +272,6 @@ def hourly(broker, name, count, now_ms):
         record = {"value": b"%d" % i, "partition": 0, "timestamp": now_ms - (count - 1 - i) * HOUR_MS}
         broker.send(topic, [record])
     return topic
-
-
-def now_ms():
-    return time.time_ns() // 1_000_000
 
 
 @check("seek")
@@ -529,22 +471,6 @@ def compacted_without_key(broker):
     broker.send(topic, [{"key": b"k", "value": b"v"}])
 
 
-def main():
-    broker = Broker(sys.argv[1])
-    good = True
-    for name, run in CHECKS.items():
-        if len(sys.argv) > 2 and name not in sys.argv[2:]:
-            continue
-        try:
-            run(broker)
-            print(f"ok {name}", flush=True)
-        except Exception as e:  # a check may fail in any way, and the next one shall run
-            traceback.print_exc()
-            why = f"{type(e).__name__} {e}".replace("\n", " ")
-            print(f"FAIL {name}: {why}", flush=True)
-            good = False
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    broker = Broker(sys.argv[1])
+    sys.exit(checks.main(lambda function: function(broker)))

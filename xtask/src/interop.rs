@@ -7,25 +7,38 @@ use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{kcat, prerequisites, repo, run, tools};
+use crate::{kafka_tools, kcat, prerequisites, repo, run, tools};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Clients that take too long for every run: only when they are named.
+pub(crate) const LONG: [&str; 1] = ["kafka-tools"];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 5] = ["kcat", "java", "python", "node", "go"];
+pub(crate) const CLIENTS: [&str; 7] = [
+    "kcat",
+    "java",
+    "python",
+    "kafka-python",
+    "aiokafka",
+    "node",
+    "go",
+];
 
 /// `cargo xtask interop`.
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
     if let Some(name) = client
         && !CLIENTS.contains(&name)
+        && !LONG.contains(&name)
     {
-        bail!("there is no client {name}, only {}", CLIENTS.join(", "));
+        let all = [&CLIENTS[..], &LONG].concat().join(", ");
+        bail!("there is no client {name}, only {all}");
     }
     let mut tally = Tally::default();
     let broker = Broker::start(against, "interop")?;
     for name in CLIENTS
         .iter()
         .filter(|name| client.is_none_or(|wanted| wanted == **name))
+        .chain(LONG.iter().filter(|name| client == Some(**name)))
     {
         let result = suite(name, broker.address(), checks);
         tally.add(result.unwrap_or_else(|error| Tally::failed(format!("{name}: {error:#}"))));
@@ -53,6 +66,7 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
     }
     let mut command = match name {
         "kcat" => return kcat::suite(address, checks),
+        "kafka-tools" => return kafka_tools::suite(address, checks),
         "java" => {
             tools::java()?;
             let mut java = Command::new("java");
@@ -62,11 +76,9 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
                 .args(["dev.mulgil.interop.Main", "suite"]);
             java
         }
-        "python" => {
-            let mut python = Command::new(tools::python()?);
-            python.arg(repo::root().join("interop/python/suite.py"));
-            python
-        }
+        "python" => python("suite.py")?,
+        "kafka-python" => python("kafka_python_suite.py")?,
+        "aiokafka" => python("aiokafka_suite.py")?,
         "node" => {
             tools::node()?;
             let mut node = Command::new("node");
@@ -96,10 +108,17 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// A program of `interop/python` in the virtual environment that all of them share.
+fn python(program: &str) -> Result<Command> {
+    let mut python = Command::new(tools::python()?);
+    python.arg(repo::root().join("interop/python").join(program));
+    Ok(python)
+}
+
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
-        "java" => &[prerequisites::JAVA, prerequisites::MAVEN],
-        "python" => &[prerequisites::PYTHON],
+        "java" | "kafka-tools" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
         "go" => &[prerequisites::GO],
         _ => &[],

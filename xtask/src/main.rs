@@ -16,6 +16,7 @@ mod crash;
 mod file_test;
 mod fuzz;
 mod interop;
+mod kafka_tools;
 mod kcat;
 mod layers;
 mod liar;
@@ -63,7 +64,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One of kcat, java, python, node, go; all of them without a name
+        /// One of kcat, java, python, kafka-python, aiokafka, node, go, kafka-tools; all but the last without a name
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]

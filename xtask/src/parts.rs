@@ -18,11 +18,13 @@ use crate::{check, crash, file_test, interop, liar, repo, test};
 type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds are cut in two, so that each stays below half an hour on two cores.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 12] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
     ("interop-kafka", || interop::run(None, &Kind::Kafka, &[])),
+    ("kafka-tools", || tools_against(&Kind::Mulgil)),
+    ("kafka-tools-kafka", || tools_against(&Kind::Kafka)),
     ("file-test", || file(false)),
     ("file-test-kill", || file(true)),
     ("crash-1", || crash_rounds(100)),
@@ -30,6 +32,11 @@ const PARTS: [Part; 10] = [
     ("liar", || liar::run(&liar::Options::images(200))),
     ("liar-planted", || liar::run(&liar::Options::planted())),
 ];
+
+fn tools_against(kind: &Kind) -> Result<Tally> {
+    test::build()?;
+    interop::run(Some("kafka-tools"), kind, &[])
+}
 
 fn file(kill: bool) -> Result<Tally> {
     test::build()?;

@@ -31,13 +31,14 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 6] = [
+    let tools: [Tool; 7] = [
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
         ("node", node),
         ("go", || go().map(drop)),
         ("kafka-broker", kafka_broker),
+        ("kafka-tools", kafka_tools),
     ];
     for (name, install) in tools {
         match install() {
@@ -271,6 +272,18 @@ pub(crate) fn kafka_broker() -> Result<()> {
     let home = repo::root().join("interop/kafka-broker");
     once(
         "kafka-broker",
+        &home.join("target/lib"),
+        &[&home.join("pom.xml")],
+        || maven(&home),
+    )
+}
+
+/// Gathers the jars of Kafka's command-line tools.
+pub(crate) fn kafka_tools() -> Result<()> {
+    need(&[JAVA, MAVEN])?;
+    let home = repo::root().join("interop/kafka-tools");
+    once(
+        "kafka-tools",
         &home.join("target/lib"),
         &[&home.join("pom.xml")],
         || maven(&home),
