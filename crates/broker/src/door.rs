@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use crate::connection::{Connection, Input, Output};
 use crate::lane::Origin;
 use crate::mailbox::Posted;
-use crate::request::{Reply, Request, Ticket};
+use crate::request::{Reply, Request, Ticket, VISIT_PARTS_MAX};
 use crate::shell::Broker;
 
 /// Unsent bytes of one connection at which the loop stops reading from it.
@@ -127,23 +127,34 @@ impl Hall {
         let Some(mailbox) = self.broker.mailbox(self.runtime).cloned() else {
             return;
         };
-        let mut retries = Vec::new();
         loop {
-            for posted in mailbox.take().await {
-                match posted {
-                    Posted::Reply(to, reply) => {
-                        if let Some(inbox) = self.inboxes.borrow().get(&to.origin.connection) {
-                            // A connection that is closing reads no more answers.
-                            let _closing = inbox.send((to.ticket, reply));
-                        }
+            let posted = mailbox.take().await;
+            self.deliver(posted);
+        }
+    }
+
+    fn deliver(&self, all: Vec<Posted>) {
+        let mut retries = Vec::new();
+        for posted in all {
+            match posted {
+                Posted::Reply(to, reply) => {
+                    if let Some(inbox) = self.inboxes.borrow().get(&to.origin.connection) {
+                        // A connection that is closing reads no more answers.
+                        let _closing = inbox.send((to.ticket, reply));
                     }
-                    Posted::Retry(id) => retries.push(id),
                 }
+                Posted::Retry(id) => retries.push(id),
             }
-            if !retries.is_empty() {
-                self.broker.resume(&retries);
-                retries.clear();
-            }
+        }
+        if !retries.is_empty() {
+            self.broker.resume(&retries);
+        }
+    }
+
+    /// Hands over what lies in the mailbox now, when nobody waits for it any more.
+    fn deliver_rest(&self) {
+        if let Some(mailbox) = self.broker.mailbox(self.runtime) {
+            self.deliver(mailbox.drain());
         }
     }
 
@@ -170,7 +181,7 @@ impl Hall {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             outputs: Vec::new(),
-            asks: Vec::new(),
+            asks: VecDeque::new(),
             buffered: 0,
         };
         let why = session.run(connection).await;
@@ -218,6 +229,16 @@ pub async fn accept(
     }
 }
 
+/// How many of the oldest asks enter the lane at once: one in any case.
+fn one_visit(asks: &VecDeque<(Ticket, Request)>) -> usize {
+    let mut parts = 0;
+    let fitting = asks.iter().take_while(|(_, ask)| {
+        parts += ask.parts();
+        parts <= VISIT_PARTS_MAX
+    });
+    fitting.count().max(1)
+}
+
 /// One connection while it is served.
 struct Session<'a> {
     hall: &'a Hall,
@@ -227,7 +248,7 @@ struct Session<'a> {
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     outputs: Vec<Output>,
-    asks: Vec<(Ticket, Request)>,
+    asks: VecDeque<(Ticket, Request)>,
     /// Bytes that the connection keeps, as they count towards the budget of all.
     buffered: usize,
 }
@@ -279,7 +300,7 @@ impl Session<'_> {
                 }
                 Woken::Answered(None) => return "the runtime is ending".to_owned(),
                 Woken::Idle => return "idle for too long".to_owned(),
-                Woken::Stop => return self.hang_up("the broker is stopping".to_owned()).await,
+                Woken::Stop => return self.stop(connection).await,
             };
             match fed {
                 Ok(fed) => connection = fed,
@@ -328,7 +349,9 @@ impl Session<'_> {
         self.sort_outputs();
         let mut connection = fed.map_err(|hangup| hangup.why)?;
         while !self.asks.is_empty() {
-            let answers = self.hall.broker.enter(self.origin, &mut self.asks);
+            let count = one_visit(&self.asks);
+            let asks = self.asks.drain(..count);
+            let answers = self.hall.broker.enter(self.origin, asks);
             for (ticket, reply) in answers {
                 let fed = connection.handle(Input::Answered(ticket, reply), now, &mut self.outputs);
                 self.sort_outputs();
@@ -350,7 +373,7 @@ impl Session<'_> {
                         .fetch_add(bytes.len(), Ordering::Relaxed);
                     self.unsent.push_back(bytes);
                 }
-                Output::Ask(ticket, request) => self.asks.push((ticket, request)),
+                Output::Ask(ticket, request) => self.asks.push_back((ticket, request)),
             }
         }
     }
@@ -434,6 +457,19 @@ impl Session<'_> {
             written -= first.len();
             self.unsent.pop_front();
         }
+    }
+
+    /// Sends the answers that the broker gave before it stopped, and closes: a client that does not
+    /// hear that its batch was taken sends it again.
+    async fn stop<C: Connection>(&mut self, connection: C) -> String {
+        self.hall.deliver_rest();
+        let why = "the broker is stopping".to_owned();
+        let fed = match self.inbox.try_recv() {
+            Ok((ticket, reply)) => self.answered(connection, ticket, reply).map(|_| ()),
+            Err(_) => Ok(()),
+        };
+        let why = fed.err().unwrap_or(why);
+        self.hang_up(why).await
     }
 
     /// Sends what is already there, for a short while, and closes.

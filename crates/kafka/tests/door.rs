@@ -27,6 +27,8 @@ mod fetching;
 mod groups;
 #[path = "door/hostile.rs"]
 mod hostile;
+#[path = "door/multiplied.rs"]
+mod multiplied;
 #[path = "door/order.rs"]
 mod order;
 #[path = "door/producing.rs"]

@@ -87,8 +87,10 @@ impl Lane {
     ) -> (Due, Reply) {
         let mut outcomes = Vec::with_capacity(delete.len());
         for topic in delete {
-            outcomes.push(self.delete_topic(topic, now, turn));
+            outcomes.push(self.delete_topic(topic, turn));
         }
+        let gone = outcomes.iter().flatten().map(|(id, _)| *id).collect();
+        self.forget_topics_in_groups(&gone, now, turn);
         (
             Due::synced(self.metadata_due),
             Reply::DeleteTopics(outcomes),
@@ -98,7 +100,6 @@ impl Lane {
     fn delete_topic(
         &mut self,
         topic: &TopicRef,
-        now: Now,
         turn: &mut Turn,
     ) -> Result<(TopicId, mulgil_meta::schema::TopicName), DeleteRefusal> {
         if self.stopping {
@@ -120,7 +121,6 @@ impl Lane {
             }
         }
         self.unhost(&topic);
-        self.forget_topic_in_groups(topic.id, now, turn);
         Ok((topic.id, topic.name.clone()))
     }
 
