@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mulgil_broker::door::Hall;
 use mulgil_broker::request::{
-    Append, AppendPartition, CreateTopic, CreateTopics, Isolation, Read, ReadOut, ReadPartition,
-    Reply, Request,
+    Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadOut,
+    ReadPartition, Reply, Request, Seek,
 };
 use mulgil_broker::shell::Broker;
 use mulgil_meta::schema::{TopicName, TopicSettings};
-use mulgil_record::batch::BatchBuilder;
+use mulgil_record::batch::{Batch, BatchBuilder};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
@@ -70,9 +70,13 @@ async fn create(broker: &Broker, partitions: u32) -> Vec<PartitionId> {
 async fn append(broker: &Broker, partition: PartitionId, bytes: usize) {
     let mut builder = BatchBuilder::new(Codec::None, 7);
     builder.push(7, None, Some(&vec![b'x'; bytes]), &[]);
+    append_batch(broker, partition, builder.finish()).await;
+}
+
+async fn append_batch(broker: &Broker, partition: PartitionId, batch: Batch) {
     let part = AppendPartition {
         partition,
-        batch: builder.finish(),
+        batch,
         facts: Bytes::new(),
     };
     let partitions = vec![part];
@@ -192,4 +196,32 @@ fn reads_that_wait_for_one_partition_many_times_hold_up_nobody() {
             begun.elapsed()
         );
     });
+}
+
+#[test]
+fn a_search_unpacks_a_bounded_amount_and_never_answers_with_too_late_an_offset() {
+    // Offset 5 is looked for; what unpacks to 4 MiB is looked into, what unpacks to 40 MiB is not.
+    for (bytes, expected) in [(4 << 20, (5, 40)), (40 << 20, (0, 60))] {
+        with_broker(async |broker, _| {
+            let id = create(&broker, 1).await[0];
+            let mut builder = BatchBuilder::new(Codec::Zstd, 10);
+            for time in [10, 11, 12, 13, 14, 40, 60] {
+                builder.push(time, None, Some(&vec![0; bytes / 7]), &[]);
+            }
+            append_batch(&broker, id, builder.finish()).await;
+            let find = FindOffset {
+                partition: id,
+                seek: Seek::Time(20),
+                isolation: Isolation::Uncommitted,
+                leader_epoch: None,
+            };
+            let reply = broker.ask(Request::FindOffsets(vec![find])).await;
+            let Some(Reply::FindOffsets(found)) = reply else {
+                panic!("no answer")
+            };
+            let found = found[0].as_ref().unwrap();
+            let told = (found.offset.unwrap().0, found.timestamp.unwrap());
+            assert_eq!(told, expected);
+        });
+    }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -74,6 +73,7 @@ fn offsets_of_a_partition_that_is_named_twice_are_not_told() {
     };
     assert_eq!(find.len(), 2);
     driver.settle();
+    let _told = driver.sent();
     let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &list_offsets(&[(0, 5)]));
     assert_eq!(answer.topics[0].partitions[0].error_code, 0);
     let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &request);
@@ -114,6 +114,7 @@ fn long_lists_are_asked_about_in_pieces_and_answered_in_one() {
         [VISIT_PARTS_MAX, VISIT_PARTS_MAX, VISIT_PARTS_MAX, 232]
     );
     driver.settle();
+    let _told = driver.sent();
     let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &list_offsets(&all));
     let rows = &answer.topics[0].partitions;
     assert_eq!(rows.len(), 1000);

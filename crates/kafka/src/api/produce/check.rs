@@ -136,7 +136,7 @@ pub(super) fn check(
     Ok(batch)
 }
 
-fn unfit(error: &mulgil_record::batch::BatchError) -> Unfit {
+fn unfit(error: &BatchError) -> Unfit {
     Unfit::new(wire_errors::batch(error), &error.to_string())
 }
 
