@@ -158,6 +158,10 @@ fn a_cold_read_gives_what_was_asked_for_and_one_batch_more_at_most() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that takes minutes has failed"
+)]
 fn reads_that_wait_for_one_partition_many_times_hold_up_nobody() {
     with_broker(async |broker, _| {
         let id = create(&broker, 1).await[0];
