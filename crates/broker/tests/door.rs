@@ -1,6 +1,10 @@
 //! The socket loop over a real broker and a real socket.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test fails the test"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
