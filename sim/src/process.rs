@@ -409,8 +409,8 @@ impl Process {
             return Some(reply);
         }
         loop {
-            let (_, work) = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
-            let mut came = self.carry_out(work, now);
+            let next = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
+            let mut came = self.carry_out(next, now);
             if let Some((_, reply)) = came.replies.pop() {
                 return Some(reply);
             }
@@ -473,12 +473,25 @@ impl Process {
             return None;
         }
         let at = usize::try_from(dice.below(self.cold.len() as u64)).unwrap_or(0);
-        let (_, work) = self.cold.remove(at);
-        Some(self.carry_out(work, now))
+        let next = self.cold.remove(at);
+        Some(self.carry_out(next, now))
     }
 
-    fn carry_out(&mut self, work: ColdWork, now: Now) -> Came {
-        match pool::carry_out(work, &self.chunks) {
+    fn carry_out(&mut self, (number, mut work): (u64, ColdWork), now: Now) -> Came {
+        // A bucket that does not answer for a while excuses what is read at that moment: over objects
+        // all of it is.
+        let at_once = matches!(self.steps, Steps::Objects(..));
+        let carried = loop {
+            match pool::carry_out(work, &self.chunks, u32::MAX) {
+                Carried::More(more) if at_once => work = more,
+                carried => break carried,
+            }
+        };
+        match carried {
+            Carried::More(work) => {
+                self.cold.push((number, work));
+                Came::default()
+            }
             Carried::Answer(to, mut reply) => {
                 twist::reply(&mut reply, self.planted);
                 Came {

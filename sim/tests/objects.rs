@@ -119,7 +119,14 @@ const fn rules(planted: ObjectLie) -> &'static [Rule] {
         | ObjectLie::GapCommitted
         | ObjectLie::OrphansRead
         | ObjectLie::GroupNamesShared => &[Starts, ReadsAll, KeptRecords, Topics],
-        ObjectLie::ChunkNamesShared => &[Starts, ReadsAll, KeptRecords, AsProduced, LawOfRestart],
+        ObjectLie::ChunkNamesShared => &[
+            Starts,
+            ReadsAll,
+            KeptRecords,
+            AsProduced,
+            LawOfRestart,
+            Topics,
+        ],
     }
 }
 

@@ -22,7 +22,7 @@ use crate::connection::{Connection, Hangup, Input, Output};
 use crate::lane::Origin;
 use crate::mailbox::Posted;
 use crate::pulse::BEAT;
-use crate::request::{Reply, Request, Ticket};
+use crate::request::{Reply, Request, Ticket, VISIT_PARTS_MAX};
 use crate::shell::Broker;
 
 mod figures;
@@ -143,23 +143,34 @@ impl Hall {
         let Some(mailbox) = self.broker.mailbox(self.runtime).cloned() else {
             return;
         };
-        let mut retries = Vec::new();
         loop {
-            for posted in mailbox.take().await {
-                match posted {
-                    Posted::Reply(to, reply) => {
-                        if let Some(inbox) = self.inboxes.borrow().get(&to.origin.connection) {
-                            // A connection that is closing reads no more answers.
-                            let _closing = inbox.send((to.ticket, reply));
-                        }
+            let posted = mailbox.take().await;
+            self.deliver(posted);
+        }
+    }
+
+    fn deliver(&self, all: Vec<Posted>) {
+        let mut retries = Vec::new();
+        for posted in all {
+            match posted {
+                Posted::Reply(to, reply) => {
+                    if let Some(inbox) = self.inboxes.borrow().get(&to.origin.connection) {
+                        // A connection that is closing reads no more answers.
+                        let _closing = inbox.send((to.ticket, reply));
                     }
-                    Posted::Retry(id) => retries.push(id),
                 }
+                Posted::Retry(id) => retries.push(id),
             }
-            if !retries.is_empty() {
-                self.broker.resume(&retries);
-                retries.clear();
-            }
+        }
+        if !retries.is_empty() {
+            self.broker.resume(&retries);
+        }
+    }
+
+    /// Hands over what lies in the mailbox now, when nobody waits for it any more.
+    fn deliver_rest(&self) {
+        if let Some(mailbox) = self.broker.mailbox(self.runtime) {
+            self.deliver(mailbox.drain());
         }
     }
 
@@ -195,7 +206,7 @@ impl Hall {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             outputs: Vec::new(),
-            asks: Vec::new(),
+            asks: VecDeque::new(),
             buffered: 0,
         };
         let Over { ending, why } = session.run(connection).await;
@@ -244,6 +255,16 @@ pub async fn accept(
     }
 }
 
+/// How many of the oldest asks enter the lane at once: one in any case.
+fn one_visit(asks: &VecDeque<(Ticket, Request)>) -> usize {
+    let mut parts = 0;
+    let fitting = asks.iter().take_while(|(_, ask)| {
+        parts += ask.parts();
+        parts <= VISIT_PARTS_MAX
+    });
+    fitting.count().max(1)
+}
+
 /// One connection while it is served.
 struct Session<'a> {
     hall: &'a Hall,
@@ -253,7 +274,7 @@ struct Session<'a> {
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     outputs: Vec<Output>,
-    asks: Vec<(Ticket, Request)>,
+    asks: VecDeque<(Ticket, Request)>,
     /// Bytes that the connection keeps, as they count towards the budget of all.
     buffered: usize,
 }
@@ -305,10 +326,7 @@ impl Session<'_> {
                     return Over::new(Ending::Stopping, "the runtime is ending");
                 }
                 Woken::Idle => return Over::new(Ending::Idle, "idle for too long"),
-                Woken::Stop => {
-                    let over = Over::new(Ending::Stopping, "the broker is stopping");
-                    return self.hang_up(over).await;
-                }
+                Woken::Stop => return self.stop(connection).await,
             };
             match fed {
                 Ok(fed) => connection = fed,
@@ -367,7 +385,9 @@ impl Session<'_> {
         self.sort_outputs();
         let mut connection = fed?;
         while !self.asks.is_empty() {
-            let answers = self.hall.broker.enter(self.origin, &mut self.asks);
+            let count = one_visit(&self.asks);
+            let asks = self.asks.drain(..count);
+            let answers = self.hall.broker.enter(self.origin, asks);
             for (ticket, reply) in answers {
                 let fed = connection.handle(Input::Answered(ticket, reply), now, &mut self.outputs);
                 self.sort_outputs();
@@ -391,7 +411,7 @@ impl Session<'_> {
                         .fetch_add(bytes.len(), Ordering::Relaxed);
                     self.unsent.push_back(bytes);
                 }
-                Output::Ask(ticket, request) => self.asks.push((ticket, request)),
+                Output::Ask(ticket, request) => self.asks.push_back((ticket, request)),
             }
         }
     }
@@ -474,6 +494,20 @@ impl Session<'_> {
             written -= first.len();
             self.unsent.pop_front();
         }
+    }
+
+    /// Sends the answers that the broker gave before it stopped, and closes: a client that does not
+    /// hear that its batch was taken sends it again.
+    async fn stop<C: Connection>(&mut self, connection: C) -> Over {
+        self.hall.deliver_rest();
+        let fed = match self.inbox.try_recv() {
+            Ok((ticket, reply)) => self.answered(connection, ticket, reply).map(|_| ()),
+            Err(_) => Ok(()),
+        };
+        let over = fed
+            .err()
+            .unwrap_or_else(|| Over::new(Ending::Stopping, "the broker is stopping"));
+        self.hang_up(over).await
     }
 
     /// Sends what is already there, for a short while, and closes.

@@ -6,7 +6,7 @@
 //! under threads. Changes go into the open frame; the frame goes to the store as soon as the store
 //! has nothing else to do, so that whatever comes while one frame is being synced shares the next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mulgil_core::group::GroupSettings;
@@ -49,7 +49,7 @@ pub use compact::{Keyed, KeyedSlice};
 pub(crate) use due::{Due, Held, Progress};
 pub use keep::{Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
-pub use read::{ColdPart, ColdTask, ColdWork};
+pub use read::{ColdPart, ColdTask, ColdWork, FindTask, ReadTask};
 pub use replay::{Replayer, max_timestamp, payload_batch};
 pub use room::RoomWork;
 
@@ -158,6 +158,15 @@ const UNSENT_MUCH: usize = 512 << 20;
 const READ_LIMIT_LOW: u32 = 1 << 20;
 const READ_LIMIT_MIN: u32 = 64 << 10;
 
+/// What a read gets while so many bytes of answers wait to be sent.
+pub(crate) fn read_limit(unsent: usize, most: u32) -> u32 {
+    match unsent {
+        UNSENT_MUCH.. => most.min(READ_LIMIT_MIN),
+        UNSENT_SOME.. => most.min(READ_LIMIT_LOW),
+        _ => most,
+    }
+}
+
 /// A partition that lives here.
 #[derive(Debug)]
 struct Hosted {
@@ -179,7 +188,7 @@ struct Hosted {
     /// The newest entry that reserved offsets.
     ceiling_raised: Position,
     /// Reads that wait for more.
-    readers: Vec<u64>,
+    readers: BTreeSet<u64>,
     /// Changes below are in the checkpoint that the machine came from.
     good_for: Position,
 }
@@ -335,11 +344,7 @@ impl Lane {
     ///
     /// Readers that ask for much and take nothing would otherwise fill the memory with their answers.
     pub fn set_unsent(&mut self, bytes: usize) {
-        self.read_limit = match bytes {
-            UNSENT_MUCH.. => READ_LIMIT_MIN,
-            UNSENT_SOME.. => READ_LIMIT_LOW,
-            _ => self.options.read_bytes_max,
-        };
+        self.read_limit = read_limit(bytes, self.options.read_bytes_max);
     }
 
     /// Whether the wall clock can be believed at `now`. While it cannot, nothing is given up by a date.
@@ -426,7 +431,7 @@ impl Lane {
             ceiling_due: Position::ZERO,
             ceiling_safe: Offset::ZERO,
             ceiling_raised: Position::ZERO,
-            readers: Vec::new(),
+            readers: BTreeSet::new(),
             good_for: Position::ZERO,
         };
         self.partitions.insert(partition, hosted);

@@ -37,10 +37,15 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
+    /// Takes all that is there now.
+    pub(crate) fn drain(&self) -> Vec<Posted> {
+        std::mem::take(&mut *lock(&self.posted))
+    }
+
     /// Waits until there is something, and takes all of it.
     pub(crate) async fn take(&self) -> Vec<Posted> {
         loop {
-            let taken = std::mem::take(&mut *lock(&self.posted));
+            let taken = self.drain();
             if !taken.is_empty() {
                 return taken;
             }

@@ -1,9 +1,9 @@
 //! The read pool: a few threads that read from disk, so that no thread that serves sockets does.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
 
-use bytes::Bytes;
 use mulgil_log::chunk::ChunkFile;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
@@ -14,32 +14,20 @@ use mulgil_log::store::ChunkStore;
 use mulgil_record::ids::{Offset, PartitionId};
 
 use crate::lane::{
-    ColdPart, ColdTask, ColdWork, FindFurther, ReplyTo, max_timestamp, payload_batch,
+    ColdPart, ColdTask, ColdWork, FindFurther, Origin, ReadTask, ReplyTo, max_timestamp,
+    payload_batch, read_limit,
 };
 use crate::mailbox::lock;
 use crate::request::{ReadRefusal, Reply};
 use crate::shell::Broker;
 
 mod find;
+mod queue;
+
+use queue::Queue;
 
 /// How many threads read from disk.
 const THREADS: usize = 2;
-
-#[derive(Debug, Default)]
-struct Queue {
-    work: Mutex<Waiting>,
-    more: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    work: VecDeque<(u64, ColdWork)>,
-    /// How much was handed to the pool, and the numbers of what is not answered yet.
-    submitted: u64,
-    under_way: BTreeSet<u64>,
-    /// Nobody submits any more.
-    ended: bool,
-}
 
 /// How many chunks are kept open, so that a reader that goes through one opens it once.
 const OPEN_MAX: usize = 64;
@@ -203,8 +191,7 @@ impl ReadPool {
 
     /// Figures for operators.
     pub(crate) fn figures(&self) -> PoolFigures {
-        let waiting = lock(&self.queue.work);
-        let (submitted, waiting) = (waiting.submitted, waiting.work.len());
+        let (waiting, submitted) = self.queue.counts();
         PoolFigures {
             waiting,
             submitted,
@@ -214,61 +201,57 @@ impl ReadPool {
 
     /// Hands work to the pool.
     pub(crate) fn submit(&self, work: ColdWork) {
-        let mut waiting = lock(&self.queue.work);
-        let number = waiting.submitted;
-        waiting.submitted += 1;
-        waiting.under_way.insert(number);
-        waiting.work.push_back((number, work));
-        drop(waiting);
-        self.queue.more.notify_one();
+        self.queue.submit(work);
+    }
+
+    /// Drops the work of a connection that is gone.
+    pub(crate) fn forget_origin(&self, origin: Origin) {
+        self.queue.forget(origin);
     }
 
     /// How much was handed to the pool until now.
     pub(crate) fn submitted(&self) -> u64 {
-        lock(&self.queue.work).submitted
+        self.queue.submitted()
     }
 
     /// Whether the first `count` pieces that were handed to the pool are done.
     pub(crate) fn has_done(&self, count: u64) -> bool {
-        let waiting = lock(&self.queue.work);
-        waiting
-            .under_way
-            .first()
-            .is_none_or(|first| *first >= count)
+        self.queue.has_done(count)
     }
 }
 
 impl Drop for ReadPool {
     fn drop(&mut self) {
-        lock(&self.queue.work).ended = true;
-        self.queue.more.notify_all();
+        self.queue.end();
     }
 }
 
 fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
-    loop {
-        let mut waiting = lock(&queue.work);
-        let (number, work) = loop {
-            if let Some(work) = waiting.work.pop_front() {
-                break work;
-            }
-            if waiting.ended {
-                return;
-            }
-            let woken = queue.more.wait(waiting);
-            waiting = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
-        };
-        drop(waiting);
-        let carried = carry_out(work, chunks);
-        lock(&queue.work).under_way.remove(&number);
+    while let Some((number, work)) = queue.take() {
+        let origin = work.to.origin;
+        let unsent = broker.upgrade().map_or(0, |broker| unsent_bytes(&broker));
+        let carried = carry_out(work, chunks, read_limit(unsent, u32::MAX));
         let Some(broker) = broker.upgrade() else {
             return;
         };
         match carried {
-            Carried::Answer(to, reply) => broker.answer(to, reply),
-            Carried::Further(further) => broker.find_further(further),
+            Carried::More(work) => queue.put_back(number, work),
+            Carried::Answer(to, reply) => {
+                queue.done(number, origin);
+                broker.answer(to, reply);
+            }
+            Carried::Further(further) => {
+                if !queue.is_gone(origin) {
+                    broker.find_further(further);
+                }
+                queue.done(number, origin);
+            }
         }
     }
+}
+
+fn unsent_bytes(broker: &Broker) -> usize {
+    broker.unsent().load(Ordering::Relaxed)
 }
 
 /// What came of work.
@@ -279,49 +262,106 @@ pub enum Carried {
     /// What was looked for lies elsewhere, and the lane has to say where:
     /// [`crate::lane::Lane::find_further`].
     Further(FindFurther),
+    /// There is more to do; others may come first.
+    More(ColdWork),
 }
 
-/// Does what the lane asked.
-pub fn carry_out(work: ColdWork, chunks: &OpenChunks) -> Carried {
-    match work.task {
-        ColdTask::Read {
-            mut outcomes,
-            missing,
-        } => {
-            for (at, part) in missing {
-                let Some(outcome) = outcomes.get_mut(at) else {
-                    continue;
-                };
-                match (read_part(part, chunks), &mut *outcome) {
-                    (Ok(batches), Ok(out)) => out.batches.extend(batches),
-                    (Err(refusal), _) => *outcome = Err(refusal),
-                    (Ok(_), Err(_)) => {}
-                }
+/// Does one part of what the lane asked. An answer has at most `bytes_max` bytes, or one batch.
+pub fn carry_out(work: ColdWork, chunks: &OpenChunks, bytes_max: u32) -> Carried {
+    let ColdWork { to, task } = work;
+    match task {
+        ColdTask::Read(mut read) => {
+            read.bytes_max = read.bytes_max.min(u64::from(bytes_max));
+            if let Some((at, part)) = read.missing.pop_front() {
+                fill(&mut read, at, part, chunks);
             }
-            Carried::Answer(work.to, Reply::Read(outcomes))
+            let is_full = read.bytes > 0 && read.bytes >= read.bytes_max;
+            if read.missing.is_empty() || is_full {
+                return Carried::Answer(to, Reply::Read(read.outcomes));
+            }
+            let task = ColdTask::Read(read);
+            Carried::More(ColdWork { to, task })
         }
-        ColdTask::Find { outcomes, missing } => find::find_all(work.to, outcomes, missing, chunks),
+        ColdTask::Find(mut find) => {
+            if let Some((at, part)) = find.missing.pop_front() {
+                find::look(&mut find, at, &part, chunks);
+            }
+            if !find.missing.is_empty() {
+                let task = ColdTask::Find(find);
+                return Carried::More(ColdWork { to, task });
+            }
+            let (outcomes, left) = (find.outcomes, find.left);
+            if left.is_empty() {
+                return Carried::Answer(to, Reply::FindOffsets(outcomes));
+            }
+            Carried::Further(FindFurther { to, outcomes, left })
+        }
     }
 }
 
-fn read_part(part: ColdPart, chunks: &OpenChunks) -> Result<Vec<Bytes>, ReadRefusal> {
-    let (found, end) = match part {
-        ColdPart::Places { partition, entries } => (read_places(partition, &entries, chunks), None),
-        ColdPart::Sealed { read, .. } => (read_sealed(&read, chunks), Some(Offset(read.end))),
+/// Reads one part of an answer, as far as there is room for it.
+///
+/// Only an answer that has nothing yet gets a batch that is larger than what was asked for, so that
+/// its reader gets on.
+fn fill(read: &mut ReadTask, at: usize, part: ColdPart, chunks: &OpenChunks) {
+    let room = read.bytes_max.saturating_sub(read.bytes);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    let Some(outcome) = read.outcomes.get_mut(at) else {
+        return;
     };
-    let found = found.map_err(refusal)?;
+    let Ok(out) = outcome else { return };
+    let end = match &part {
+        ColdPart::Places { .. } => None,
+        ColdPart::Sealed { read, .. } => Some(Offset(read.end)),
+    };
+    let (room, found) = match part {
+        ColdPart::Places {
+            partition,
+            mut entries,
+        } => {
+            let mut bytes = 0;
+            let fitting = entries.iter().take_while(|entry| {
+                bytes += entry.length as usize;
+                bytes <= room
+            });
+            let first = usize::from(read.bytes == 0);
+            entries.truncate(fitting.count().max(first));
+            (room, read_places(partition, &entries, chunks))
+        }
+        ColdPart::Sealed { read, .. } => {
+            let budget_bytes = read.budget_bytes.min(room);
+            let read = ColdRead {
+                budget_bytes,
+                ..read
+            };
+            (budget_bytes, read_sealed(&read, chunks))
+        }
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            *outcome = Err(refusal(error));
+            return;
+        }
+    };
     if let Some(end) = end.filter(|_| found.is_empty()) {
         // Only damage ends a place before its last batch. Nothing lies between here and there, and an
         // answer without batches would be the end of the partition to its reader.
-        return Err(ReadRefusal::Damaged {
+        *outcome = Err(ReadRefusal::Damaged {
             base: end,
             last: end,
         });
+        return;
     }
-    Ok(found
-        .iter()
-        .map(|batch| payload_batch(&batch.payload))
-        .collect())
+    // The reader gives one batch in any case, and none beside it that does not fit.
+    if read.bytes > 0 && found.first().is_some_and(|b| b.payload.len() > room) {
+        return;
+    }
+    for batch in &found {
+        let batch = payload_batch(&batch.payload);
+        read.bytes += batch.len() as u64;
+        out.batches.push(batch);
+    }
 }
 
 fn read_places(
@@ -372,52 +412,5 @@ fn refusal(error: ReadError) -> ReadRefusal {
             last: Offset(range.last),
         },
         ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use mulgil_log::disk::MemDisk;
-    use mulgil_log::store::{StepStore, StoreOptions};
-
-    use super::*;
-    use crate::lane::Origin;
-    use crate::request::Ticket;
-
-    fn work(number: u64) -> ColdWork {
-        let origin = Origin {
-            runtime: 0,
-            connection: 1,
-        };
-        ColdWork {
-            to: ReplyTo {
-                origin,
-                ticket: Ticket(number),
-            },
-            task: ColdTask::Find {
-                outcomes: Vec::new(),
-                missing: Vec::new(),
-            },
-        }
-    }
-
-    #[test]
-    fn what_was_submitted_first_is_waited_for_and_no_more() {
-        let disk = Arc::new(MemDisk::new(0));
-        let store = StepStore::new(disk, StoreOptions::default(), Arc::new(|_| ()));
-        let pool = ReadPool {
-            queue: Arc::default(),
-            chunks: Arc::new(OpenChunks::new(Arc::new(store))),
-        };
-        assert!(pool.has_done(pool.submitted()));
-        pool.submit(work(1));
-        let before = pool.submitted();
-        pool.submit(work(2));
-        assert!(!pool.has_done(before));
-        // Without a broker to answer, a thread ends after one piece.
-        run(&pool.queue, &pool.chunks, &Weak::new());
-        assert!(pool.has_done(before) && !pool.has_done(pool.submitted()));
-        run(&pool.queue, &pool.chunks, &Weak::new());
-        assert!(pool.has_done(pool.submitted()));
     }
 }

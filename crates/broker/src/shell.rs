@@ -47,6 +47,8 @@ pub struct Broker {
     rearm: Notify,
     settled: Notify,
     stopping: AtomicBool,
+    /// Held from a completion's visit until what it brought is posted.
+    completing: Mutex<()>,
     on_fatal: OnFatal,
     alarms: Alarms,
     pulse: Pulse,
@@ -131,6 +133,7 @@ impl Broker {
             rearm: Notify::new(),
             settled: Notify::new(),
             stopping: AtomicBool::new(false),
+            completing: Mutex::default(),
             on_fatal,
             alarms: Alarms::default(),
             pulse,
@@ -221,6 +224,15 @@ impl Broker {
 
     /// Visits the lane, hands what it wrote to the store, and carries out what follows.
     fn visit<T>(&self, visit: impl FnOnce(&mut Lane, Now, &mut Turn) -> T) -> (T, Turn) {
+        self.visit_as(false, visit)
+    }
+
+    /// As [`Self::visit`]; the ticker notes when it will wake.
+    fn visit_as<T>(
+        &self,
+        is_ticker: bool,
+        visit: impl FnOnce(&mut Lane, Now, &mut Turn) -> T,
+    ) -> (T, Turn) {
         let now = self.clock.now();
         let mut turn = Turn::default();
         let mut lane = self.lane();
@@ -230,11 +242,17 @@ impl Broker {
                 .submitted(group.bytes(), self.clock.micros());
             self.store.submit(group);
         }
-        let deadline = lane.deadline();
+        // While the lane is held, so that who removes a chunk knows of all reads that go there.
+        for work in turn.cold.drain(..) {
+            self.pool.submit(work);
+        }
+        let due = lane.deadline().map_or(u64::MAX, |due| due.0);
+        if is_ticker {
+            // While the lane is held: whatever becomes due earlier is compared with this.
+            self.armed.store(due, Ordering::Relaxed);
+        }
         drop(lane);
-        if let Some(deadline) = deadline
-            && deadline.0 < self.armed.load(Ordering::Relaxed)
-        {
+        if due < self.armed.load(Ordering::Relaxed) {
             self.rearm.notify_one();
         }
         if let Some(catalog) = turn.catalog.take() {
@@ -242,9 +260,6 @@ impl Broker {
                 .catalog
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = catalog;
-        }
-        for work in turn.cold.drain(..) {
-            self.pool.submit(work);
         }
         (result, turn)
     }
@@ -295,12 +310,12 @@ impl Broker {
     pub(crate) fn enter(
         &self,
         from: Origin,
-        asks: &mut Vec<(Ticket, Request)>,
+        asks: impl IntoIterator<Item = (Ticket, Request)>,
     ) -> Vec<(Ticket, Reply)> {
         let unsent = self.unsent.load(Ordering::Relaxed);
         let ((), mut turn) = self.visit(|lane, now, turn| {
             lane.set_unsent(unsent);
-            lane.enter(from, asks.drain(..), now, turn);
+            lane.enter(from, asks, now, turn);
         });
         let mut own = Vec::new();
         let mut others = Vec::new();
@@ -343,6 +358,7 @@ impl Broker {
         } else {
             self.store_figures.written(now_us);
         }
+        let completing = lock(&self.completing);
         let (settled, turn) = self.visit(|lane, now, turn| {
             lane.completed(completion, now, turn);
             if !lane.is_storing() {
@@ -351,6 +367,7 @@ impl Broker {
             lane.is_settled()
         });
         self.post(turn);
+        drop(completing);
         if !synced {
             self.store_figures.goes_on(self.clock.micros());
         }
@@ -384,8 +401,7 @@ impl Broker {
             runtime: NO_RUNTIME,
             connection: 0,
         };
-        let mut asks = vec![(Ticket(ticket), request)];
-        for (ticket, reply) in self.enter(from, &mut asks) {
+        for (ticket, reply) in self.enter(from, [(Ticket(ticket), request)]) {
             self.answer(
                 ReplyTo {
                     origin: from,
@@ -467,6 +483,7 @@ impl Broker {
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, origin: Origin) {
         let ((), turn) = self.visit(|lane, _, _| lane.forget(origin));
+        self.pool.forget_origin(origin);
         self.post(turn);
     }
 
@@ -483,17 +500,12 @@ impl Broker {
     /// Wakes the lane whenever something in it is due. Runs for as long as the broker.
     pub async fn tick_forever(self: Arc<Self>) {
         loop {
-            let (deadline, turn) = self.visit(|lane, now, turn| {
-                lane.tick(now, turn);
-                lane.deadline()
-            });
+            let ((), turn) = self.visit_as(true, |lane, now, turn| lane.tick(now, turn));
             self.post(turn);
             let now = self.clock.now().elapsed;
             self.pulse.lane(now);
-            let now = now.0;
-            let due = deadline.map_or(u64::MAX, |due| due.0);
-            self.armed.store(due, Ordering::Relaxed);
-            let wait = std::time::Duration::from_millis(due.saturating_sub(now)).min(BEAT);
+            let due = self.armed.load(Ordering::Relaxed);
+            let wait = std::time::Duration::from_millis(due.saturating_sub(now.0)).min(BEAT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.rearm.notified() => {}
@@ -512,7 +524,8 @@ impl Broker {
         }
     }
 
-    /// Refuses new work, writes down where everything ends, and waits until all of it is synced.
+    /// Refuses new work, writes down where everything ends, and waits until all of it is synced, and
+    /// the mailboxes have all answers that waited for that.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         let ((), turn) = self.visit(|lane, _, _| {
@@ -525,6 +538,8 @@ impl Broker {
             let (done, turn) = self.visit(|lane, _, _| lane.finish_stop());
             self.post(turn);
             if done {
+                // Another thread may be about to post what it was told of the last sync.
+                drop(lock(&self.completing));
                 return;
             }
             settled.await;

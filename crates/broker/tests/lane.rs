@@ -19,12 +19,13 @@ use mulgil_broker::group::{
 use mulgil_broker::lane::{Lane, LaneOptions, LogHead, Objects, Origin, Turn};
 use mulgil_broker::request::{
     Append, AppendPartition, AppendRefusal, Appended, CreateRefusal, CreateTopic, CreateTopics,
-    Reply, Request, Ticket,
+    Reply, Request, Ticket, TopicRef,
 };
 use mulgil_broker::start;
 use mulgil_log::checkpoint::CheckpointObject;
 use mulgil_log::disk::{Disk, MemDisk};
-use mulgil_log::recovery;
+use mulgil_log::position::Position;
+use mulgil_log::recovery::{self, DamagedRange, Replay};
 use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::batch::BatchBuilder;
@@ -407,4 +408,57 @@ fn one_command_creates_a_bounded_number_of_partitions() {
         panic!("no answer to a creation");
     };
     assert!(created.iter().all(Result::is_ok));
+}
+
+#[test]
+fn topics_that_go_together_are_forgotten_by_the_groups_that_read_them_and_by_no_others() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    let settings = TopicSettings::default();
+    let more: Vec<_> = (8..12)
+        .map(|id| create(TopicId(id), 1, settings.clone()))
+        .collect();
+    world.ask(more);
+    world.settle();
+    let (one, other) = (GroupName::from("one"), GroupName::from("other"));
+    world.commit(&one, 5);
+    world.commit(&other, 6);
+    let names = (8..12).map(|id| TopicRef::Id(TopicId(id))).collect();
+    world.answer(Request::DeleteTopics(names));
+    assert_eq!(world.committed(&one), Some(5));
+    assert_eq!(world.committed(&other), Some(6));
+    let names = [7, 7, 8].map(|id| TopicRef::Id(TopicId(id)));
+    let Reply::DeleteTopics(told) = world.answer(Request::DeleteTopics(names.to_vec())) else {
+        panic!("no answer to a deletion");
+    };
+    assert!(told[0].is_ok() && told[1].is_err() && told[2].is_err());
+    assert_eq!(world.committed(&one), None);
+    assert_eq!(world.committed(&other), None);
+}
+
+#[test]
+fn a_range_that_is_damaged_is_noted_once_however_often_it_is_found() {
+    let disk: Arc<dyn Disk> = Arc::new(MemDisk::new(1));
+    let found = start::read_back_by(&disk, &LaneOptions::default(), |replayer, from| {
+        let range = DamagedRange {
+            partition: 1,
+            base: 5,
+            last: 9,
+            at: Position::ZERO,
+        };
+        // As a checkpoint has it, and the log that is replayed behind it.
+        for _ in 0..2 {
+            let words = [1_u64, 5, 9, Position::ZERO.0];
+            let content: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            replayer.load(&CheckpointObject {
+                kind: 6,
+                object: 0,
+                good_for: Position::ZERO,
+                content: Bytes::from(content),
+            })?;
+            Replay::damaged(replayer, range);
+        }
+        recovery::recover(&disk, replayer, from)
+    });
+    assert_eq!(found.unwrap().replayer.damaged().len(), 1);
 }

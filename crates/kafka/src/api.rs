@@ -51,7 +51,7 @@ use mulgil_broker::core::machine::Now;
 use mulgil_broker::meta::catalog::Catalog;
 use mulgil_broker::meta::quota::Limit;
 use mulgil_broker::quota::burst;
-use mulgil_broker::request::{Reply, Request};
+use mulgil_broker::request::{Reply, Request, VISIT_PARTS_MAX};
 
 use crate::codec::header::Head;
 use crate::codec::{answer, codes, decode};
@@ -205,6 +205,35 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         }),
     }
 }
+
+/// Asks about a long list in several requests, so that none holds up the broker for long.
+pub(crate) fn in_pieces<T>(list: Vec<T>, request: fn(Vec<T>) -> Request) -> Vec<Request> {
+    let mut rest = list.into_iter();
+    let piece = move || {
+        let piece: Vec<T> = rest.by_ref().take(VISIT_PARTS_MAX).collect();
+        (!piece.is_empty()).then(|| request(piece))
+    };
+    std::iter::from_fn(piece).collect()
+}
+
+/// Joins the replies to what was asked [`in_pieces`].
+macro_rules! joined_replies {
+    ($replies:expr, $variant:ident) => {{
+        let mut joined = Vec::new();
+        for reply in $replies {
+            match reply {
+                Reply::$variant(piece) => joined.extend(piece),
+                other => {
+                    return Err(Hangup {
+                        why: format!("the broker gave an unfitting reply: {other:?}"),
+                    });
+                }
+            }
+        }
+        joined
+    }};
+}
+pub(crate) use joined_replies;
 
 /// Takes the only reply, which the broker gives in the variant of its request.
 macro_rules! only_reply {

@@ -25,7 +25,7 @@ use mulgil_broker::request::{Reply, Ticket};
 
 use crate::api::{self, ANONYMOUS, Step, Turn};
 use crate::codec::header::Head;
-use crate::codec::inbox::Inbox;
+use crate::codec::inbox::{Inbox, KEPT_PIECE_BYTES};
 use crate::shared::KafkaShared;
 use crate::versions;
 use fetch_sessions::FetchSessions;
@@ -92,6 +92,7 @@ impl Connection for KafkaConnection {
             Input::DeadlineReached => {}
         }
         state.go_on(now, out)?;
+        state.inbox.settle();
         Ok(self)
     }
 
@@ -139,9 +140,14 @@ impl State {
             if !self.may_start(key) {
                 return Ok(());
             }
-            let Some(request) = self.inbox.take().map_err(|bad| hangup(&bad))? else {
+            let Some(mut request) = self.inbox.take().map_err(|bad| hangup(&bad))? else {
                 return Ok(());
             };
+            if key != ApiKey::Produce as i16 && request.len() < KEPT_PIECE_BYTES {
+                // Names in it may be kept for as long as a fetch waits or a member lives, and the
+                // buffer that they came in with them. What is produced is copied soon.
+                request = Bytes::copy_from_slice(&request);
+            }
             self.start(request, now, out)?;
         }
     }

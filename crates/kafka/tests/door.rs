@@ -31,6 +31,8 @@ mod fetching;
 mod groups;
 #[path = "door/hostile.rs"]
 mod hostile;
+#[path = "door/multiplied.rs"]
+mod multiplied;
 #[path = "door/offset_deletes.rs"]
 mod offset_deletes;
 #[path = "door/operators.rs"]

@@ -333,7 +333,9 @@ impl Lane {
                 at: Position(word(24)?),
             };
             self.index.damage(range);
-            self.damaged.push(range);
+            if !self.damaged.contains(&range) {
+                self.damaged.push(range);
+            }
         }
         rest.is_empty().then_some(())
     }

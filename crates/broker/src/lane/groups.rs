@@ -410,10 +410,28 @@ impl Lane {
         self.groups.waiters.retain(|_, to| to.origin != origin);
     }
 
-    /// Gives up the offsets of a topic that is deleted, in all groups.
-    pub(super) fn forget_topic_in_groups(&mut self, topic: TopicId, now: Now, turn: &mut Turn) {
-        let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
-        for id in ids {
+    /// Gives up the offsets of topics that are deleted, in all groups.
+    pub(super) fn forget_topics_in_groups(
+        &mut self,
+        topics: &BTreeSet<TopicId>,
+        now: Now,
+        turn: &mut Turn,
+    ) {
+        if topics.is_empty() {
+            return;
+        }
+        let mut kept = Vec::new();
+        for (id, hosted) in &self.groups.hosted {
+            // By topic, as the offsets lie: one of each is enough.
+            let mut last = None;
+            for (key, _) in hosted.machine.offsets() {
+                if last != Some(key.topic) && topics.contains(&key.topic) {
+                    kept.push((*id, key.topic));
+                }
+                last = Some(key.topic);
+            }
+        }
+        for (id, topic) in kept {
             // Forgetting is never turned down.
             let _never = self.decide_group(id, None, Command::ForgetTopic(topic), now, turn);
         }

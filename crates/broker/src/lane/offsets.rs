@@ -25,6 +25,8 @@ pub struct FindPart {
     pub behind: Offset,
     /// The best that was found before.
     pub best: Option<FoundOffset>,
+    /// Bytes that were unpacked for this search before.
+    pub opened: usize,
 }
 
 /// Searches that did not find in one place what it seemed to have.
@@ -49,6 +51,8 @@ pub struct FindLeft {
     pub from: Offset,
     /// The best that was found before.
     pub best: Option<FoundOffset>,
+    /// Bytes that were unpacked for this search before.
+    pub opened: usize,
 }
 
 /// Where a batch lies.
@@ -128,7 +132,7 @@ impl Lane {
         }
         turn.cold.push(ColdWork {
             to,
-            task: ColdTask::Find { outcomes, missing },
+            task: ColdTask::find(outcomes, missing),
         });
     }
 
@@ -157,6 +161,7 @@ impl Lane {
             seek,
             from: hosted.log_start,
             best: None,
+            opened: 0,
         };
         Ok((answer(None), self.look(&all)?))
     }
@@ -197,6 +202,7 @@ impl Lane {
             promised,
             behind: Offset(behind),
             best: left.best,
+            opened: left.opened,
         };
         // Of equals the first, and what was found lies before what is left.
         Ok(best.is_none_or(|best| best < promised).then_some(part))

@@ -5,7 +5,7 @@
 //! rise of a high watermark counts towards it, and when it has enough, or its time is over, its own
 //! runtime comes back for it. So nobody reads while a commit is being finished.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use mulgil_core::machine::{Elapsed, Now};
@@ -15,6 +15,10 @@ use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 use super::append::BATCH_PREFIX_BYTES;
 use super::{Due, Lane, Origin, ReplyTo, Rise, Turn};
 use crate::request::{Isolation, Read, ReadOut, ReadPartition, ReadRefusal, Reply};
+
+/// Most places on disk that one answer is put together from: each may be a seek of some milliseconds
+/// and hold more than there is room for. What lies behind is for the next read, as when a read is full.
+const COLD_PARTS_MAX: usize = 256;
 
 /// One partition's share of a cold read.
 #[derive(Debug)]
@@ -47,20 +51,49 @@ pub struct ColdWork {
 /// What the read pool has to do.
 #[derive(Debug)]
 pub enum ColdTask {
-    /// Read batches: the answer so far, and by index what is missing.
-    Read {
-        /// The answer, as far as memory could give it.
-        outcomes: Vec<Result<ReadOut, ReadRefusal>>,
-        /// What to read for which of them.
-        missing: Vec<(usize, ColdPart)>,
-    },
-    /// Find offsets by time: the answer so far, and by index where to look.
-    Find {
-        /// The answer, as far as memory could give it.
+    /// Read batches.
+    Read(ReadTask),
+    /// Find offsets by time.
+    Find(FindTask),
+}
+
+impl ColdTask {
+    /// The task to look at these places; the answer so far.
+    #[must_use]
+    pub fn find(
         outcomes: Vec<Result<crate::request::FoundOffset, ReadRefusal>>,
-        /// Which batch to open for which of them.
         missing: Vec<(usize, super::offsets::FindPart)>,
-    },
+    ) -> Self {
+        Self::Find(FindTask {
+            outcomes,
+            missing: missing.into(),
+            left: Vec::new(),
+        })
+    }
+}
+
+/// A read while it is carried out.
+#[derive(Debug)]
+pub struct ReadTask {
+    /// The answer so far.
+    pub outcomes: Vec<Result<ReadOut, ReadRefusal>>,
+    /// By index, what to read for which of them.
+    pub missing: VecDeque<(usize, ColdPart)>,
+    /// Bytes of batches in the answer so far.
+    pub bytes: u64,
+    /// At most so many, but one batch in any case.
+    pub bytes_max: u64,
+}
+
+/// A search while it is carried out.
+#[derive(Debug)]
+pub struct FindTask {
+    /// The answer so far.
+    pub outcomes: Vec<Result<crate::request::FoundOffset, ReadRefusal>>,
+    /// By index, which place to look at for which of them.
+    pub missing: VecDeque<(usize, super::offsets::FindPart)>,
+    /// By index, those who have to look elsewhere.
+    pub left: Vec<(usize, super::offsets::FindLeft)>,
 }
 
 /// A read that waits for more.
@@ -154,7 +187,18 @@ struct Gathered {
     outcomes: Vec<Result<ReadOut, ReadRefusal>>,
     missing: Vec<(usize, ColdPart)>,
     bytes: u64,
+    bytes_max: u64,
     refused: bool,
+}
+
+/// What is left for one partition.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: u64,
+    /// Nothing was found yet: one batch may be larger.
+    first: bool,
+    /// It may come from disk.
+    cold: bool,
 }
 
 impl Lane {
@@ -174,7 +218,7 @@ impl Lane {
         });
         for partition in partitions {
             if let Some(hosted) = self.partitions.get_mut(&partition) {
-                hosted.readers.push(id);
+                hosted.readers.insert(id);
             }
         }
     }
@@ -206,14 +250,17 @@ impl Lane {
     pub(super) fn unpark(&mut self, id: u64, partitions: &[PartitionId]) {
         for partition in partitions {
             if let Some(hosted) = self.partitions.get_mut(partition) {
-                hosted.readers.retain(|reader| *reader != id);
+                hosted.readers.remove(&id);
             }
         }
     }
 
     fn finish(&mut self, to: ReplyTo, gathered: Gathered, turn: &mut Turn) {
         let Gathered {
-            outcomes, missing, ..
+            outcomes,
+            missing,
+            bytes_max,
+            ..
         } = gathered;
         let gone =
             |outcome: &Result<_, _>| matches!(outcome, Err(ReadRefusal::UnknownPartition(_)));
@@ -225,19 +272,31 @@ impl Lane {
             // Everything read lies below a high watermark, so it waits for nothing.
             return self.answer(to, Due::NOW, Reply::Read(outcomes), turn);
         }
+        let batches = outcomes.iter().flatten().flat_map(|out| &out.batches);
+        let bytes = batches.map(|batch| batch.len() as u64).sum();
         turn.cold.push(ColdWork {
             to,
-            task: ColdTask::Read { outcomes, missing },
+            task: ColdTask::Read(ReadTask {
+                outcomes,
+                missing: missing.into(),
+                bytes,
+                bytes_max,
+            }),
         });
     }
 
     fn gather(&self, read: &Read) -> Gathered {
-        let mut found = Gathered::default();
-        let limit = u64::from(read.bytes_max.min(self.read_limit));
+        let mut found = Gathered {
+            bytes_max: u64::from(read.bytes_max.min(self.read_limit)),
+            ..Gathered::default()
+        };
         for (at, part) in read.partitions.iter().enumerate() {
-            let left = limit.saturating_sub(found.bytes);
-            let (outcome, cold) = match self.read_one(part, read.isolation, left, found.bytes == 0)
-            {
+            let room = Room {
+                bytes: found.bytes_max.saturating_sub(found.bytes),
+                first: found.bytes == 0,
+                cold: found.missing.len() < COLD_PARTS_MAX,
+            };
+            let (outcome, cold) = match self.read_one(part, read.isolation, room) {
                 Ok((out, cold, bytes)) => {
                     found.bytes += bytes;
                     found.refused |= out.diverging.is_some();
@@ -259,8 +318,7 @@ impl Lane {
         &self,
         part: &ReadPartition,
         isolation: Isolation,
-        left: u64,
-        first: bool,
+        room: Room,
     ) -> Result<(ReadOut, Option<ColdPart>, u64), ReadRefusal> {
         let id = part.partition;
         let hosted = self
@@ -301,8 +359,8 @@ impl Lane {
             // Most partitions of most reads: nothing new.
             return Ok((out, None, 0));
         }
-        let budget = u64::from(part.bytes_max).min(left);
-        if budget == 0 && !first {
+        let budget = u64::from(part.bytes_max).min(room.bytes);
+        if budget == 0 && !room.first {
             return Ok((out, None, 0));
         }
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
@@ -312,8 +370,10 @@ impl Lane {
                 let (base, last) = (Offset(base), Offset(last));
                 return Err(ReadRefusal::Damaged { base, last });
             }
+            Located::Cold(_) if !room.cold => (None, 0),
             Located::Cold(read) => {
-                let bytes = read.budget_bytes as u64;
+                // What it really takes, the pool finds out; something in any case.
+                let bytes = (read.budget_bytes as u64).max(1);
                 (
                     Some(ColdPart::Sealed {
                         partition: id,
@@ -322,9 +382,7 @@ impl Lane {
                     bytes,
                 )
             }
-            Located::Tail(entries) => {
-                self.read_tail(id, entries, (budget, first), &mut out.batches)
-            }
+            Located::Tail(entries) => self.read_tail(id, entries, (budget, room), &mut out.batches),
         };
         Ok((out, cold, bytes))
     }
@@ -334,21 +392,21 @@ impl Lane {
         &self,
         partition: PartitionId,
         entries: impl Iterator<Item = &'a TailEntry>,
-        (budget, first): (usize, bool),
+        (budget, room): (usize, Room),
         batches: &mut Vec<Bytes>,
     ) -> (Option<ColdPart>, u64) {
         let mut bytes = 0_usize;
         let mut places = Vec::new();
         for entry in entries {
             let size = entry.length as usize;
-            if bytes + size > budget && !(first && bytes == 0) {
+            if bytes + size > budget && !(room.first && bytes == 0) {
                 break;
             }
             if places.is_empty() {
                 match self.batch_in_memory(entry) {
                     Some(batch) => batches.push(batch),
                     // Rather a short answer from memory than a wait for the disk.
-                    None if bytes > 0 => break,
+                    None if bytes > 0 || !room.cold => break,
                     None => places.push(*entry),
                 }
             } else {

@@ -345,7 +345,10 @@ impl Replay for Replayer {
 
     fn damaged(&mut self, range: DamagedRange) {
         self.lane.index.damage(range);
-        self.lane.damaged.push(range);
+        // The checkpoint may have it already.
+        if !self.lane.damaged.contains(&range) {
+            self.lane.damaged.push(range);
+        }
         if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(range.partition)) {
             let machine = &mut hosted.machine;
             machine.next = machine.next.max(Offset(range.last + 1));

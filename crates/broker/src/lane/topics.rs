@@ -89,8 +89,10 @@ impl Lane {
     ) -> (Due, Reply) {
         let mut outcomes = Vec::with_capacity(delete.len());
         for topic in delete {
-            outcomes.push(self.delete_topic(topic, now, turn));
+            outcomes.push(self.delete_topic(topic, turn));
         }
+        let gone = outcomes.iter().flatten().map(|(id, _)| *id).collect();
+        self.forget_topics_in_groups(&gone, now, turn);
         (
             Due::synced(self.metadata_due),
             Reply::DeleteTopics(outcomes),
@@ -100,7 +102,6 @@ impl Lane {
     fn delete_topic(
         &mut self,
         topic: &TopicRef,
-        now: Now,
         turn: &mut Turn,
     ) -> Result<(TopicId, mulgil_meta::schema::TopicName), DeleteRefusal> {
         if self.stopping {
@@ -122,7 +123,6 @@ impl Lane {
             }
         }
         self.unhost(&topic);
-        self.forget_topic_in_groups(topic.id, now, turn);
         Ok((topic.id, topic.name.clone()))
     }
 

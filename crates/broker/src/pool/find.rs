@@ -7,15 +7,17 @@
 use bytes::Bytes;
 use mulgil_log::index::ColdRead;
 use mulgil_log::reader::{self, FoundBatch};
-use mulgil_record::batch::{Batch, DecodeLimits};
+use mulgil_record::batch::{Batch, BatchError, DecodeLimits};
+use mulgil_record::compression::CompressionError;
 use mulgil_record::ids::Offset;
 
-use super::{Carried, OpenChunks, read_places, refusal};
-use crate::lane::{FindFurther, FindLeft, FindPart, FindPlace, ReplyTo, payload_batch};
-use crate::request::{FoundOffset, ReadRefusal, Reply, Seek};
+use super::{OpenChunks, read_places, refusal};
+use crate::lane::{FindLeft, FindPart, FindPlace, FindTask, payload_batch};
+use crate::request::{FoundOffset, ReadRefusal, Seek};
 
-/// Largest batch that is opened to find a record by time, bytes after decompression.
-const OPENED_BYTES_MAX: usize = 256 << 20;
+/// So much is unpacked for one search, bytes: as much as a megabyte of text packed well. What a
+/// batch of a hundred times that holds is not looked for; its first offset is the answer.
+const OPENED_BYTES_MAX: usize = 32 << 20;
 
 /// What one place says.
 enum Met {
@@ -25,41 +27,30 @@ enum Met {
     Behind(Offset, Option<FoundOffset>),
 }
 
-/// Looks into a place for each of the searches.
-pub(super) fn find_all(
-    to: ReplyTo,
-    mut outcomes: Vec<Result<FoundOffset, ReadRefusal>>,
-    missing: Vec<(usize, FindPart)>,
-    chunks: &OpenChunks,
-) -> Carried {
-    let mut left = Vec::new();
-    for (at, part) in missing {
-        let Some(outcome) = outcomes.get_mut(at) else {
-            continue;
-        };
-        let (partition, seek) = (part.partition, part.seek);
-        match (find(&part, chunks), &mut *outcome) {
-            (Ok(Met::Over(found)), Ok(answer)) => *answer = found.unwrap_or(*answer),
-            (Ok(Met::Behind(from, best)), Ok(_)) => {
-                let search = FindLeft {
-                    partition,
-                    seek,
-                    from,
-                    best,
-                };
-                left.push((at, search));
-            }
-            (Err(refusal), _) => *outcome = Err(refusal),
-            (Ok(_), Err(_)) => {}
+/// Looks into the place of one search.
+pub(super) fn look(task: &mut FindTask, at: usize, part: &FindPart, chunks: &OpenChunks) {
+    let Some(outcome) = task.outcomes.get_mut(at) else {
+        return;
+    };
+    let mut opened = part.opened;
+    match (find(part, &mut opened, chunks), &mut *outcome) {
+        (Ok(Met::Over(found)), Ok(answer)) => *answer = found.unwrap_or(*answer),
+        (Ok(Met::Behind(from, best)), Ok(_)) => {
+            let search = FindLeft {
+                partition: part.partition,
+                seek: part.seek,
+                from,
+                best,
+                opened,
+            };
+            task.left.push((at, search));
         }
+        (Err(refusal), _) => *outcome = Err(refusal),
+        (Ok(_), Err(_)) => {}
     }
-    if left.is_empty() {
-        return Carried::Answer(to, Reply::FindOffsets(outcomes));
-    }
-    Carried::Further(FindFurther { to, outcomes, left })
 }
 
-fn find(part: &FindPart, chunks: &OpenChunks) -> Result<Met, ReadRefusal> {
+fn find(part: &FindPart, opened: &mut usize, chunks: &OpenChunks) -> Result<Met, ReadRefusal> {
     let (batches, from, promised) = match &part.place {
         FindPlace::Memory(batch) => (vec![batch.clone()], part.behind, part.promised),
         FindPlace::Entry(entry) => {
@@ -74,7 +65,7 @@ fn find(part: &FindPart, chunks: &OpenChunks) -> Result<Met, ReadRefusal> {
     };
     let mut newest: Option<FoundOffset> = None;
     for bytes in batches {
-        let Some(found) = find_in_batch(bytes, part.seek, part.start)? else {
+        let Some(found) = find_in_batch(bytes, part, opened)? else {
             continue;
         };
         if matches!(part.seek, Seek::Time(_)) {
@@ -135,25 +126,42 @@ fn find_sealed(
     }
 }
 
+/// The record of a batch that is looked for, if it is there.
+///
+/// A batch that would have to be unpacked beyond what a search may have answers with the first of its
+/// offsets that counts, and the largest of its timestamps: no record that is looked for lies before it.
 fn find_in_batch(
     bytes: Bytes,
-    seek: Seek,
-    start: Offset,
+    part: &FindPart,
+    opened: &mut usize,
 ) -> Result<Option<FoundOffset>, ReadRefusal> {
-    let unreadable = |what: String| ReadRefusal::Unavailable(what);
-    let batch = Batch::check(bytes).map_err(|e| unreadable(e.to_string()))?;
-    let base = batch.header.base_offset;
-    let leader_epoch = batch.header.leader_epoch;
+    let unreadable = |error: BatchError| ReadRefusal::Unavailable(error.to_string());
+    let batch = Batch::check(bytes).map_err(unreadable)?;
+    let header = batch.header;
+    let (base, leader_epoch) = (header.base_offset, header.leader_epoch);
+    if matches!(part.seek, Seek::Time(wanted) if header.max_timestamp < wanted) {
+        return Ok(None);
+    }
     let limits = DecodeLimits {
-        bytes_max: OPENED_BYTES_MAX,
+        bytes_max: OPENED_BYTES_MAX.saturating_sub(*opened),
         ..DecodeLimits::default()
     };
-    let records = batch
-        .records(limits)
-        .map_err(|e| unreadable(e.to_string()))?;
-    let below = start.0.saturating_sub(base.0).max(0);
+    let records = match batch.records(limits) {
+        Ok(records) => records,
+        Err(BatchError::Compression(CompressionError::TooLarge { .. })) => {
+            *opened = OPENED_BYTES_MAX;
+            return Ok(Some(FoundOffset {
+                offset: Some(base.max(part.start)),
+                timestamp: Some(header.max_timestamp),
+                leader_epoch,
+            }));
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    *opened = opened.saturating_add(records.memory_bytes());
+    let below = part.start.0.saturating_sub(base.0).max(0);
     let below = i32::try_from(below).unwrap_or(i32::MAX);
-    let found = match seek {
+    let found = match part.seek {
         Seek::Time(timestamp) => records.first_at_or_after_from(timestamp, below),
         Seek::MaxTimestamp => records.max_timestamp_from(below),
         Seek::Earliest | Seek::Latest => None,

@@ -11,7 +11,7 @@ use crate::from_wire::group_name;
 use crate::wire_errors::{NONE, NoGroup};
 
 pub(crate) fn start(request: DeleteGroupsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
-    let groups = request.groups_names;
+    let groups = groups::each_once(request.groups_names);
     if groups.is_empty() {
         return turn.answer(&DeleteGroupsResponse::default());
     }

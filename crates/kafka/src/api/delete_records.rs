@@ -9,7 +9,7 @@ use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{Reply, Request, Trim};
 use mulgil_record::ids::Offset;
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::TopicKey;
 use crate::wire_errors;
 
@@ -52,7 +52,7 @@ pub(crate) fn start(request: DeleteRecordsRequest, turn: &Turn<'_>) -> Result<St
     if asks.is_empty() {
         return turn.answer(&waits.response);
     }
-    Ok(Step::Ask(vec![Request::Trim(asks)], Box::new(waits)))
+    Ok(Step::Ask(in_pieces(asks, Request::Trim), Box::new(waits)))
 }
 
 #[derive(Debug)]
@@ -64,10 +64,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let starts = only_reply!(replies, Trim);
+        let starts = joined_replies!(replies, Trim);
         for (&(topic, partition), start) in self.asked.iter().zip(starts) {
             let topic = self.response.topics.get_mut(topic);
             let Some(row) = topic.and_then(|t| t.partitions.get_mut(partition)) else {

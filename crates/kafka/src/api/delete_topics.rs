@@ -12,7 +12,7 @@ use mulgil_broker::request::{Reply, Request, TopicRef};
 
 use mulgil_record::ids::TopicId;
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::{TopicKey, topic_id, topic_name};
 use crate::to_wire::{message, topic_name as wire_name, uuid};
 use crate::wire_errors;
@@ -81,7 +81,7 @@ pub(crate) fn start(request: DeleteTopicsRequest, turn: &Turn<'_>) -> Result<Ste
         return turn.answer(&DeleteTopicsResponse::default().with_responses(waits.rows));
     }
     Ok(Step::Ask(
-        vec![Request::DeleteTopics(asks)],
+        in_pieces(asks, Request::DeleteTopics),
         Box::new(waits),
     ))
 }
@@ -96,10 +96,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let deleted = only_reply!(replies, DeleteTopics);
+        let deleted = joined_replies!(replies, DeleteTopics);
         for ((at, key), deleted) in self.asked.into_iter().zip(deleted) {
             let Some(row) = self.rows.get_mut(at) else {
                 continue;

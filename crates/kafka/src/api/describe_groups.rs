@@ -21,7 +21,8 @@ pub(crate) fn start(request: DescribeGroupsRequest, turn: &Turn<'_>) -> Result<S
     if request.groups.is_empty() {
         return turn.answer(&DescribeGroupsResponse::default());
     }
-    let asks = request.groups.iter();
+    let groups = groups::each_once(request.groups);
+    let asks = groups.iter();
     let asks = asks.map(|group| {
         Request::Group(GroupRequest::Describe {
             group: group_name(group),
@@ -29,13 +30,7 @@ pub(crate) fn start(request: DescribeGroupsRequest, turn: &Turn<'_>) -> Result<S
     });
     let asks = asks.collect();
     let operations = operations(request.include_authorized_operations, GROUP_OPERATIONS);
-    Ok(Step::Ask(
-        asks,
-        Box::new(Waits {
-            groups: request.groups,
-            operations,
-        }),
-    ))
+    Ok(Step::Ask(asks, Box::new(Waits { groups, operations })))
 }
 
 #[derive(Debug)]

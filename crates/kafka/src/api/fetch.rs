@@ -2,6 +2,8 @@
 
 mod encode;
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FetchRequest;
 use mulgil_broker::connection::Hangup;
@@ -129,6 +131,7 @@ fn opening(request: FetchRequest, turn: &Turn<'_>) -> Opening {
             last_epoch: wish.last_fetched_epoch,
         }));
     }
+    let wishes = each_once(wishes);
     let mut forgotten = Vec::new();
     for topic in request.forgotten_topics_data {
         let key = TopicKey::of(topic.topic.0, topic.topic_id, by_id);
@@ -154,6 +157,26 @@ fn opening(request: FetchRequest, turn: &Turn<'_>) -> Opening {
         wishes,
         forgotten,
     }
+}
+
+/// Each partition once, in the place of its first entry and with what the last one says, as in the map
+/// that Kafka makes of a request.
+fn each_once(wishes: Vec<Wish>) -> Vec<Wish> {
+    if wishes.len() < 2 {
+        return wishes;
+    }
+    let mut places = BTreeMap::new();
+    let mut once: Vec<Wish> = Vec::with_capacity(wishes.len());
+    for wish in wishes {
+        let at = *places
+            .entry((wish.topic.clone(), wish.index))
+            .or_insert(once.len());
+        match once.get_mut(at) {
+            Some(earlier) => *earlier = wish,
+            None => once.push(wish),
+        }
+    }
+    once
 }
 
 fn find(wish: &Wish, catalog: &Catalog) -> Result<PartitionId, ResponseError> {

@@ -1,6 +1,9 @@
 //! What the requests to groups have in common: how they are asked, and what they are answered.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::GroupId;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::group::{Command, Effect, GroupName, GroupReply, GroupRequest, Waiter};
 use mulgil_broker::request::{Reply, Request};
@@ -41,6 +44,13 @@ pub(super) const STOPPING: ResponseError = ResponseError::NotCoordinator;
 /// Clients try again; what Kafka answers when its offsets topic cannot be written
 /// (`CoordinatorOperationExceptionHelper`).
 const DISK_FULL: ResponseError = ResponseError::CoordinatorNotAvailable;
+
+/// Each group once, in the order in which they are named first: an answer tells no group twice.
+pub(super) fn each_once(groups: Vec<GroupId>) -> Vec<GroupId> {
+    let mut seen = BTreeSet::new();
+    let once = groups.into_iter();
+    once.filter(|group| seen.insert(group.clone())).collect()
+}
 
 /// The only reply, which is from a group.
 ///

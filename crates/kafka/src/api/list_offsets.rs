@@ -1,15 +1,17 @@
 //! `ListOffsets`: offsets by time, and the ends of partitions (KIP-79, KIP-734, KIP-405, KIP-1005).
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{FindOffset, FoundOffset, ReadRefusal, Reply, Request, Seek};
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::{TopicKey, isolation, leader_epoch};
 use crate::wire_errors;
 
@@ -51,6 +53,7 @@ pub(crate) fn start(request: ListOffsetsRequest, turn: &Turn<'_>) -> Result<Step
         response: ListOffsetsResponse::default(),
         asked: Vec::new(),
     };
+    let duplicates = duplicates(&request);
     let mut asks = Vec::new();
     for topic in request.topics {
         let key = TopicKey::Name(topic.name.0.clone());
@@ -60,6 +63,9 @@ pub(crate) fn start(request: ListOffsetsRequest, turn: &Turn<'_>) -> Result<Step
             let row = nothing(wish.partition_index);
             let partition = key.partition(&catalog, wish.partition_index);
             let row = match (wanted(wish.timestamp, turn), partition) {
+                _ if duplicates.contains(&(topic.name.clone(), wish.partition_index)) => {
+                    refused(row, ResponseError::InvalidRequest)
+                }
                 (_, None) => refused(row, ResponseError::UnknownTopicOrPartition),
                 (Wanted::Unsupported, _) => refused(row, ResponseError::UnsupportedVersion),
                 (Wanted::Nothing, _) => row,
@@ -85,7 +91,20 @@ pub(crate) fn start(request: ListOffsetsRequest, turn: &Turn<'_>) -> Result<Step
     if asks.is_empty() {
         return turn.answer(&waits.response);
     }
-    Ok(Step::Ask(vec![Request::FindOffsets(asks)], Box::new(waits)))
+    Ok(Step::Ask(
+        in_pieces(asks, Request::FindOffsets),
+        Box::new(waits),
+    ))
+}
+
+/// Partitions that are named more than once; as Kafka, which answers none of them.
+fn duplicates(request: &ListOffsetsRequest) -> BTreeSet<(TopicName, i32)> {
+    let mut seen = BTreeSet::new();
+    let named = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|wish| (topic.name.clone(), wish.partition_index))
+    });
+    named.filter(|named| !seen.insert(named.clone())).collect()
 }
 
 /// Whether an end of the partition is wanted: then the timestamp of the answer is -1.
@@ -103,10 +122,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let found = only_reply!(replies, FindOffsets);
+        let found = joined_replies!(replies, FindOffsets);
         for (&(topic, partition, is_end), found) in self.asked.iter().zip(found) {
             let topic = self.response.topics.get_mut(topic);
             if let Some(row) = topic.and_then(|t| t.partitions.get_mut(partition)) {

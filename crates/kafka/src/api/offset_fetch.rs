@@ -3,7 +3,7 @@
 //! What was never committed has offset -1 and no error, be it for want of a partition, a topic or the
 //! whole group: clients take an error of the group for more than it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_fetch_response::{
@@ -29,15 +29,19 @@ const SINCE_EPOCHS: i16 = 5;
 /// The first version with an error for the whole group.
 const SINCE_GROUP_ERROR: i16 = 2;
 
+/// Most bytes of notes in one answer: those that consumers leave with their offsets are a few bytes
+/// long. An answer that tells few of them many times would be large beyond what was asked and stored.
+const NOTES_BYTES_MAX: usize = 64 << 20;
+
 /// What is wanted of one group.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Wanted {
     group: GroupId,
     /// `None`: all that is committed.
     topics: Option<Vec<WantedTopic>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct WantedTopic {
     name: TopicName,
     /// If there is such a topic.
@@ -74,6 +78,7 @@ pub(crate) fn start(request: OffsetFetchRequest, turn: &Turn<'_>) -> Result<Step
             topics,
         }]
     };
+    let wanted = each_once(wanted);
     if wanted.is_empty() {
         return turn.answer(&OffsetFetchResponse::default());
     }
@@ -86,7 +91,19 @@ pub(crate) fn start(request: OffsetFetchRequest, turn: &Turn<'_>) -> Result<Step
     Ok(Step::Ask(asks.collect(), Box::new(Waits { wanted })))
 }
 
-fn wanted_topic(name: TopicName, partitions: Vec<i32>, catalog: &Catalog) -> WantedTopic {
+/// Equal wishes once: an answer tells nothing twice.
+fn each_once(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    if wanted.len() < 2 {
+        return wanted;
+    }
+    let mut seen = BTreeSet::new();
+    let once = wanted.into_iter();
+    once.filter(|wanted| seen.insert(wanted.clone())).collect()
+}
+
+fn wanted_topic(name: TopicName, mut partitions: Vec<i32>, catalog: &Catalog) -> WantedTopic {
+    let mut seen = BTreeSet::new();
+    partitions.retain(|partition| seen.insert(*partition));
     let id = TopicKey::Name(name.0.clone())
         .find(catalog)
         .map(|topic| topic.id);
@@ -120,8 +137,18 @@ impl Waiting for Waits {
     fn answered(self: Box<Self>, replies: Vec<Reply>, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         let catalog = turn.catalog();
         let mut groups = Vec::with_capacity(self.wanted.len());
+        let mut notes = 0_usize;
         for (wanted, reply) in self.wanted.into_iter().zip(groups::all(replies)?) {
-            groups.push(group_row(wanted, reply, &catalog)?);
+            let row = group_row(wanted, reply, &catalog)?;
+            let rows = row.topics.iter().flat_map(|topic| &topic.partitions);
+            notes += rows
+                .filter_map(|row| Some(row.metadata.as_ref()?.len()))
+                .sum::<usize>();
+            if notes > NOTES_BYTES_MAX {
+                let why = format!("an answer with more than {NOTES_BYTES_MAX} bytes of notes");
+                return Err(Hangup { why });
+            }
+            groups.push(row);
         }
         if turn.since(SINCE_GROUPS) {
             return turn.answer(&OffsetFetchResponse::default().with_groups(groups));

@@ -10,7 +10,7 @@ use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{FindEpochEnd, Reply, Request};
 use mulgil_record::ids::LeaderEpoch;
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::{TopicKey, leader_epoch};
 use crate::wire_errors;
 
@@ -51,7 +51,7 @@ pub(crate) fn start(request: OffsetForLeaderEpochRequest, turn: &Turn<'_>) -> Re
         return turn.answer(&waits.response);
     }
     Ok(Step::Ask(
-        vec![Request::FindEpochEnds(asks)],
+        in_pieces(asks, Request::FindEpochEnds),
         Box::new(waits),
     ))
 }
@@ -65,10 +65,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let ends = only_reply!(replies, FindEpochEnds);
+        let ends = joined_replies!(replies, FindEpochEnds);
         for (&(topic, partition), end) in self.asked.iter().zip(ends) {
             let topic = self.response.topics.get_mut(topic);
             let Some(row) = topic.and_then(|t| t.partitions.get_mut(partition)) else {

@@ -23,7 +23,7 @@ use crate::figures::Messages;
 use crate::from_wire::{TopicKey, partition};
 use crate::to_wire::message;
 use crate::wire_errors;
-use check::Unfit;
+use check::{Unfit, Unpacking};
 
 /// The first version that names topics by id alone (KIP-516).
 const SINCE_IDS: i16 = 13;
@@ -43,6 +43,7 @@ pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Ha
         answer: request.acks != ACKS_NONE,
     };
     let mut partitions = Vec::new();
+    let mut unpacking = Unpacking::default();
     for topic in request.topic_data {
         let key = TopicKey::of(topic.name.0.clone(), topic.topic_id, turn.since(SINCE_IDS));
         let at = waits.response.responses.len();
@@ -52,7 +53,7 @@ pub(crate) fn start(request: ProduceRequest, turn: &Turn<'_>) -> Result<Step, Ha
             waits.bytes += produced.records.as_ref().map_or(0, bytes::Bytes::len);
             let checked = match refusal {
                 Some((error, why)) => Err(Unfit::new(error, why)),
-                None => prepare(&key, produced, &catalog, turn),
+                None => prepare(&key, produced, &catalog, (turn, &mut unpacking)),
             };
             rows.push(match checked {
                 Err(unfit) => unfit_row(index, unfit, turn),
@@ -108,7 +109,7 @@ fn prepare(
     key: &TopicKey,
     produced: PartitionProduceData,
     catalog: &Catalog,
-    turn: &Turn<'_>,
+    (turn, unpacking): (&Turn<'_>, &mut Unpacking),
 ) -> Result<(AppendPartition, Option<i64>), Unfit> {
     let topic: &Topic = key.find(catalog).ok_or_else(|| match key {
         TopicKey::Id(_) => Unfit::new(ResponseError::UnknownTopicId, "there is no such topic"),
@@ -125,7 +126,13 @@ fn prepare(
     })?;
     let now_ms = i64::try_from(turn.now.wall.0).unwrap_or(i64::MAX);
     let records = produced.records.unwrap_or_default();
-    let batch = check::check(records, turn.head.version, &topic.settings, now_ms)?;
+    let batch = check::check(
+        records,
+        turn.head.version,
+        &topic.settings,
+        now_ms,
+        unpacking,
+    )?;
     let (batch, append_time) = match topic.settings.timestamp_type {
         TimestampType::CreateTime => (batch, None),
         TimestampType::LogAppendTime => (batch.with_log_append_time(now_ms), Some(now_ms)),

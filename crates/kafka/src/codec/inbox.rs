@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Pieces below this are gathered, so that a peer that drips bytes does not pin a buffer for each.
-const SMALL_PIECE_BYTES: usize = 4096;
+/// Pieces below this are copied if what they begin or go on with does not end in them: each is a part of
+/// a buffer of twice this size, which many connections share and which one byte of it would keep.
+pub(crate) const KEPT_PIECE_BYTES: usize = 128 << 10;
 
 /// Bytes of the length before each request.
 const LENGTH_BYTES: usize = 4;
@@ -21,6 +22,8 @@ pub(crate) struct Inbox {
     pieces: VecDeque<Bytes>,
     /// Small pieces, after all of `pieces`.
     gathered: BytesMut,
+    /// The last of `pieces` is a part of a buffer that others have parts of.
+    shared: bool,
     buffered: usize,
     request_bytes_max: usize,
 }
@@ -40,6 +43,7 @@ impl Inbox {
         Self {
             pieces: VecDeque::new(),
             gathered: BytesMut::new(),
+            shared: false,
             buffered: 0,
             request_bytes_max,
         }
@@ -53,14 +57,29 @@ impl Inbox {
     /// Takes what was received.
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.buffered += piece.len();
-        if piece.len() >= SMALL_PIECE_BYTES || self.buffered == piece.len() {
+        if piece.len() >= KEPT_PIECE_BYTES || self.buffered == piece.len() {
             self.flush_gathered();
             if !piece.is_empty() {
                 self.pieces.push_back(piece);
+                self.shared = true;
             }
         } else {
             self.gathered.extend_from_slice(&piece);
         }
+    }
+
+    /// Lets go of a shared buffer of which only a little is left here. To be called when no more
+    /// requests are taken for now.
+    pub(crate) fn settle(&mut self) {
+        if !self.shared {
+            return;
+        }
+        match self.pieces.back_mut() {
+            Some(last) if last.len() >= KEPT_PIECE_BYTES => return,
+            Some(last) => *last = Bytes::copy_from_slice(last),
+            None => {}
+        }
+        self.shared = false;
     }
 
     /// The key of the next request, if that request is there as a whole.
@@ -241,6 +260,40 @@ mod tests {
         inbox.push(Bytes::copy_from_slice(&99_999_999_i32.to_be_bytes()));
         inbox.push(Bytes::from_static(b"x"));
         assert_eq!(inbox.take(), Ok(None));
-        assert!(inbox.gathered.capacity() < SMALL_PIECE_BYTES);
+        assert!(inbox.gathered.capacity() < 4096);
+    }
+
+    #[test]
+    fn a_little_of_a_shared_buffer_does_not_keep_it() {
+        let whole = framed(&[7; 200]);
+        let big = framed(&vec![8; 3 * KEPT_PIECE_BYTES]);
+        // The begin of a request, what is left behind a whole one, and what is left of a large piece.
+        let cases = [
+            whole[..5].to_vec(),
+            [&whole[..], &whole[..9]].concat(),
+            [&whole[..], &big[..20]].concat(),
+            [&big[..], &whole[..1]].concat(),
+        ];
+        for received in cases {
+            let mut inbox = Inbox::new(10_000_000);
+            let buffer = Bytes::from(received);
+            inbox.push(buffer.clone());
+            while inbox.take().unwrap().is_some() {}
+            inbox.settle();
+            assert!(buffer.is_unique(), "{} bytes", inbox.buffered());
+            assert!(inbox.buffered() > 0);
+        }
+        // In the midst of a request, too; what is large is worth its buffer.
+        let mut inbox = Inbox::new(10_000_000);
+        for (from, to, kept) in [(0, 10, false), (10, 9_000, false), (9_000, 300_000, true)] {
+            let buffer = Bytes::copy_from_slice(&big[from..to]);
+            inbox.push(buffer.clone());
+            assert_eq!(inbox.take(), Ok(None));
+            inbox.settle();
+            assert_eq!(!buffer.is_unique(), kept);
+        }
+        inbox.push(Bytes::copy_from_slice(&big[300_000..]));
+        assert_eq!(inbox.take().unwrap().unwrap(), big[4..]);
+        assert_eq!(inbox.buffered(), 0);
     }
 }

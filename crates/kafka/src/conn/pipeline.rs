@@ -55,6 +55,8 @@ struct Asked {
     first_ticket: u64,
     /// By ticket, from `first_ticket` on.
     replies: Vec<Option<Reply>>,
+    /// How many of them are not there yet.
+    missing: usize,
 }
 
 impl Asked {
@@ -104,12 +106,10 @@ impl Pipeline {
             if let SlotState::Asked(asked) = &mut slot.state
                 && let Some(place) = asked.place_for(ticket)
             {
-                *place = Some(reply);
-                found = asked
-                    .replies
-                    .iter()
-                    .all(Option::is_some)
-                    .then_some((at, slot));
+                if place.replace(reply).is_none() {
+                    asked.missing -= 1;
+                }
+                found = (asked.missing == 0).then_some((at, slot));
                 break;
             }
         }
@@ -166,6 +166,7 @@ impl Pipeline {
             Step::Done(pieces) => SlotState::Done(pieces),
             Step::Ask(requests, waiting) => {
                 let first_ticket = self.next_ticket;
+                let missing = requests.len();
                 let replies = requests.iter().map(|_| None).collect();
                 for request in requests {
                     out.push(Output::Ask(self.ticket(), request));
@@ -174,6 +175,7 @@ impl Pipeline {
                     waiting,
                     first_ticket,
                     replies,
+                    missing,
                 })
             }
         }

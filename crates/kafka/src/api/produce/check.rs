@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use mulgil_broker::meta::schema::{TimestampType, TopicSettings};
-use mulgil_record::batch::{Batch, DecodeLimits, NO_TIMESTAMP, split};
-use mulgil_record::compression::Codec;
+use mulgil_record::batch::{Batch, BatchError, DecodeLimits, DecodedRecords, NO_TIMESTAMP, split};
+use mulgil_record::compression::{Codec, CompressionError};
 
 use crate::wire_errors;
 
@@ -18,6 +18,49 @@ const SINCE_ZSTD: i16 = 7;
 /// Most records of one batch whose errors are told one by one. The client fails the others of the
 /// batch all the same.
 const RECORD_ERRORS_MAX: usize = 1000;
+
+/// So much may be unpacked for one request, bytes: the connections of a runtime wait meanwhile.
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
+
+/// So much of that for a batch that is refused in any case, to name the records that are to blame.
+const NAMED_BYTES_MAX: usize = 4 << 20;
+
+/// What may still be unpacked for a request.
+#[derive(Debug)]
+pub(super) struct Unpacking {
+    left: usize,
+}
+
+impl Default for Unpacking {
+    fn default() -> Self {
+        Self {
+            left: UNPACKED_BYTES_MAX,
+        }
+    }
+}
+
+impl Unpacking {
+    /// Unpacks the records of a batch if they are at most so many bytes; none if they are more.
+    fn records(
+        &mut self,
+        batch: &Batch,
+        bytes_max: usize,
+    ) -> Result<Option<DecodedRecords>, Unfit> {
+        let limits = DecodeLimits {
+            bytes_max: bytes_max.min(self.left),
+            ..DecodeLimits::default()
+        };
+        let (spent, records) = match batch.records(limits) {
+            Ok(records) => (records.memory_bytes(), Some(records)),
+            Err(BatchError::Compression(CompressionError::TooLarge { .. })) => {
+                (limits.bytes_max, None)
+            }
+            Err(error) => return Err(unfit(&error)),
+        };
+        self.left = self.left.saturating_sub(spent);
+        Ok(records)
+    }
+}
 
 /// Why a batch is not taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +94,7 @@ pub(super) fn check(
     version: i16,
     settings: &TopicSettings,
     now_ms: i64,
+    unpacking: &mut Unpacking,
 ) -> Result<Batch, Unfit> {
     let invalid = |why| Unfit::new(ResponseError::InvalidRecord, why);
     let mut batches = split(records).map_err(|error| unfit(&error))?;
@@ -81,7 +125,7 @@ pub(super) fn check(
         let why = "transactions are not supported by this broker";
         return Err(Unfit::new(ResponseError::InvalidTxnState, why));
     }
-    check_timestamps(&batch, settings, now_ms)?;
+    check_timestamps(&batch, settings, now_ms, unpacking)?;
     if settings.cleanup.compact {
         check_keys(&batch)?;
     }
@@ -133,12 +177,17 @@ fn check_size(bytes: usize, settings: &TopicSettings) -> Result<(), Unfit> {
     Err(Unfit::new(ResponseError::MessageTooLarge, &why))
 }
 
-fn unfit(error: &mulgil_record::batch::BatchError) -> Unfit {
+fn unfit(error: &BatchError) -> Unfit {
     Unfit::new(wire_errors::batch(error), &error.to_string())
 }
 
 /// `LogValidator.validateTimestamp`, KIP-32 and KIP-937.
-fn check_timestamps(batch: &Batch, settings: &TopicSettings, now_ms: i64) -> Result<(), Unfit> {
+fn check_timestamps(
+    batch: &Batch,
+    settings: &TopicSettings,
+    now_ms: i64,
+    unpacking: &mut Unpacking,
+) -> Result<(), Unfit> {
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(());
     }
@@ -151,12 +200,20 @@ fn check_timestamps(batch: &Batch, settings: &TopicSettings, now_ms: i64) -> Res
         .map(|ms| now_ms.saturating_add(distance(ms)));
     let (earliest, latest) = (earliest.unwrap_or(i64::MIN), latest.unwrap_or(i64::MAX));
     // The header tells of the latest timestamp, but not of the earliest.
-    if batch.header.max_timestamp <= latest && settings.timestamp_before_max_ms.is_none() {
+    let too_new = batch.header.max_timestamp > latest;
+    if !too_new && settings.timestamp_before_max_ms.is_none() {
         return Ok(());
     }
-    let records = batch
-        .records(DecodeLimits::default())
-        .map_err(|error| unfit(&error))?;
+    let bytes_max = if too_new { NAMED_BYTES_MAX } else { usize::MAX };
+    let Some(records) = unpacking.records(batch, bytes_max)? else {
+        return Err(if too_new {
+            invalid_timestamp(Vec::new())
+        } else {
+            // Clients send the records of such a batch again in smaller ones.
+            let why = format!("a request's records unpack to more than {UNPACKED_BYTES_MAX} bytes");
+            Unfit::new(ResponseError::MessageTooLarge, &why)
+        });
+    };
     let mut bad = Vec::new();
     for (index, view) in (0_i32..).zip(records.views()) {
         let timestamp = records.timestamp(view.timestamp_delta);
@@ -173,12 +230,16 @@ fn check_timestamps(batch: &Batch, settings: &TopicSettings, now_ms: i64) -> Res
             break;
         }
     }
-    if bad.is_empty() && batch.header.max_timestamp <= latest {
+    if bad.is_empty() && !too_new {
         return Ok(());
     }
-    Err(Unfit {
+    Err(invalid_timestamp(bad))
+}
+
+fn invalid_timestamp(records: Vec<UnfitRecord>) -> Unfit {
+    Unfit {
         error: ResponseError::InvalidTimestamp,
         why: "one or more records have been rejected due to invalid timestamp".to_owned(),
-        records: bad,
-    })
+        records,
+    }
 }

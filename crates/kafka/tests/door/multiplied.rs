@@ -1,0 +1,234 @@
+//! Requests that name one thing many times: what is asked for them, and what they are answered, does not
+//! grow beyond what there is.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::*;
+use mulgil_broker::meta::schema::TopicSettings;
+use mulgil_broker::request::{Request, VISIT_PARTS_MAX};
+use mulgil_record::batch::BatchBuilder;
+use mulgil_record::compression::Codec;
+use mulgil_record::ids::{Offset, TopicId};
+
+use crate::alloc::peak_of;
+use crate::broker::FakeBroker;
+use crate::client::frame;
+use crate::driver::{Driver, WALL_MS};
+use crate::samples::{group, name, offset_fetch, produce};
+use crate::versions::broker;
+
+/// As many elements as fit into a request beside what is around them.
+const MANY: usize = (1 << 18) - 100;
+
+fn list_offsets(partitions: &[(i32, i64)]) -> ListOffsetsRequest {
+    let one = |&(index, time)| {
+        ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_timestamp(time)
+    };
+    let topic = ListOffsetsTopic::default()
+        .with_name(name("t"))
+        .with_partitions(partitions.iter().map(one).collect());
+    ListOffsetsRequest::default().with_topics(vec![topic])
+}
+
+#[test]
+fn a_partition_that_is_fetched_twice_is_fetched_once_as_the_last_entry_says() {
+    let (broker, _) = broker();
+    let mut driver = Driver::new(&broker);
+    let one = |offset| {
+        FetchPartition::default()
+            .with_fetch_offset(offset)
+            .with_partition_max_bytes(1)
+    };
+    let topic = FetchTopic::default()
+        .with_topic(name("t"))
+        .with_partitions((0..10_000).rev().map(one).collect());
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic.clone(), topic]);
+    driver.receive(frame(ApiKey::Fetch, 12, 1, &request));
+    let [(_, Request::Read(read))] = &driver.asked[..] else {
+        panic!("one read")
+    };
+    assert_eq!(read.partitions.len(), 1);
+    assert_eq!(read.partitions[0].offset, Offset(0));
+}
+
+#[test]
+fn offsets_of_a_partition_that_is_named_twice_are_not_told() {
+    let broker = FakeBroker::new();
+    broker.with_topic("t", 3, TopicSettings::default());
+    let mut driver = Driver::new(&broker);
+    let request = list_offsets(&[(0, -1), (1, -2), (0, 5), (2, -1), (9, 0), (9, 0)]);
+    driver.receive(frame(ApiKey::ListOffsets, 7, 1, &request));
+    let [(_, Request::FindOffsets(find))] = &driver.asked[..] else {
+        panic!("one search")
+    };
+    assert_eq!(find.len(), 2);
+    driver.settle();
+    let _told = driver.sent();
+    let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &list_offsets(&[(0, 5)]));
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &request);
+    let rows = answer.topics[0].partitions.iter();
+    let told: Vec<_> = rows
+        .map(|row| (row.partition_index, row.error_code))
+        .collect();
+    let invalid = ResponseError::InvalidRequest.code();
+    let expected = [
+        (0, invalid),
+        (1, 0),
+        (0, invalid),
+        (2, 0),
+        (9, invalid),
+        (9, invalid),
+    ];
+    assert_eq!(told, expected);
+    // Nothing is asked of the broker for so many of one.
+    driver.receive(frame(
+        ApiKey::ListOffsets,
+        7,
+        1,
+        &list_offsets(&vec![(0, 5); MANY]),
+    ));
+    assert!(driver.asked.is_empty() && driver.hangup.is_none());
+}
+
+#[test]
+fn long_lists_are_asked_about_in_pieces_and_answered_in_one() {
+    let broker = FakeBroker::new();
+    broker.with_topic("t", 1000, TopicSettings::default());
+    let mut driver = Driver::new(&broker);
+    let all: Vec<_> = (0..1000).map(|index| (index, -1)).collect();
+    driver.receive(frame(ApiKey::ListOffsets, 7, 1, &list_offsets(&all)));
+    let parts: Vec<_> = driver.asked.iter().map(|(_, ask)| ask.parts()).collect();
+    assert_eq!(
+        parts,
+        [VISIT_PARTS_MAX, VISIT_PARTS_MAX, VISIT_PARTS_MAX, 232]
+    );
+    driver.settle();
+    let _told = driver.sent();
+    let answer: ListOffsetsResponse = driver.call(ApiKey::ListOffsets, 7, &list_offsets(&all));
+    let rows = &answer.topics[0].partitions;
+    assert_eq!(rows.len(), 1000);
+    assert!(
+        rows.iter()
+            .all(|row| row.offset == 0 && row.error_code == 0)
+    );
+}
+
+#[test]
+fn a_group_that_is_named_many_times_is_told_once() {
+    let (broker, _) = broker();
+    let mut driver = Driver::new(&broker);
+    let describe = DescribeGroupsRequest::default().with_groups(vec![group("g"); MANY]);
+    driver.receive(frame(ApiKey::DescribeGroups, 5, 1, &describe));
+    assert_eq!(driver.asked.len(), 1);
+    driver.settle();
+    let _told = driver.sent();
+
+    let all = OffsetFetchRequestGroup::default()
+        .with_group_id(group("g"))
+        .with_topics(None);
+    let mut fetch = offset_fetch(8);
+    fetch.groups = vec![all; MANY / 2];
+    driver.receive(frame(ApiKey::OffsetFetch, 8, 1, &fetch));
+    assert_eq!(driver.asked.len(), 1);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that takes minutes has failed"
+)]
+fn many_replies_to_one_request_take_time_by_their_number() {
+    let (broker, _) = broker();
+    let mut driver = Driver::new(&broker);
+    let groups = (0..MANY).map(|at| group(&format!("g{at}"))).collect();
+    let describe = DescribeGroupsRequest::default().with_groups(groups);
+    driver.receive(frame(ApiKey::DescribeGroups, 5, 1, &describe));
+    assert_eq!(driver.asked.len(), MANY);
+    let begun = Instant::now();
+    // The last first, which a driver that takes from the front would make slow itself.
+    while !driver.asked.is_empty() {
+        driver.answer_at(driver.asked.len() - 1);
+    }
+    assert!(driver.sent().len() > MANY);
+    // Work that grows with the square takes minutes.
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn batches_that_unpack_to_much_are_refused_for_little() {
+    let late = i64::try_from(WALL_MS).unwrap() + 10_000_000;
+    let mut builder = BatchBuilder::new(Codec::Zstd, late);
+    builder.push(late, None, Some(&vec![0; 60 << 20]), &[]);
+    let bomb = builder.finish().bytes;
+    assert!(bomb.len() < 100_000);
+    let request = |count: usize| {
+        let mut request = produce(9, TopicId(0), &["a"]);
+        let mut one = request.topic_data[0].partition_data[0].clone();
+        one.records = Some(bomb.clone());
+        request.topic_data[0].partition_data = vec![one; count];
+        request
+    };
+    for (before, expected) in [
+        (None, ResponseError::InvalidTimestamp),
+        (Some(1_u64 << 60), ResponseError::InvalidTimestamp),
+    ] {
+        let broker = FakeBroker::new();
+        let settings = TopicSettings {
+            timestamp_before_max_ms: before,
+            ..TopicSettings::default()
+        };
+        broker.with_topic("t", 1, settings);
+        let mut driver = Driver::new(&broker);
+        let (answer, peak): (ProduceResponse, _) =
+            peak_of(|| driver.call(ApiKey::Produce, 9, &request(100)));
+        assert!(peak < 48 << 20, "{peak} bytes");
+        let rows = &answer.responses[0].partition_responses;
+        assert!(rows.iter().all(|row| row.error_code == expected.code()));
+    }
+    // Not too new, but each has to be looked into: one may, and none beside it.
+    let broker = FakeBroker::new();
+    let settings = TopicSettings {
+        timestamp_before_max_ms: Some(1 << 60),
+        timestamp_after_max_ms: None,
+        ..TopicSettings::default()
+    };
+    broker.with_topic("t", 1, settings);
+    let mut driver = Driver::new(&broker);
+    let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &request(3));
+    let rows = &answer.responses[0].partition_responses;
+    let codes: Vec<_> = rows.iter().map(|row| row.error_code).collect();
+    let large = ResponseError::MessageTooLarge.code();
+    assert_eq!(codes, [0, large, large]);
+}
+
+#[test]
+fn a_fetch_that_waits_does_not_keep_the_buffer_that_it_came_in() {
+    let (broker, _) = broker();
+    let mut driver = Driver::new(&broker);
+    let topic = FetchTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(vec![FetchPartition::default()]);
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(0)
+        .with_topics(vec![topic]);
+    let buffer = Bytes::from(frame(ApiKey::Fetch, 12, 1, &request).to_vec());
+    driver.receive(buffer.clone());
+    assert_eq!(driver.asked.len(), 1);
+    assert!(buffer.is_unique());
+}
