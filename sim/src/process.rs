@@ -484,7 +484,9 @@ impl Process {
         let carried = loop {
             match pool::carry_out(work, &self.chunks, u32::MAX) {
                 Carried::More(more) if at_once => work = more,
-                carried => break carried,
+                carried @ (Carried::More(_) | Carried::Answer(..) | Carried::Further(_)) => {
+                    break carried;
+                }
             }
         };
         match carried {

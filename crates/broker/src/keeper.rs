@@ -15,7 +15,7 @@ use mulgil_log::chunk::{ChunkKind, ChunkWriter};
 use mulgil_log::chunkset::ChunkInfo;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::ChunkId;
-use mulgil_log::regroup::{Candidate, PlanBounds, add_compaction, plan};
+use mulgil_log::regroup::{Candidate, PlanBounds, Regrouped, add_compaction, plan};
 use mulgil_record::ids::PartitionId;
 
 use crate::lane::{Keyed, Lane, Objects, Retired, RoomWork};
@@ -206,16 +206,7 @@ impl Keeper {
     fn regroup(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
         let full = broker.alarms().disk_full.is_raised();
         let free = broker.store().space()?.free;
-        let bounds = PlanBounds {
-            total_min: if full { 1 } else { self.options.regroup_bytes },
-            // A pass may use the reserve only when nothing else frees room.
-            space_left: if full {
-                free
-            } else {
-                free.saturating_sub(self.options.reserve_bytes)
-            },
-            ..PlanBounds::default()
-        };
+        let bounds = self.bounds(full, free);
         let mut uses = broker.lane().chunk_uses();
         uses.retain(|used| !self.suspects.is_avoided(used.chunk));
         let exists = |chunk| uses.iter().any(|used| used.chunk == chunk);
@@ -263,24 +254,22 @@ impl Keeper {
             }
         };
         self.resume = resume.unwrap_or_default();
-        tracing::info!(
-            removed = done.removed.len(),
-            written = done.chunks.len(),
-            bytes_read = done.bytes_read,
-            bytes_written = done.bytes_written,
-            compacted = cleaned.len(),
-            "chunks regrouped"
-        );
-        let figures = broker.keeper_figures();
-        for (figure, more) in [
-            (&figures.regroup_passes, 1),
-            (&figures.regroup_read_bytes, done.bytes_read),
-            (&figures.regroup_written_bytes, done.bytes_written),
-        ] {
-            figure.fetch_add(more, Ordering::Relaxed);
-        }
+        count(broker, &done, cleaned.len());
         broker.visit_quietly(|lane, _| lane.regrouped(done));
         Ok(())
+    }
+
+    fn bounds(&self, full: bool, free: u64) -> PlanBounds {
+        PlanBounds {
+            total_min: if full { 1 } else { self.options.regroup_bytes },
+            // A pass may use the reserve only when nothing else frees room.
+            space_left: if full {
+                free
+            } else {
+                free.saturating_sub(self.options.reserve_bytes)
+            },
+            ..PlanBounds::default()
+        }
     }
 
     /// A pass failed. Unless that was for want of room, one of its chunks is the cause.
@@ -317,6 +306,26 @@ impl Keeper {
         broker.visit_quietly(|lane, now| lane.roll(now));
         self.rolls -= 1;
         Ok(())
+    }
+}
+
+/// Says what a pass has done.
+fn count(broker: &Broker, done: &Regrouped, compacted: usize) {
+    tracing::info!(
+        removed = done.removed.len(),
+        written = done.chunks.len(),
+        bytes_read = done.bytes_read,
+        bytes_written = done.bytes_written,
+        compacted,
+        "chunks regrouped"
+    );
+    let figures = broker.keeper_figures();
+    for (figure, more) in [
+        (&figures.regroup_passes, 1),
+        (&figures.regroup_read_bytes, done.bytes_read),
+        (&figures.regroup_written_bytes, done.bytes_written),
+    ] {
+        figure.fetch_add(more, Ordering::Relaxed);
     }
 }
 

@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn sorted_chunks_go_along_when_less_than_half_lives_or_they_are_small() {
         let mut chunks = logs(8, 100 * MIB);
-        chunks.push(chunk(20, ChunkKind::Sorted, 2 * GIB, GIB - 1));
-        chunks.push(chunk(21, ChunkKind::Sorted, 2 * GIB, GIB));
+        chunks.push(chunk(20, ChunkKind::Sorted, 2 * GIB, GIB - EMPTY_BYTES - 1));
+        chunks.push(chunk(21, ChunkKind::Sorted, 2 * GIB, GIB - EMPTY_BYTES));
         chunks.push(chunk(22, ChunkKind::Sorted, 200 * MIB, 190 * MIB));
         chunks.push(chunk(23, ChunkKind::Checkpoint, 200 * MIB, 0));
         let taken = plan(&chunks, &PlanBounds::default());
