@@ -37,7 +37,7 @@ final class CompactionChecks {
             "segment.ms", "1000");
 
     private static void compacted(Suite suite) throws Exception {
-        String topic = suite.topic("compacted");
+        String topic = suite.topic("newest-of-each-key");
         TopicPartition partition = new TopicPartition(topic, 0);
         try (Admin admin = suite.admin();
                 KafkaProducer<byte[], byte[]> producer = suite.producer("compression.type", "lz4")) {
