@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 /// Gives memory back that it does not need any more; what the system's keeps of large answers to
-/// fetches is told in `docs/decisions/0009-allocator.md`.
+/// fetches is told in `docs/decisions/0010-allocator.md`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
