@@ -171,8 +171,9 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
         let mut first = records().filter(|(.., timestamp)| *timestamp >= time);
         let at = first.next().map(|(_, offset, _)| offset);
         wanted.push((Seek::Time(time), at));
+        let newest = records().max_by_key(|(_, offset, timestamp)| (*timestamp, -offset));
+        wanted.push((Seek::MaxTimestamp, newest.map(|(_, offset, _)| offset)));
     }
-    check_newest(process, id, all, now)?;
     let find = wanted.iter().map(|(seek, _)| FindOffset {
         partition: id,
         seek: *seek,
@@ -194,34 +195,6 @@ fn check_times(process: &mut Process, id: PartitionId, all: &PartitionView, now:
             let what = format!("{seek:?} is found at {outcome:?}, and is at {wanted:?}");
             return Err(unreadable(id, &what));
         }
-    }
-    Ok(())
-}
-
-/// The record with the largest timestamp is found; one of them, if a retry has brought it twice.
-fn check_newest(process: &mut Process, id: PartitionId, all: &PartitionView, now: Now) -> Kept {
-    let find = FindOffset {
-        partition: id,
-        seek: Seek::MaxTimestamp,
-        isolation: Isolation::Uncommitted,
-        leader_epoch: None,
-    };
-    let reply = process.ask_now(Request::FindOffsets(vec![find]), now);
-    let Some(Reply::FindOffsets(outcomes)) = reply else {
-        return Err(unreadable(id, "offsets cannot be found"));
-    };
-    let there = |found: &Found| found.records();
-    let records = || {
-        let all_records = all.found.iter().flat_map(there);
-        all_records.filter(|(_, offset, _)| *offset >= all.start)
-    };
-    let newest = records().map(|(.., timestamp)| timestamp).max();
-    let found = outcomes.first().and_then(|outcome| outcome.as_ref().ok());
-    let offset = found.and_then(|found| found.offset);
-    let stored = offset.and_then(|offset| records().find(|(_, at, _)| *at == offset.0));
-    if found.is_none() || stored.map(|(.., timestamp)| timestamp) != newest {
-        let what = format!("the newest is found at {outcomes:?}, and has the time {newest:?}");
-        return Err(unreadable(id, &what));
     }
     Ok(())
 }

@@ -291,7 +291,10 @@ impl Member {
                 }
                 Ok(())
             }
-            // One that would make a group is refused on a full disk, and the group may be gone.
+            // Commits are taken from the reserve, so that consumers can work a full disk free.
+            (Open::Commit(..), GroupReply::DiskFull) => {
+                Err(odd(&Reply::Group(GroupReply::DiskFull)))
+            }
             (Open::Commit(asked, keys), refused) => {
                 groups.committed(&self.group, asked, &keys, false)?;
                 self.refused(None, refused)

@@ -256,9 +256,9 @@ impl Lane {
         if self.exhausted && writes {
             return Some(GroupReply::DiskFull);
         }
-        // Those who work the disk free join their groups and commit, from the reserve; what would make
-        // a new group is not taken.
-        let creates = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
+        // Those who work the disk free join their groups and commit, from the reserve; a join that
+        // would make a new group is not taken.
+        let creates = matches!(command, Command::Join(_));
         (self.full && creates && !self.groups.names.contains_key(group))
             .then_some(GroupReply::DiskFull)
     }
