@@ -3,7 +3,7 @@
 //! Footers, cold reads, checkpoints and regrouping go through these two traits, so that they work on
 //! files, on objects and on bytes in memory alike.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::chunk::{ChunkFile, ChunkWriter};
 use crate::fault::{Fault, FaultKind};
@@ -31,6 +31,18 @@ pub trait ReadAt {
     ///
     /// What the system says.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault>;
+
+    /// Up to `length` bytes from `offset` on, in memory of their own; fewer only at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; length];
+        let read = self.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
 }
 
 /// A chunk that grows at its end.
@@ -61,6 +73,10 @@ impl ReadAt for ChunkFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault> {
         Self::read_at(self, buf, offset)
+    }
+
+    fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        Self::read_new(self, length, offset)
     }
 }
 
@@ -98,13 +114,16 @@ impl<W: AppendTo + ?Sized> AppendTo for Box<W> {
 ///
 /// Whoever calls has compared `length` with the length of the chunk, or with a limit of its own.
 pub(crate) fn read_exactly(file: &dyn ReadAt, offset: u64, length: usize) -> Result<Bytes, Fault> {
-    let mut bytes = BytesMut::zeroed(length);
-    let read = file.read_at(&mut bytes, offset)?;
-    if read < length {
-        let end = offset + length as u64;
-        return Err(corrupt(file.chunk(), format!("ends before byte {end}")));
+    let bytes = file.read_new(length, offset)?;
+    if bytes.len() < length {
+        return Err(ends_before(file.chunk(), offset + length as u64));
     }
-    Ok(bytes.freeze())
+    Ok(bytes.into())
+}
+
+/// The fault of a chunk that is shorter than its own places say.
+pub(crate) fn ends_before(chunk: ChunkId, end: u64) -> Fault {
+    corrupt(chunk, format!("ends before byte {end}"))
 }
 
 /// A fault that names the damaged chunk.

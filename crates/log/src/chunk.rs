@@ -365,9 +365,8 @@ impl ChunkFile {
     ///
     /// Corrupt if the chunk ends before; otherwise what the system says.
     pub fn read(&self, offset: u64, length: usize) -> Result<Bytes, Fault> {
-        let mut bytes = BytesMut::zeroed(length);
-        let read = self.read_at(&mut bytes, offset)?;
-        if read < length {
+        let bytes = self.read_new(length, offset)?;
+        if bytes.len() < length {
             let what = format!(
                 "{} ends before byte {}",
                 self.name(),
@@ -375,7 +374,18 @@ impl ChunkFile {
             );
             return Err(Fault::new(FaultKind::Corrupt, what));
         }
-        Ok(bytes.freeze())
+        Ok(bytes.into())
+    }
+
+    /// Up to `length` bytes from `offset` on; fewer only at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        self.file
+            .read_new(length, offset)
+            .map_err(|source| self.failed(source))
     }
 
     pub(crate) fn file(&self) -> Arc<dyn DiskFile> {

@@ -126,6 +126,21 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// What the system says.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Up to `length` bytes from `offset` on, in memory of their own; fewer only at the end.
+    ///
+    /// A large buffer that is zeroed first costs more than the read: allocators give its pages back
+    /// to the system to get them zeroed, and each is faulted in again.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskFile::read_at`].
+    fn read_new(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let read = self.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Makes the contents durable: what `fdatasync` does.
     ///
     /// # Errors

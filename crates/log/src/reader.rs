@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::access::{ReadAt, corrupt, read_exactly};
+use crate::access::{ReadAt, corrupt, ends_before, read_exactly};
 use crate::entry::EntryHeader;
 use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Footer};
@@ -391,39 +391,59 @@ impl<'a> Gather<'a> {
 
     /// Reads blocks, each with the first offset that is not in it, until the answer is full.
     fn read(&mut self, mut blocks: &[(Block, i64)]) -> Result<(), ReadError> {
-        while let Some((first, _)) = blocks.first() {
-            if self.full {
-                break;
-            }
-            let (count, end) = span_of(first, blocks);
-            let (span, rest) = blocks.split_at(count);
-            self.read_span(span, u64::from(first.at), end)?;
+        while !blocks.is_empty() && !self.full {
+            let spans = spans_of(blocks);
+            let count = spans.iter().map(|span| span.count).sum();
+            let (now, rest) = blocks.split_at(count);
+            self.read_spans(now, &spans)?;
             blocks = rest;
         }
         Ok(())
     }
 
-    fn read_span(&mut self, span: &[(Block, i64)], from: u64, end: u64) -> Result<(), ReadError> {
-        let length = usize::try_from(end - from).unwrap_or(usize::MAX);
-        let bytes = read_exactly(self.file, from, length)?;
-        let wanted: u64 = span.iter().map(|(block, _)| u64::from(block.bytes)).sum();
-        let copy = wanted * 2 < length as u64;
-        for (block, limit) in span {
-            let start = usize::try_from(u64::from(block.at) - from).unwrap_or(usize::MAX);
-            let place = BlockPlace {
-                chunk: self.file.chunk(),
-                partition: self.request.partition,
-                at: block.at,
-                base: block.base,
-                limit: *limit,
-            };
-            let block = bytes.slice(start..start + block.bytes as usize);
-            self.take_block(place, &block, copy)?;
-            if self.full {
-                break;
+    /// Reads spans into one piece of memory: an answer from a log chunk of many partitions has
+    /// thousands of them, and allocators do badly with so many that are freed together.
+    fn read_spans(&mut self, blocks: &[(Block, i64)], spans: &[Span]) -> Result<(), ReadError> {
+        let bytes = self.load(spans)?;
+        let wanted: usize = blocks.iter().map(|(block, _)| block.bytes as usize).sum();
+        let copy = wanted * 2 < bytes.len();
+        let (mut blocks, mut before) = (blocks.iter(), 0);
+        for span in spans {
+            for (block, limit) in blocks.by_ref().take(span.count) {
+                let start = before + span.offset_of(block);
+                let place = BlockPlace {
+                    chunk: self.file.chunk(),
+                    partition: self.request.partition,
+                    at: block.at,
+                    base: block.base,
+                    limit: *limit,
+                };
+                let block = bytes.slice(start..start + block.bytes as usize);
+                self.take_block(place, &block, copy)?;
+                if self.full {
+                    return Ok(());
+                }
             }
+            before += span.length();
         }
         Ok(())
+    }
+
+    /// The bytes of the spans, one behind the other.
+    fn load(&self, spans: &[Span]) -> Result<Bytes, Fault> {
+        if let [span] = spans {
+            return read_exactly(self.file, span.from, span.length());
+        }
+        let mut bytes = Vec::with_capacity(spans.iter().map(Span::length).sum());
+        for span in spans {
+            let start = bytes.len();
+            bytes.resize(start + span.length(), 0);
+            let into = bytes.get_mut(start..).unwrap_or_default();
+            if self.file.read_at(into, span.from)? < span.length() {
+                return Err(ends_before(self.file.chunk(), span.end));
+            }
+        }
+        Ok(bytes.into())
     }
 
     fn take_block(
@@ -506,6 +526,46 @@ impl<'a> Gather<'a> {
         self.found.push(batch);
         !self.full
     }
+}
+
+/// Blocks that lie close together, and are read with what lies between them.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// How many blocks.
+    count: usize,
+    from: u64,
+    end: u64,
+}
+
+impl Span {
+    fn length(&self) -> usize {
+        usize::try_from(self.end - self.from).unwrap_or(usize::MAX)
+    }
+
+    fn offset_of(&self, block: &Block) -> usize {
+        usize::try_from(u64::from(block.at) - self.from).unwrap_or(usize::MAX)
+    }
+}
+
+/// The spans that are read next: one, or as many as come to no more than two windows.
+fn spans_of(mut blocks: &[(Block, i64)]) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut bytes = 0;
+    while let Some((first, _)) = blocks.first() {
+        let (count, end) = span_of(first, blocks);
+        let span = Span {
+            count,
+            from: u64::from(first.at),
+            end,
+        };
+        bytes += end - span.from;
+        if !spans.is_empty() && bytes > 2 * WINDOW_BYTES {
+            break;
+        }
+        spans.push(span);
+        blocks = blocks.get(count..).unwrap_or_default();
+    }
+    spans
 }
 
 /// How many blocks are read at once from the first on, and where the last of them ends.

@@ -4,7 +4,7 @@ use super::output::Outputs;
 use super::scan::Visit;
 use super::units::{Unit, Units};
 use super::{Keep, Live, Rewritten, Shelf};
-use crate::access::{ReadAt, corrupt};
+use crate::access::{ReadAt, corrupt, ends_before};
 use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader};
 use crate::fault::Fault;
 use crate::fields::u32_at;
@@ -133,8 +133,7 @@ impl Load {
             Some(&mut self.window[..])
         };
         if file.read_at(into.unwrap_or_default(), from)? < length {
-            let what = format!("ends before byte {end}");
-            return Err(corrupt(file.chunk(), what));
+            return Err(ends_before(file.chunk(), end));
         }
         for wanted in span.iter().filter(|_| !alone) {
             let start = usize::try_from(u64::from(wanted.place.at) - from).unwrap_or(usize::MAX);

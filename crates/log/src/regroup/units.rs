@@ -48,6 +48,12 @@ impl ReadAt for Counted<'_> {
         self.read.set(self.read.get() + read as u64);
         Ok(read)
     }
+
+    fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        let bytes = self.file.read_new(length, offset)?;
+        self.read.set(self.read.get() + bytes.len() as u64);
+        Ok(bytes)
+    }
 }
 
 /// One directory record of one source.
