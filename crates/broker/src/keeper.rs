@@ -182,12 +182,7 @@ impl Keeper {
             }
             Task::Remove | Task::RemoveOld => delete(broker, &mut self.going),
             Task::Seal => seal_all(broker),
-            Task::Checkpoint => {
-                let due = broker
-                    .lane()
-                    .wants_checkpoint(self.options.checkpoint_bytes);
-                if due { checkpoint(broker) } else { Ok(()) }
-            }
+            Task::Checkpoint => checkpoint_if_due(broker, &self.options),
             Task::Hurry => self.hurry(broker),
             Task::Regroup => self.regroup(broker),
             Task::MakeRoom => make_room(broker),
@@ -430,6 +425,11 @@ fn make_room(broker: &Arc<Broker>) -> Result<(), Fault> {
         None => {}
     }
     Ok(())
+}
+
+fn checkpoint_if_due(broker: &Arc<Broker>, options: &KeeperOptions) -> Result<(), Fault> {
+    let due = broker.lane().wants_checkpoint(options.checkpoint_bytes);
+    if due { checkpoint(broker) } else { Ok(()) }
 }
 
 /// Writes a checkpoint: some objects at a time, while the broker works.

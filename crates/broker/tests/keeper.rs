@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use mulgil_broker::request::{
@@ -315,7 +316,7 @@ fn a_search_by_time_counts_what_lies_above_the_log_start_and_nothing_else() {
 #[test]
 fn a_damaged_footer_of_an_old_chunk_needs_no_other_chunk_at_a_start() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = open_with(dir.path(), u64::MAX);
+    let broker = open_with(dir.path(), |keeper| keeper.regroup_bytes = u64::MAX);
     let mut ids = Vec::new();
     runtime().block_on(async {
         tokio::select! {
@@ -350,7 +351,7 @@ fn a_damaged_footer_of_an_old_chunk_needs_no_other_chunk_at_a_start() {
     let at = usize::try_from(directory.at).unwrap() + 4096 * directory.index_pages as usize;
     flip(&logs[0], at);
     flip(&logs[1], 4096 + 64 + 8);
-    let broker = open_with(dir.path(), u64::MAX);
+    let broker = open_with(dir.path(), |keeper| keeper.regroup_bytes = u64::MAX);
     runtime().block_on(async {
         for id in &ids {
             assert_eq!(read(&broker, *id, 0).await[0].0, 0);
@@ -361,6 +362,37 @@ fn a_damaged_footer_of_an_old_chunk_needs_no_other_chunk_at_a_start() {
         std::fs::read(&logs[0]).unwrap() == whole,
         "the footer is the one that was"
     );
+}
+
+/// What is written while a pass goes on would all have to be replayed otherwise.
+#[test]
+fn checkpoints_do_not_wait_for_a_pass_that_takes_long() {
+    let dir = tempfile::tempdir().unwrap();
+    // The first pass would take a week.
+    let broker = open_with(dir.path(), |keeper| keeper.regroup_bytes_per_second = 1);
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                let partitions = create(&broker, forever()).await;
+                let figures = broker.keeper_figures();
+                let mut next = 0;
+                for checkpoints in 1..=20 {
+                    let mut appended = 0;
+                    while appended < 150_000 {
+                        append(&broker, partitions[0], next, 50).await;
+                        next += 50;
+                        appended += 50 * 300;
+                    }
+                    let written = || figures.checkpoints.load(Ordering::Relaxed);
+                    wait("a checkpoint", || written() >= checkpoints).await;
+                }
+                assert_eq!(figures.regroup_passes.load(Ordering::Relaxed), 0);
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
 }
 
 fn opened(dir: &Path, path: &Path) -> Arc<ChunkFile> {

@@ -39,6 +39,8 @@ pub(super) struct Pass<'a> {
 
 /// Between two looks at the disk, bytes read and written.
 const LOOK_BYTES: u64 = 16 << 20;
+/// A pause that is longer is cut into pieces, and what cannot wait is done between them.
+const PAUSE_MOST: Duration = Duration::from_millis(100);
 
 impl Pass<'_> {
     /// Writes the new chunks; says what was done, and where compaction has to go on.
@@ -78,8 +80,12 @@ impl Pass<'_> {
             (lane.boundaries(self.chosen), lane.starts())
         };
         let was_full = broker.alarms().disk_full.is_raised();
-        let unlooked = Cell::new(0);
-        let pace = |bytes| self.pace(bytes, was_full, &unlooked);
+        let looks = Looks {
+            was_full,
+            unlooked: Cell::new(0),
+            keeps_up: Cell::new(true),
+        };
+        let pace = |bytes| self.pace(bytes, &looks);
         let memory = CompactionMemory {
             batches: REGROUP_MEMORY_BYTES,
             keys: KEYS_BYTES,
@@ -110,23 +116,59 @@ impl Pass<'_> {
 
     /// Slows the pass down, and ends it when the broker stops or the disk fills up meanwhile: a pass
     /// that was planned for more room must not take the reserve.
-    fn pace(&self, bytes: u64, was_full: bool, unlooked: &Cell<u64>) -> Result<(), Fault> {
+    fn pace(&self, bytes: u64, looks: &Looks) -> Result<(), Fault> {
         super::beat(self.broker);
-        unlooked.set(unlooked.get() + bytes);
-        if unlooked.get() >= LOOK_BYTES {
-            unlooked.set(0);
+        looks.unlooked.set(looks.unlooked.get() + bytes);
+        if looks.unlooked.get() >= LOOK_BYTES {
+            looks.unlooked.set(0);
             super::watch_space(self.broker, self.options)?;
-            if !was_full && self.broker.alarms().disk_full.is_raised() {
+            if !looks.was_full && self.broker.alarms().disk_full.is_raised() {
                 let what = "regrouping is broken off: the disk is full";
                 return Err(Fault::new(FaultKind::Exhausted, what));
             }
+            self.keep_up(looks);
         }
-        if self.broker.is_stopping() {
-            let what = "regrouping is broken off: the broker is stopping";
-            return Err(Fault::new(FaultKind::Unavailable, what));
+        let mut pause = Duration::from_secs(1).mul_f64(bytes as f64 / self.rate as f64);
+        loop {
+            if self.broker.is_stopping() {
+                let what = "regrouping is broken off: the broker is stopping";
+                return Err(Fault::new(FaultKind::Unavailable, what));
+            }
+            let part = pause.min(PAUSE_MOST);
+            std::thread::park_timeout(part);
+            pause -= part;
+            if pause.is_zero() {
+                return Ok(());
+            }
+            super::beat(self.broker);
+            self.keep_up(looks);
         }
-        let pause = Duration::from_secs(1).mul_f64(bytes as f64 / self.rate as f64);
-        std::thread::park_timeout(pause);
-        Ok(())
     }
+
+    /// Footers and checkpoints do not wait for the pass: meanwhile gigabytes may be written, and a
+    /// start would have to replay them all.
+    ///
+    /// A pass is not broken off because one of them fails. The keeper tries again behind it, in its
+    /// own time.
+    fn keep_up(&self, looks: &Looks) {
+        if !looks.keeps_up.get() {
+            return;
+        }
+        let done = super::seal_all(self.broker)
+            .and_then(|()| super::checkpoint_if_due(self.broker, self.options));
+        if let Err(fault) = done {
+            tracing::debug!(%fault, "footers and checkpoints wait for the pass");
+            looks.keeps_up.set(false);
+        }
+    }
+}
+
+/// What a pass looks at while it goes on.
+struct Looks {
+    /// The disk was full when it began.
+    was_full: bool,
+    /// Bytes read and written since the last look.
+    unlooked: Cell<u64>,
+    /// No footer or checkpoint has failed meanwhile.
+    keeps_up: Cell<bool>,
 }

@@ -14,11 +14,21 @@ use mulgil_log::store::{LocalStore, StoreOptions};
 
 /// A broker on what `dir` holds.
 pub(crate) fn open(dir: &Path) -> Arc<Broker> {
-    open_with(dir, 600_000)
+    open_with(dir, |_| {})
 }
 
-/// A broker that regroups its chunks once so many bytes wait.
-pub(crate) fn open_with(dir: &Path, regroup_bytes: u64) -> Arc<Broker> {
+/// A broker whose keeper works otherwise.
+pub(crate) fn open_with(dir: &Path, change: impl FnOnce(&mut KeeperOptions)) -> Arc<Broker> {
+    let mut keeper = KeeperOptions {
+        pause_ms: 1,
+        retention_every_ms: 20,
+        compact_every_ms: 10,
+        reserve_bytes: 0,
+        checkpoint_bytes: 150_000,
+        regroup_bytes: 600_000,
+        ..KeeperOptions::default()
+    };
+    change(&mut keeper);
     let disk: Arc<dyn Disk> = Arc::new(lock(dir));
     let options = LaneOptions {
         chunk_bytes_max: 200_000,
@@ -48,15 +58,7 @@ pub(crate) fn open_with(dir: &Path, regroup_bytes: u64) -> Arc<Broker> {
         store: Arc::new(store),
         clock,
         runtimes: 1,
-        keeper: KeeperOptions {
-            pause_ms: 1,
-            retention_every_ms: 20,
-            compact_every_ms: 10,
-            reserve_bytes: 0,
-            checkpoint_bytes: 150_000,
-            regroup_bytes,
-            ..KeeperOptions::default()
-        },
+        keeper,
         on_fatal: Box::new(|fault| panic!("{fault}")),
     };
     Broker::start(parts, &port)
