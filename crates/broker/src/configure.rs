@@ -68,6 +68,30 @@ pub struct GrowTopics {
     pub validate_only: bool,
 }
 
+/// Tell which producers partitions remember.
+#[derive(Clone, Debug)]
+pub struct DescribeProducers {
+    /// Of which partitions.
+    pub partitions: Vec<PartitionId>,
+    /// How many were told before for the same answer, of which all parts together have a bound:
+    /// [`PRODUCERS_TOLD_MAX`].
+    pub told_before: usize,
+}
+
+/// Why the producers of a partition are not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProducersRefusal {
+    /// No such partition, or its topic was deleted.
+    #[error("partition {0} does not exist")]
+    UnknownPartition(PartitionId),
+    /// With those that are told already they are too many for one answer.
+    #[error("one answer tells at most {most} producers: ask for fewer partitions at once")]
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
+}
+
 /// A producer that a partition remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveProducer {
@@ -99,11 +123,13 @@ pub struct PartitionSize {
     pub bytes: u64,
 }
 
-/// Most producers of one partition that are told: more would not fit an answer.
+/// Most producers that are told in one answer, about 10 MB: nobody looks through more, and the lane is
+/// held while they are copied. A partition that has more alone is told as far as that.
 pub const PRODUCERS_TOLD_MAX: usize = 100_000;
 
-pub(crate) fn producers(machine: &Partition) -> Vec<ActiveProducer> {
-    let told = machine.producers.iter().take(PRODUCERS_TOLD_MAX);
+/// At most `most` of the producers that a partition remembers.
+pub(crate) fn producers(machine: &Partition, most: usize) -> Vec<ActiveProducer> {
+    let told = machine.producers.iter().take(most);
     told.map(|(producer, known)| ActiveProducer {
         producer: *producer,
         epoch: known.epoch,

@@ -5,7 +5,7 @@
 //! themselves on that code.
 
 use kafka_protocol::ResponseError;
-use mulgil_broker::configure::ConfigureRefusal;
+use mulgil_broker::configure::{ConfigureRefusal, ProducersRefusal};
 use mulgil_broker::core::partition::Refusal as PartitionRefusal;
 use mulgil_broker::group::GroupRefusal;
 use mulgil_broker::meta::settings::SettingRefusal;
@@ -142,6 +142,16 @@ pub(crate) const fn configure(refusal: &ConfigureRefusal, of_broker: bool) -> Re
 
 /// For giving up records.
 pub(crate) const fn trim(refusal: &TrimRefusal) -> ResponseError {
+/// For a list of producers.
+pub(crate) const fn producers(refusal: &ProducersRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicaManager.activeProducerState`.
+        ProducersRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        // Kafka has no such limit; as for too many new partitions, clients give up and show the message.
+        ProducersRefusal::TooMany { .. } => ResponseError::PolicyViolation,
+    }
+}
+
     match refusal {
         // `ReplicaManager.deleteRecordsOnLocalLog`.
         TrimRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,

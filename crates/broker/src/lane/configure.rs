@@ -5,9 +5,10 @@ use mulgil_record::ids::PartitionId;
 
 use super::{Due, Lane};
 use crate::configure::{
-    self, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, SetQuotas, Sizes,
+    self, Configure, ConfigureRefusal, Configured, DescribeProducers, GrowTopics,
+    PRODUCERS_TOLD_MAX, PartitionSize, ProducersRefusal, SetQuotas, Sizes,
 };
-use crate::request::{AlterRefusal, AlterTopic, ReadRefusal, Reply, TopicRef};
+use crate::request::{AlterRefusal, AlterTopic, Reply, TopicRef};
 
 impl Lane {
     pub(super) fn configure(&mut self, ask: Configure) -> (Due, Reply) {
@@ -96,18 +97,25 @@ impl Lane {
         })
     }
 
-    pub(super) fn describe_producers(&self, partitions: &[PartitionId]) -> (Due, Reply) {
+    pub(super) fn describe_producers(&self, ask: &DescribeProducers) -> (Due, Reply) {
         let mut due = Due::NOW;
-        let told = partitions.iter().map(|id| {
+        let (most, mut told) = (PRODUCERS_TOLD_MAX, ask.told_before);
+        let outcomes = ask.partitions.iter().map(|id| {
             let hosted = self.partitions.get(id).ok_or_else(|| {
                 due = due.and(self.unknown_due());
-                ReadRefusal::UnknownPartition(*id)
+                ProducersRefusal::UnknownPartition(*id)
             })?;
             due = due.and(hosted.newest);
-            Ok(configure::producers(&hosted.machine))
+            let left = most.saturating_sub(told);
+            if told > 0 && hosted.machine.producers.len() > left {
+                return Err(ProducersRefusal::TooMany { most });
+            }
+            let producers = configure::producers(&hosted.machine, left);
+            told += producers.len();
+            Ok(producers)
         });
-        let told = told.collect();
-        (due, Reply::DescribeProducers(told))
+        let outcomes = outcomes.collect();
+        (due, Reply::DescribeProducers(outcomes))
     }
 
     pub(super) fn sizes(&self, partitions: &[PartitionId]) -> (Due, Reply) {
