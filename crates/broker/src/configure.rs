@@ -1,5 +1,6 @@
 //! What operators may ask of the broker beside topics themselves: settings, quotas, figures.
 
+use mulgil_core::machine::Now;
 use mulgil_core::partition::Partition;
 use mulgil_meta::quota::{Limit, QuotaEntity};
 use mulgil_meta::settings::{Edit, Scope, SettingRefusal};
@@ -101,7 +102,8 @@ pub struct ActiveProducer {
     pub epoch: ProducerEpoch,
     /// Sequence number of its last record, if any is remembered.
     pub last_sequence: Option<i32>,
-    /// When it last wrote, milliseconds since 1970.
+    /// When it last wrote, milliseconds since 1970, as the running time since then tells: what it
+    /// wrote before a stop looks younger by the time in which the broker was down.
     pub last_write_ms: u64,
 }
 
@@ -128,13 +130,18 @@ pub struct PartitionSize {
 pub const PRODUCERS_TOLD_MAX: usize = 100_000;
 
 /// At most `most` of the producers that a partition remembers.
-pub(crate) fn producers(machine: &Partition, most: usize) -> Vec<ActiveProducer> {
+pub(crate) fn producers(machine: &Partition, most: usize, now: Now) -> Vec<ActiveProducer> {
     let told = machine.producers.iter().take(most);
+    let date = |written: u64| {
+        now.wall
+            .0
+            .saturating_sub(now.elapsed.0.saturating_sub(written))
+    };
     told.map(|(producer, known)| ActiveProducer {
         producer: *producer,
         epoch: known.epoch,
         last_sequence: known.batches.back().map(|batch| batch.last),
-        last_write_ms: known.last_write.0,
+        last_write_ms: date(known.last_write.0),
     })
     .collect()
 }

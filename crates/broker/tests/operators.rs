@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mulgil_broker::clock::Clock;
 use mulgil_broker::configure::{DescribeProducers, PRODUCERS_TOLD_MAX, ProducersRefusal};
 use mulgil_broker::request::{Append, AppendPartition, CreateTopic, CreateTopics, Reply, Request};
 use mulgil_broker::shell::Broker;
@@ -105,6 +106,22 @@ async fn told(
     let written = first.map(|active| active.last_write_ms);
     let counts = outcomes.into_iter();
     (counts.map(|told| told.map(|t| t.len())).collect(), written)
+}
+
+#[test]
+fn the_last_write_of_a_producer_is_told_as_a_date() {
+    with_broker(async |broker| {
+        let wall = || Clock::new(0).now().wall.0;
+        let id = create(&broker, "t", TopicSettings::default()).await[0];
+        let before = wall();
+        produce(&broker, id, 5..6).await;
+        // The clocks are read one after the other, and cut to milliseconds each.
+        let after = wall() + 1;
+        let (_, written) = told(&broker, vec![id], 0).await;
+        let (earliest, latest) = (before - 1, after.max(wall()) + 1);
+        let written = written.unwrap();
+        assert!((earliest..=latest).contains(&written), "{written}");
+    });
 }
 
 #[test]

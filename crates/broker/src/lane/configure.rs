@@ -1,5 +1,6 @@
 //! Changing settings and quotas, and what operators are told of partitions.
 
+use mulgil_core::machine::Now;
 use mulgil_meta::state::{Change, Refusal};
 use mulgil_record::ids::PartitionId;
 
@@ -110,7 +111,7 @@ impl Lane {
             if told > 0 && hosted.machine.producers.len() > left {
                 return Err(ProducersRefusal::TooMany { most });
             }
-            let producers = configure::producers(&hosted.machine, left);
+            let producers = configure::producers(&hosted.machine, left, now);
             told += producers.len();
             Ok(producers)
         });
