@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::*;
-use mulgil_broker::meta::schema::TopicSettings;
+use mulgil_broker::meta::schema::{Cleanup, TopicSettings};
 use mulgil_broker::request::{Request, VISIT_PARTS_MAX};
 use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
@@ -291,13 +291,6 @@ fn batches_that_unpack_to_much_are_refused_for_little() {
     builder.push(late, None, Some(&vec![0; 60 << 20]), &[]);
     let bomb = builder.finish().bytes;
     assert!(bomb.len() < 100_000);
-    let request = |count: usize| {
-        let mut request = produce(9, TopicId(0), &["a"]);
-        let mut one = request.topic_data[0].partition_data[0].clone();
-        one.records = Some(bomb.clone());
-        request.topic_data[0].partition_data = vec![one; count];
-        request
-    };
     for (before, expected) in [
         (None, ResponseError::InvalidTimestamp),
         (Some(1_u64 << 60), ResponseError::InvalidTimestamp),
@@ -310,7 +303,7 @@ fn batches_that_unpack_to_much_are_refused_for_little() {
         broker.with_topic("t", 1, settings);
         let mut driver = Driver::new(&broker);
         let (answer, peak): (ProduceResponse, _) =
-            peak_of(|| driver.call(ApiKey::Produce, 9, &request(100)));
+            peak_of(|| driver.call(ApiKey::Produce, 9, &produced(&bomb, 100)));
         assert!(peak < 48 << 20, "{peak} bytes");
         let rows = &answer.responses[0].partition_responses;
         assert!(rows.iter().all(|row| row.error_code == expected.code()));
@@ -324,11 +317,84 @@ fn batches_that_unpack_to_much_are_refused_for_little() {
     };
     broker.with_topic("t", 1, settings);
     let mut driver = Driver::new(&broker);
-    let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &request(3));
+    let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &produced(&bomb, 3));
     let rows = &answer.responses[0].partition_responses;
     let codes: Vec<_> = rows.iter().map(|row| row.error_code).collect();
     let large = ResponseError::MessageTooLarge.code();
     assert_eq!(codes, [0, large, large]);
+}
+
+/// As many batches of these bytes for one partition.
+fn produced(bytes: &Bytes, count: usize) -> ProduceRequest {
+    let mut request = produce(9, TopicId(0), &["a"]);
+    let mut one = request.topic_data[0].partition_data[0].clone();
+    one.records = Some(bytes.clone());
+    request.topic_data[0].partition_data = vec![one; count];
+    request
+}
+
+#[test]
+fn all_that_a_request_may_unpack_to_has_one_bound_whatever_it_is_for() {
+    let now = i64::try_from(WALL_MS).unwrap();
+    let mut builder = BatchBuilder::new(Codec::Zstd, now);
+    builder.push(now, Some(b"key"), Some(&vec![0; 60 << 20]), &[]);
+    let bomb = builder.finish().bytes;
+    let compact = Cleanup {
+        delete: false,
+        compact: true,
+    };
+    let keys = TopicSettings {
+        cleanup: compact,
+        ..TopicSettings::default()
+    };
+    let packing = TopicSettings {
+        compression: Some(Codec::Gzip),
+        ..TopicSettings::default()
+    };
+    let all = TopicSettings {
+        cleanup: compact,
+        timestamp_before_max_ms: Some(1 << 60),
+        ..packing.clone()
+    };
+    let (large, invalid) = (
+        ResponseError::MessageTooLarge.code(),
+        ResponseError::InvalidRecord.code(),
+    );
+    for settings in [keys.clone(), packing, all] {
+        let broker = FakeBroker::new();
+        broker.with_topic("t", 1, settings);
+        let mut driver = Driver::new(&broker);
+        let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &produced(&bomb, 3));
+        let rows = &answer.responses[0].partition_responses;
+        let codes: Vec<_> = rows.iter().map(|row| row.error_code).collect();
+        assert_eq!(codes, [0, large, large]);
+    }
+
+    // What is no batch once it is unpacked counts as well: the first byte is a record of no bytes.
+    let mut builder = BatchBuilder::new(Codec::None, now);
+    builder.push(now, Some(b"key"), Some(b"value"), &[]);
+    let mut bad = builder.finish().bytes[..61].to_vec();
+    bad.extend(mulgil_record::compression::compress(Codec::Zstd, &vec![0; 60 << 20]).unwrap());
+    let length = i32::try_from(bad.len() - 12).unwrap();
+    bad[8..12].copy_from_slice(&length.to_be_bytes());
+    bad[22] = 4;
+    let crc = mulgil_record::crc::crc32c(&[&bad[21..]]);
+    bad[17..21].copy_from_slice(&crc.to_be_bytes());
+    let broker = FakeBroker::new();
+    broker.with_topic("t", 1, keys);
+    let mut driver = Driver::new(&broker);
+    let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &produced(&bad.into(), 3));
+    let rows = &answer.responses[0].partition_responses;
+    let codes: Vec<_> = rows.iter().map(|row| row.error_code).collect();
+    assert_eq!(codes, [invalid, large, large]);
+
+    // What is not packed was received as it is.
+    let mut builder = BatchBuilder::new(Codec::None, now);
+    builder.push(now, Some(b"key"), Some(&vec![0; 900_000]), &[]);
+    let plain = builder.finish().bytes;
+    let answer: ProduceResponse = driver.call(ApiKey::Produce, 9, &produced(&plain, 90));
+    let rows = &answer.responses[0].partition_responses;
+    assert!(rows.iter().all(|row| row.error_code == 0));
 }
 
 #[test]
