@@ -420,6 +420,14 @@ pub enum AlterRefusal {
         /// The limit.
         most: u32,
     },
+    /// More than one command may create, or than there may be in all.
+    #[error("{asked} partitions more were asked for, {most} more are possible at once")]
+    TooMany {
+        /// All that the command asked for.
+        asked: u64,
+        /// How many it might have.
+        most: u32,
+    },
     /// The disk is full; reading and consuming go on.
     #[error("the disk is full")]
     DiskFull,

@@ -7,12 +7,17 @@
     reason = "a helper of a test fails the test"
 )]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mulgil_broker::clock::Clock;
-use mulgil_broker::configure::{DescribeProducers, PRODUCERS_TOLD_MAX, ProducersRefusal};
-use mulgil_broker::request::{Append, AppendPartition, CreateTopic, CreateTopics, Reply, Request};
+use mulgil_broker::configure::{
+    DescribeProducers, GrowTopics, PRODUCERS_TOLD_MAX, ProducersRefusal,
+};
+use mulgil_broker::request::{
+    AlterRefusal, Append, AppendPartition, CreateTopic, CreateTopics, Reply, Request, TopicRef,
+};
 use mulgil_broker::shell::Broker;
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::batch::BatchBuilder;
@@ -23,7 +28,7 @@ use mulgil_record::ids::{PartitionId, ProducerEpoch, ProducerId, TopicId};
 #[expect(dead_code, reason = "other tests look at files")]
 mod running;
 
-use running::{end, open, runtime};
+use running::{end, open, open_with, runtime, wait};
 
 /// Runs `test` beside the ticker of a broker.
 fn with<F: Future<Output = ()>>(broker: Arc<Broker>, test: impl FnOnce(Arc<Broker>) -> F) {
@@ -151,5 +156,75 @@ fn producers_that_are_told_in_one_answer_have_a_bound() {
         assert_eq!(outcomes, [Ok(3), too_many]);
         let (outcomes, _) = told(&broker, vec![few], usize::MAX).await;
         assert_eq!(outcomes, [too_many]);
+    });
+}
+
+async fn grow(
+    broker: &Broker,
+    topics: &[(&str, u32)],
+    validate_only: bool,
+) -> Vec<Result<(), AlterRefusal>> {
+    let topics = topics.iter();
+    let topics = topics.map(|(name, to)| (TopicRef::Name(TopicName::in_default(name)), *to));
+    let ask = GrowTopics {
+        topics: topics.collect(),
+        validate_only,
+    };
+    let Some(Reply::GrowTopics(outcomes)) = broker.ask(Request::GrowTopics(ask)).await else {
+        panic!("no answer")
+    };
+    outcomes
+}
+
+#[test]
+fn one_command_adds_a_bounded_number_of_partitions_to_all_its_topics() {
+    with_broker(async |broker| {
+        for name in ["a", "b"] {
+            create(&broker, name, TopicSettings::default()).await;
+        }
+        let most = 10_000;
+        for dry in [true, false] {
+            let asked = 18_000;
+            let too_many = Err(AlterRefusal::TooMany { asked, most });
+            let both = [("a", 9_002), ("b", 9_002)];
+            let outcomes = grow(&broker, &both, dry).await;
+            assert_eq!(outcomes, [too_many.clone(), too_many]);
+            let asked = 50_000;
+            let too_many = Err(AlterRefusal::TooMany { asked, most });
+            assert_eq!(grow(&broker, &[("a", 50_002)], dry).await, [too_many]);
+        }
+        // What is refused anyway counts for nothing.
+        let odd = [("a", 3), ("none", 9_000), ("b", 1)];
+        let outcomes = grow(&broker, &odd, false).await;
+        assert_eq!(outcomes[..2], [Ok(()), Err(AlterRefusal::Unknown)]);
+        assert!(matches!(
+            outcomes[2],
+            Err(AlterRefusal::PartitionCount { least: 3, .. })
+        ));
+        let partitions = |name| {
+            let topic = broker
+                .catalog()
+                .topic(&TopicName::in_default(name))
+                .cloned();
+            topic.unwrap().partitions.len()
+        };
+        assert_eq!((partitions("a"), partitions("b")), (3, 2));
+    });
+}
+
+#[test]
+fn a_dry_run_on_a_full_disk_is_refused_as_the_command_would_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = async |broker: Arc<Broker>| {
+        create(&broker, "a", TopicSettings::default()).await;
+    };
+    with(open(dir.path()), topic);
+    let full = |dir: &Path| open_with(dir, |keeper| keeper.reserve_bytes = u64::MAX);
+    with(full(dir.path()), async |broker| {
+        wait("a full disk", || broker.figures().disk_full).await;
+        for dry in [true, false] {
+            let outcomes = grow(&broker, &[("a", 3)], dry).await;
+            assert_eq!(outcomes, [Err(AlterRefusal::DiskFull)]);
+        }
     });
 }

@@ -106,6 +106,8 @@ pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
         // `ReplicationControlManager.createPartitions`.
         AlterRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
         AlterRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // As for too many of new topics in one request.
+        AlterRefusal::TooMany { .. } => ResponseError::PolicyViolation,
         // As for a creation.
         AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
         AlterRefusal::Stopping => ResponseError::NotController,

@@ -68,9 +68,19 @@ impl Lane {
     }
 
     pub(super) fn grow_topics(&mut self, ask: GrowTopics) -> (Due, Reply) {
+        let more = ask.topics.iter().map(|(topic, partitions)| {
+            let known = self.find_topic(topic);
+            let has = known.map_or(*partitions, |topic| self.partitions_of(topic.id));
+            u64::from(partitions.saturating_sub(has))
+        });
+        let (asked, most): (u64, _) = (more.sum(), self.creatable());
         let mut outcomes = Vec::with_capacity(ask.topics.len());
         for (topic, partitions) in ask.topics {
-            outcomes.push(self.grow_topic(topic, partitions, ask.validate_only));
+            outcomes.push(if asked > u64::from(most) {
+                Err(AlterRefusal::TooMany { asked, most })
+            } else {
+                self.grow_topic(topic, partitions, ask.validate_only)
+            });
         }
         (Due::synced(self.metadata_due), Reply::GrowTopics(outcomes))
     }
@@ -81,8 +91,9 @@ impl Lane {
         asked: u32,
         validate_only: bool,
     ) -> Result<(), AlterRefusal> {
+        self.can_alter()?;
         let known = self.find_topic(&topic).ok_or(AlterRefusal::Unknown)?;
-        let has = u32::try_from(known.partitions.len()).unwrap_or(u32::MAX);
+        let has = self.partitions_of(known.id);
         let most = mulgil_meta::state::PARTITIONS_MAX;
         if asked <= has || asked > most {
             let least = has.saturating_add(1);
@@ -98,7 +109,7 @@ impl Lane {
         })
     }
 
-    pub(super) fn describe_producers(&self, ask: &DescribeProducers) -> (Due, Reply) {
+    pub(super) fn describe_producers(&self, ask: &DescribeProducers, now: Now) -> (Due, Reply) {
         let mut due = Due::NOW;
         let (most, mut told) = (PRODUCERS_TOLD_MAX, ask.told_before);
         let outcomes = ask.partitions.iter().map(|id| {

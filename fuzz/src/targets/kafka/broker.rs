@@ -279,9 +279,10 @@ fn operate(request: &Request, dice: &mut Dice) -> Reply {
             Reply::SetQuotas(ask.entities.iter().map(one).collect())
         }
         Request::GrowTopics(ask) => {
-            let one = |_| match dice.below(2) {
+            let one = |_| match dice.below(3) {
                 0 => Err(AlterRefusal::Unknown),
                 _ => Ok(()),
+                1 => Err(AlterRefusal::TooMany { asked: 2, most: 1 }),
             };
             Reply::GrowTopics(ask.topics.iter().map(one).collect())
         }
