@@ -142,8 +142,6 @@ pub(crate) const fn configure(refusal: &ConfigureRefusal, of_broker: bool) -> Re
     }
 }
 
-/// For giving up records.
-pub(crate) const fn trim(refusal: &TrimRefusal) -> ResponseError {
 /// For a list of producers.
 pub(crate) const fn producers(refusal: &ProducersRefusal) -> ResponseError {
     match refusal {
@@ -154,6 +152,8 @@ pub(crate) const fn producers(refusal: &ProducersRefusal) -> ResponseError {
     }
 }
 
+/// For giving up records.
+pub(crate) const fn trim(refusal: &TrimRefusal) -> ResponseError {
     match refusal {
         // `ReplicaManager.deleteRecordsOnLocalLog`.
         TrimRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,

@@ -281,8 +281,8 @@ fn operate(request: &Request, dice: &mut Dice) -> Reply {
         Request::GrowTopics(ask) => {
             let one = |_| match dice.below(3) {
                 0 => Err(AlterRefusal::Unknown),
-                _ => Ok(()),
                 1 => Err(AlterRefusal::TooMany { asked: 2, most: 1 }),
+                _ => Ok(()),
             };
             Reply::GrowTopics(ask.topics.iter().map(one).collect())
         }
