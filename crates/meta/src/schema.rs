@@ -71,6 +71,15 @@ pub struct Cleanup {
     pub compact: bool,
 }
 
+impl Cleanup {
+    /// Whether the newest record of each key is promised to stay: then records are not given up by
+    /// offset either.
+    #[must_use]
+    pub const fn keeps_newest(self) -> bool {
+        self.compact && !self.delete
+    }
+}
+
 impl Default for Cleanup {
     fn default() -> Self {
         Self {

@@ -40,7 +40,7 @@ impl Lane {
     }
 
     /// How many partitions a command may create.
-    fn creatable(&self) -> u32 {
+    pub(super) fn creatable(&self) -> u32 {
         let there = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let left = self.options.partitions_max.saturating_sub(there);
         left.min(self.options.created_partitions_max)
@@ -132,12 +132,7 @@ impl Lane {
     }
 
     pub(super) fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
-        if self.stopping {
-            return Err(AlterRefusal::Stopping);
-        }
-        if self.full {
-            return Err(AlterRefusal::DiskFull);
-        }
+        self.can_alter()?;
         let id = self
             .find_topic(&alter.topic)
             .ok_or(AlterRefusal::Unknown)?
@@ -170,7 +165,18 @@ impl Lane {
         Ok(())
     }
 
-    fn partitions_of(&self, topic: TopicId) -> u32 {
+    /// Whether topics may be changed at all.
+    pub(super) const fn can_alter(&self) -> Result<(), AlterRefusal> {
+        if self.stopping {
+            return Err(AlterRefusal::Stopping);
+        }
+        if self.full {
+            return Err(AlterRefusal::DiskFull);
+        }
+        Ok(())
+    }
+
+    pub(super) fn partitions_of(&self, topic: TopicId) -> u32 {
         let topic = self.metadata.topic_by_id(topic);
         let count = topic.map_or(0, |topic| topic.partitions.len());
         u32::try_from(count).unwrap_or(u32::MAX)
