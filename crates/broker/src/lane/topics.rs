@@ -181,17 +181,18 @@ impl Lane {
     /// What they lost at the last start is still in the log. If the topic keeps its records from here
     /// on, the next start must not bring it back.
     pub(super) fn keep_starts(&mut self, topic: TopicId) {
-        let of_topic = |hosted: &&Hosted| hosted.topic == topic;
-        let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
-        let starts: Vec<_> = self
-            .partitions
-            .iter()
-            .filter(|(_, hosted)| of_topic(hosted) && in_memory(hosted))
-            .map(|(id, hosted)| (*id, hosted.machine.start))
-            .collect();
-        for (id, start) in starts {
-            self.log
-                .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+        // The topic's own partitions only: one request may change many thousands of topics.
+        let Some(topic) = self.metadata.topic_by_id(topic) else {
+            return;
+        };
+        for id in &topic.partitions {
+            let hosted = self.partitions.get(id);
+            let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
+            if let Some(hosted) = hosted.filter(in_memory) {
+                let start = hosted.machine.start;
+                self.log
+                    .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+            }
         }
     }
 
