@@ -106,6 +106,8 @@ pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
         // `ReplicationControlManager.createPartitions`.
         AlterRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
         AlterRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // `ControllerConfigurationValidator`.
+        AlterRefusal::Setting(_) => ResponseError::InvalidConfig,
         // As for a creation.
         AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
         AlterRefusal::Stopping => ResponseError::NotController,

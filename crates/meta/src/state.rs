@@ -257,19 +257,6 @@ impl Metadata {
         }
     }
 
-    /// Works out new settings of a topic.
-    ///
-    /// # Errors
-    ///
-    /// There is no such topic.
-    pub fn alter(&self, id: TopicId, settings: TopicSettings) -> Result<Change, Refusal> {
-        if self.by_id.contains_key(&id) {
-            Ok(Change::TopicAltered { id, settings })
-        } else {
-            Err(Refusal::Unknown)
-        }
-    }
-
     /// Works out edits of what is stated of a topic; `replace` forgets what was stated before.
     ///
     /// # Errors

@@ -143,12 +143,11 @@ impl Lane {
             .ok_or(AlterRefusal::Unknown)?
             .id;
         let mut changes = Vec::new();
-        if let Some(settings) = alter.settings {
-            changes.push(
-                self.metadata
-                    .alter(id, settings)
-                    .map_err(|refusal| alter_refusal(&refusal))?,
-            );
+        let edited = alter.settings.is_some();
+        if let Some(edits) = alter.settings {
+            // Here and not before: another edit may be on its way to the disk, which nobody sees yet.
+            let altered = self.metadata.edit_topic(id, &edits, false);
+            changes.push(altered.map_err(alter_refusal)?);
         }
         if let Some(partitions) = alter.partitions {
             let least = self.partitions_of(id);
@@ -157,13 +156,12 @@ impl Lane {
                 let asked = partitions;
                 return Err(AlterRefusal::PartitionCount { asked, least, most });
             }
-            changes.extend(
-                self.metadata
-                    .add_partitions(id, partitions)
-                    .map_err(|refusal| alter_refusal(&refusal))?,
-            );
+            let added = self.metadata.add_partitions(id, partitions);
+            changes.extend(added.map_err(alter_refusal)?);
         }
-        self.keep_starts(id);
+        if edited {
+            self.keep_starts(id);
+        }
         for change in &changes {
             self.change_metadata(change);
         }
@@ -291,16 +289,16 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
     }
 }
 
-fn alter_refusal(refusal: &Refusal) -> AlterRefusal {
-    match *refusal {
+fn alter_refusal(refusal: Refusal) -> AlterRefusal {
+    match refusal {
         Refusal::FewerPartitions { asked, least, most } => {
             AlterRefusal::PartitionCount { asked, least, most }
         }
+        Refusal::Setting(refusal) => AlterRefusal::Setting(refusal),
         Refusal::Unknown
         | Refusal::Exists(_)
         | Refusal::PartitionCount { .. }
         | Refusal::NameLength { .. }
-        | Refusal::Setting(_)
         | Refusal::QuotaCount(_) => AlterRefusal::Unknown,
     }
 }
