@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use mulgil_core::partition::Refusal as PartitionRefusal;
 use mulgil_meta::schema::{TopicName, TopicSettings};
+use mulgil_meta::settings::{Edit, SettingRefusal};
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
@@ -398,8 +399,8 @@ pub enum DeleteRefusal {
 pub struct AlterTopic {
     /// Which.
     pub topic: TopicRef,
-    /// What holds from now on; `None` leaves it.
-    pub settings: Option<TopicSettings>,
+    /// Edits of what is stated of it at that moment, whoever else edits meanwhile; `None` leaves it.
+    pub settings: Option<Vec<Edit>>,
     /// How many partitions it has from now on, not fewer than it has; `None` leaves them.
     pub partitions: Option<u32>,
 }
@@ -428,6 +429,9 @@ pub enum AlterRefusal {
         /// How many it might have.
         most: u32,
     },
+    /// A setting is not possible.
+    #[error(transparent)]
+    Setting(#[from] SettingRefusal),
     /// The disk is full; reading and consuming go on.
     #[error("the disk is full")]
     DiskFull,

@@ -108,6 +108,8 @@ pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
         AlterRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
         // As for too many of new topics in one request.
         AlterRefusal::TooMany { .. } => ResponseError::PolicyViolation,
+        // `ControllerConfigurationValidator`.
+        AlterRefusal::Setting(_) => ResponseError::InvalidConfig,
         // As for a creation.
         AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
         AlterRefusal::Stopping => ResponseError::NotController,

@@ -148,6 +148,21 @@ impl Default for TopicSettings {
     }
 }
 
+impl TopicSettings {
+    /// The earliest and the latest timestamp of a producer that are taken at `now_ms`.
+    #[must_use]
+    pub fn timestamps_taken(&self, now_ms: i64) -> (i64, i64) {
+        let distance = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let earliest = self
+            .timestamp_before_max_ms
+            .map_or(i64::MIN, |ms| now_ms.saturating_sub(distance(ms)));
+        let latest = self
+            .timestamp_after_max_ms
+            .map_or(i64::MAX, |ms| now_ms.saturating_add(distance(ms)));
+        (earliest, latest)
+    }
+}
+
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {

@@ -15,7 +15,7 @@ use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, TopicId};
 
-use crate::admin_samples::{BROKER, TOPIC};
+use crate::admin_samples::{BROKER, Op, TOPIC, edits};
 use crate::alloc::peak_of;
 use crate::broker::FakeBroker;
 use crate::client::frame;
@@ -123,6 +123,38 @@ fn long_lists_are_asked_about_in_pieces_and_answered_in_one() {
         rows.iter()
             .all(|row| row.offset == 0 && row.error_code == 0)
     );
+}
+
+#[test]
+fn settings_of_many_topics_are_changed_in_pieces_and_answered_in_one() {
+    let broker = FakeBroker::new();
+    let names: Vec<_> = (0..1000).map(|at| format!("t{at}")).collect();
+    for name in &names {
+        broker.with_topic(name, 1, TopicSettings::default());
+    }
+    let edit: &[Op<'_>] = &[("segment.bytes", 0, Some("1048576"))];
+    let all: Vec<_> = names.iter().map(|name| (TOPIC, &**name, edit)).collect();
+    let mut driver = Driver::new(&broker);
+    let key = ApiKey::IncrementalAlterConfigs;
+    driver.receive(frame(key, 1, 1, &edits(&all)));
+    let parts: Vec<_> = driver.asked.iter().map(|(_, ask)| ask.parts()).collect();
+    assert_eq!(
+        parts,
+        [VISIT_PARTS_MAX, VISIT_PARTS_MAX, VISIT_PARTS_MAX, 232]
+    );
+    driver.settle();
+    let _told = driver.sent();
+    let mut asked = all.clone();
+    asked.insert(500, (TOPIC, "unknown", edit));
+    let answer: IncrementalAlterConfigsResponse = driver.call(key, 1, &edits(&asked));
+    let told = answer.responses.iter();
+    let told = told.map(|row| (row.resource_name.to_string(), row.error_code));
+    let unknown = ResponseError::UnknownTopicOrPartition.code();
+    let expected = asked.iter().map(|(_, name, _)| {
+        let code = if *name == "unknown" { unknown } else { 0 };
+        ((*name).to_owned(), code)
+    });
+    assert!(told.eq(expected));
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(super) fn alter_refusal(refusal: &AlterRefusal, name: &str) -> Refusal {
     let code = match refusal {
         AlterRefusal::Unknown => Code::TopicUnknown,
         AlterRefusal::PartitionCount { .. } | AlterRefusal::TooMany { .. } => Code::PartitionCount,
+        AlterRefusal::Setting(_) => Code::SettingValue,
         AlterRefusal::DiskFull => Code::DiskFull,
         AlterRefusal::Stopping => Code::Stopping,
     };
