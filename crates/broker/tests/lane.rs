@@ -30,7 +30,7 @@ use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
-use mulgil_record::ids::{Offset, PartitionId, TopicId};
+use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
 const NOW: Now = Now {
     elapsed: Elapsed(1),
@@ -203,9 +203,8 @@ impl World {
         found.first().map(|(_, committed)| committed.offset.0)
     }
 
-    /// All objects of a checkpoint that is taken now. Before it a mark says that all is synced, as a
-    /// header does in the life of a broker: positions in a checkpoint are those that stay.
-    fn checkpoint(&mut self) -> Vec<Objects> {
+    /// Lets a mark say that all is synced.
+    fn mark(&mut self) {
         let later = Now {
             elapsed: Elapsed(NOW.elapsed.0 + 1_000),
             ..NOW
@@ -216,6 +215,12 @@ impl World {
         let partitions = self.lane.checkpoint_partitions(0, 100);
         let groups = self.lane.checkpoint_groups(0, 100);
         vec![begun, partitions, groups]
+    }
+
+    /// All objects of a checkpoint that is taken now. Before it a mark says that all is synced, as a
+    /// header does in the life of a broker: positions in a checkpoint are those that stay.
+    fn checkpoint(&mut self) -> Vec<Objects> {
+        self.mark();
     }
 }
 
@@ -457,6 +462,51 @@ fn a_range_that_is_damaged_is_noted_once_however_often_it_is_found() {
                 content: Bytes::from(content),
             })?;
             Replay::damaged(replayer, range);
+
+/// A batch of one record, the one with this number that an idempotent producer writes.
+fn append_sequence(sequence: i32) -> Request {
+    let builder = BatchBuilder::new(Codec::None, 1_000);
+    let mut builder = builder.producer(ProducerId(9), ProducerEpoch(0), sequence);
+    builder.push(1_000, None, Some(SEQUENCED), &[]);
+    let batch = builder.finish();
+    Request::Append(Append {
+        partitions: vec![AppendPartition {
+            partition: PARTITION,
+            batch,
+            facts: Bytes::new(),
+        }],
+    })
+}
+
+const SEQUENCED: &[u8] = b"a record of an idempotent producer";
+
+#[test]
+fn a_producer_whose_last_batch_is_damaged_goes_on_behind_it() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    for sequence in 0..2 {
+        world.answer(append_sequence(sequence));
+    }
+    world.mark();
+    let files = world.disk.files();
+    let mut found = files.iter().flat_map(|(name, bytes)| {
+        let at = bytes.windows(SEQUENCED.len());
+        let at = at.enumerate().filter(|(_, bytes)| *bytes == SEQUENCED);
+        at.map(move |(at, _)| (name, at as u64))
+    });
+    let (name, at) = found.nth(1).unwrap();
+    assert!(world.disk.flip(name, at, 0));
+    let mut world = World::start(world.disk, &[]);
+    assert_eq!(world.lane.machine(PARTITION).unwrap().next, Offset(2));
+    let taken = world.ask(vec![append_sequence(2)]);
+    world.settle();
+    let taken = world.appended(taken).unwrap().as_ref().unwrap();
+    assert_eq!(taken.base, Offset(2));
+    // Once is enough.
+    let refused = world.ask(vec![append_sequence(4)]);
+    world.settle();
+    assert!(world.appended(refused).unwrap().is_err());
+}
         }
         recovery::recover(&disk, replayer, from)
     });
