@@ -34,7 +34,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use mulgil_record::crc::crc32c;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, spare};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::Salt;
 use crate::position::{ChunkId, Lsn, Position};
@@ -385,6 +385,20 @@ impl ChunkFile {
     pub fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
         self.file
             .read_new(length, offset)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// As [`ChunkFile::read_at`], with zeroes for pages that the disk does not give back.
+    pub(crate) fn read_sparing(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault> {
+        let read = spare::read_at(&*self.file, buf, offset);
+        read.map(|(read, _)| read)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// As [`ChunkFile::read_new`], with zeroes for pages that the disk does not give back.
+    pub(crate) fn read_new_sparing(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        let read = spare::read_new(&*self.file, length, offset);
+        read.map(|(bytes, _)| bytes)
             .map_err(|source| self.failed(source))
     }
 

@@ -266,7 +266,7 @@ impl Work {
         let end = plan.chunk.end;
         let mut at = FIRST;
         while at < end {
-            let mut window = plan.chunk.window();
+            let mut window = plan.chunk.synced_window();
             let next = self.next.unwrap_or(Lsn(1));
             let whole = plan.chunk.frame_at(&mut window, at)?;
             let whole = whole
@@ -339,7 +339,7 @@ impl Work {
             return self.give_up(plan, at, upto, lsn, "frames");
         }
         let length = upto - at - HEAD.min(upto - at);
-        let mut window = plan.chunk.window();
+        let mut window = plan.chunk.synced_window();
         let body = window.get(at + HEAD, usize::try_from(length).unwrap_or(0))?;
         if filler::no_entry_at_all(body, at + HEAD) {
             return self.give_up(plan, at, upto, lsn, "a frame");
@@ -395,7 +395,7 @@ impl Work {
 impl LogChunk {
     /// The next whole frame at or after `from` whose number is above `lsn`, or the end.
     fn next_frame(&self, from: u64, end: u64, lsn: Lsn) -> Result<(u64, Option<Lsn>), Fault> {
-        let mut window = self.window();
+        let mut window = self.synced_window();
         let mut at = from;
         while let Some(found) = window.find_frame(at)?.filter(|found| *found < end) {
             match self.frame_at(&mut window, found)? {
