@@ -164,10 +164,15 @@ impl Keeper {
                 attempts.succeeded();
                 continue;
             };
+            if fault.kind == FaultKind::Fatal {
+                // A sync. The writer syncs the same directory, and would be told that all is well.
+                broker.fatal(&fault);
+                return;
+            }
             if broker.is_stopping() {
                 return;
             }
-            // Whatever it is can be tried again: nothing was given up before it was done.
+            // Whatever else it is can be tried again: nothing was given up before it was done.
             let wait_ms = attempts.failed(now);
             tracing::warn!(?task, %fault, source = ?fault.source, wait_ms, "the keeper was interrupted");
         }

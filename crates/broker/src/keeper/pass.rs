@@ -55,6 +55,9 @@ impl Pass<'_> {
                 if let Err(fault) = self.broker.store().delete(chunk) {
                     tracing::debug!(%chunk, %fault, "a chunk of a failed pass stays");
                 }
+                    if fault.kind == FaultKind::Fatal {
+                        self.broker.fatal(&fault);
+                    }
             }
         }
         done
@@ -170,5 +173,8 @@ struct Looks {
     /// Bytes read and written since the last look.
     unlooked: Cell<u64>,
     /// No footer or checkpoint has failed meanwhile.
+            if fault.kind == FaultKind::Fatal {
+                self.broker.fatal(&fault);
+            }
     keeps_up: Cell<bool>,
 }
