@@ -173,6 +173,9 @@ impl Pass<'_> {
         let done = super::seal_all(self.broker)
             .and_then(|()| super::checkpoint_if_due(self.broker, self.options));
         if let Err(fault) = done {
+            if fault.kind == FaultKind::Fatal {
+                self.broker.fatal(&fault);
+            }
             tracing::debug!(%fault, "footers and checkpoints wait for the pass");
             looks.keeps_up.set(false);
         }
@@ -186,8 +189,5 @@ struct Looks {
     /// Bytes read and written since the last look.
     unlooked: Cell<u64>,
     /// No footer or checkpoint has failed meanwhile.
-            if fault.kind == FaultKind::Fatal {
-                self.broker.fatal(&fault);
-            }
     keeps_up: Cell<bool>,
 }

@@ -11,7 +11,7 @@ use mulgil_core::partition::{Change, Command};
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
-use mulgil_log::index::{Extent, TailEntry};
+use mulgil_log::index::{Extent, PAYLOADS, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
 use mulgil_log::regroup::{ChunkUse, Regrouped};
@@ -264,6 +264,9 @@ impl Lane {
         partitions_max: usize,
         now: Now,
     ) -> Option<PartitionId> {
+        if from == PartitionId(0) {
+            self.forget_damage();
+        }
         if !self.believes(now) {
             return None;
         }
@@ -278,6 +281,17 @@ impl Lane {
             self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()
+    }
+
+    /// Forgets damage that nobody can meet any more: below a log start, or of a topic that is gone.
+    fn forget_damage(&mut self) {
+        let partitions = &self.partitions;
+        self.damaged.retain(|range| {
+            let hosted = partitions.get(&PartitionId(range.partition));
+            // Payloads that are stored once belong to no topic.
+            let payload = range.partition == PAYLOADS;
+            payload || hosted.is_some_and(|hosted| range.last >= hosted.log_start.0)
+        });
     }
 
     /// Forgets producers that have long written nothing, a bounded number at a time.
