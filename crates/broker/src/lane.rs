@@ -47,7 +47,7 @@ pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub use compact::{Keyed, KeyedSlice};
 pub(crate) use due::{Due, Held, Progress};
-pub use keep::{Retired, TailSlice};
+pub use keep::{PassSlice, Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork, FindTask, ReadTask};
 pub use replay::{Replayer, max_timestamp, payload_batch};

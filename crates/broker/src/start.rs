@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use mulgil_log::access::Sparing;
 use mulgil_log::checkpoint::CheckpointReader;
 use mulgil_log::chunk::{ChunkFile, ChunkHeader, ChunkKind, chunk_name, parse_chunk_name};
 use mulgil_log::disk::Disk;
@@ -261,6 +262,7 @@ fn footer(
     kind: ChunkKind,
 ) -> Result<Vec<(u64, Extent)>, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
+    let file = Sparing(&file);
     Footer::open(&file)?.extents(&file)
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::chain::{self, LogChunk};
 use super::refused;
 use super::scan::take_apart;
+use crate::access::Sparing;
 use crate::chunk::{CHUNK_HEADER_BYTES, ChunkFile, ChunkHeader, ChunkKind};
 use crate::disk::Disk;
 use crate::entry::EntryKind;
@@ -70,7 +71,7 @@ fn read_frames(
     found: &mut Relisted,
     max_timestamp: &dyn Fn(&[u8]) -> i64,
 ) -> Result<u64, Fault> {
-    let mut window = log.window();
+    let mut window = log.synced_window();
     let mut pieces = Vec::new();
     let mut at = u64::from(CHUNK_HEADER_BYTES);
     let mut lsn = log.header.first_lsn;
@@ -123,12 +124,12 @@ fn next_header(disk: &dyn Disk, chunk: ChunkId) -> Result<Option<ChunkHeader>, F
 /// Whether the footer begins where frames that end at `end` leave off: nothing can lie between.
 fn footer_follows(file: &ChunkFile, log: &LogChunk, end: u64) -> Result<bool, Fault> {
     let at = end.next_multiple_of(PAGE_BYTES as u64);
-    let mut window = log.window();
+    let mut window = log.synced_window();
     let between = usize::try_from(at - end).unwrap_or(PAGE_BYTES);
     if window.get(end, between)?.iter().any(|byte| *byte != 0) {
         return Ok(false);
     }
-    if let Ok(footer) = Footer::open(file) {
+    if let Ok(footer) = Footer::open(&Sparing(file)) {
         return Ok(footer.at == at);
     }
     let page = window.get(at, PAGE_BYTES)?;

@@ -146,7 +146,8 @@ pub(super) fn copy_bytes(
     end: u64,
     into: &dyn DiskFile,
 ) -> Result<(), Fault> {
-    let mut window = chunk.window();
+    // Who copies has looked at what is there, or replaces it.
+    let mut window = chunk.synced_window();
     let mut at = from;
     while at < end {
         let bytes = usize::try_from(end - at).map_or(COPY, |left| left.min(COPY));
