@@ -1,8 +1,8 @@
-"""The processes of `cargo xtask groups` that run on librdkafka; the others are Java's `GroupMember`.
+"""The processes of `cargo xtask groups` that run on librdkafka; the others are
+Java's `GroupMember` and `GroupWatcher`.
 
     groups.py member BOOTSTRAP GROUP ASSIGNOR LIFE INSTANCE TOPIC...
     groups.py produce BOOTSTRAP TOPIC:PARTITIONS...
-    groups.py watch BOOTSTRAP TOPIC:PARTITIONS... -- GROUP...
 
 Each writes what it does and what it is told to standard output, a line at once, and ends when its standard
 input does. A line begins with the monotonic clock, which all processes of a machine share. Record `k` of a
@@ -28,20 +28,12 @@ import sys
 import threading
 import time
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 AT_ONCE = 50
 POLL_S = 0.1
 TICK_NS = 100_000_000
 PAUSE_S = 0.05
-ASK_S = 5
 # Short enough that a round is not mostly waiting; Kafka takes no shorter session.
 SESSION_MS = 6_000
 HEARTBEAT_MS = 500
@@ -204,69 +196,6 @@ def produce(bootstrap, *topics):
             producer.poll(rest)
 
 
-class Watcher:
-    """Asks the broker what it knows of the groups, whenever a line comes in."""
-
-    def __init__(self, bootstrap, topics, groups):
-        # An admin client that starts from its bootstrap servers again goes on asking a coordinator that
-        # it has thrown away (librdkafka issue 5511).
-        settings = {"bootstrap.servers": bootstrap, "metadata.recovery.strategy": "none"}
-        self.admin = AdminClient(settings | QUICK)
-        self.topics = counted(topics)
-        self.groups = groups
-
-    def create(self):
-        new = [NewTopic(name, count, 1) for name, count in self.topics]
-        for created in self.admin.create_topics(new).values():
-            created.result(ASK_S)
-
-    def offsets(self, group):
-        everything = [TopicPartition(name, p) for name, n in self.topics for p in range(n)]
-        asked = ConsumerGroupTopicPartitions(group, everything)
-        answers = self.admin.list_consumer_group_offsets([asked], request_timeout=ASK_S)
-        found = answers[group].result(ASK_S).topic_partitions
-        for answer in found:
-            if answer.error is not None:
-                raise KafkaException(answer.error)
-        # Nothing committed is a number below zero here, whichever.
-        say("offsets", group, *(f"{place(o)}={max(o.offset, -1)}" for o in found))
-
-    def describe(self):
-        answers = self.admin.describe_consumer_groups(self.groups, request_timeout=ASK_S)
-        for group, answer in answers.items():
-            found = answer.result(ASK_S)
-            members = []
-            for one in found.members:
-                places = one.assignment.topic_partitions if one.assignment else []
-                members.append(f"{one.client_id}:{','.join(map(place, places))}")
-            say("group", group, found.state.name, *members)
-
-    def look(self, number):
-        say("look")
-        try:
-            for group in self.groups:
-                self.offsets(group)
-            self.describe()
-        except KafkaException as error:
-            # While the broker is started anew. Whoever asked, asks again.
-            say("busy", words(error))
-        except TimeoutError:
-            say("busy", f"no answer in {ASK_S} s")
-        say("looked", number)
-
-
-def watch(bootstrap, *arguments):
-    split = arguments.index("--")
-    watcher = Watcher(bootstrap, arguments[:split], list(arguments[split + 1 :]))
-    watcher.create()
-    say("looked", 0)
-    for line in sys.stdin:
-        watcher.look(int(line))
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    role = {"member": member, "produce": produce, "watch": watch}[sys.argv[1]]
-    if role is not watch:
-        end_with_stdin()
-    role(*sys.argv[2:])
+    end_with_stdin()
+    {"member": member, "produce": produce}[sys.argv[1]](*sys.argv[2:])

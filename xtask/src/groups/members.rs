@@ -87,13 +87,13 @@ impl Programs {
         command
     }
 
-    fn java(&self) -> Command {
+    fn java(&self, role: &str) -> Command {
         let mut command = Command::new("java");
-        // Three of them run beside the broker, and start again and again.
+        // Four of them run beside the broker, and some start again and again.
         command.args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
         command.arg("-cp").arg(tools::class_path("java"));
-        command.args(["dev.mulgil.interop.Main", "member", &self.address]);
+        command.args(["dev.mulgil.interop.Main", role, &self.address]);
         command
     }
 
@@ -106,7 +106,7 @@ impl Programs {
 
     /// One that makes the topics, and then asks about the groups when it is told to.
     pub(super) fn watcher(&self) -> Result<Process> {
-        let mut command = self.python("watch");
+        let mut command = self.java("watch");
         command.args(counted()).arg("--");
         command.args(GROUPS.iter().map(|manner| manner.group));
         Process::start(self, "watcher", Source::Watcher, &mut command)
@@ -238,7 +238,7 @@ impl Slot {
         let name = format!("{}.{}", self.name, self.lives);
         let instance = self.manner.fixed.then(|| self.name.clone());
         let mut command = match self.client {
-            Client::Java => programs.java(),
+            Client::Java => programs.java("member"),
             Client::Python => programs.python("member"),
         };
         command.args([self.manner.group, self.manner.assignor, &name]);
