@@ -216,10 +216,12 @@ fn somewhere(acknowledged: &[i64], at: &BTreeMap<i64, i64>) -> Result<()> {
 }
 
 /// xorshift: enough to choose moments.
-struct Random(u64);
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+    /// One of `range`.
+    pub(crate) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -15,6 +15,7 @@ mod check;
 mod crash;
 mod file_test;
 mod fuzz;
+mod groups;
 mod interop;
 mod kafka_tools;
 mod kcat;
@@ -47,7 +48,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run what CI runs: checks, all cargo tests, every client, ten crash rounds
+    /// Run what CI runs: checks, all cargo tests, every client, crash rounds
     Test {
         /// Run everything there is, in parts that are remembered for each commit
         #[arg(long)]
@@ -84,6 +85,18 @@ enum Command {
         #[arg(long, default_value = "mulgil")]
         against: Kind,
         /// Decides when the broker is killed; taken from the clock if not given
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Kill members of groups and the broker with -9, and look for records skipped and commits forgotten
+    Groups {
+        /// How often to kill
+        #[arg(long, default_value_t = 10)]
+        rounds: u32,
+        /// mulgil or kafka
+        #[arg(long, default_value = "mulgil")]
+        against: Kind,
+        /// Decides who is killed and when; taken from the clock if not given
         #[arg(long)]
         seed: Option<u64>,
     },
@@ -149,6 +162,11 @@ fn carry_out(command: Command) -> anyhow::Result<Tally> {
             against,
             seed,
         } => crash::run(rounds, &against, seed),
+        Command::Groups {
+            rounds,
+            against,
+            seed,
+        } => groups::run(rounds, &against, seed),
         Command::Liar(options) => liar::run(&options),
         Command::FileTest {
             kill,

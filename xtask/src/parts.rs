@@ -17,8 +17,9 @@ use crate::{check, crash, file_test, interop, liar, repo, test};
 
 type Part = (&'static str, fn() -> Result<Tally>);
 
-/// The parts. 200 crash rounds are cut in two, so that each stays below half an hour on two cores.
-const PARTS: [Part; 12] = [
+/// The parts. 200 crash rounds and 200 of groups are cut in two, so that each stays below
+/// half an hour on two cores.
+const PARTS: [Part; 14] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
@@ -29,6 +30,8 @@ const PARTS: [Part; 12] = [
     ("file-test-kill", || file(true)),
     ("crash-1", || crash_rounds(100)),
     ("crash-2", || crash_rounds(100)),
+    ("groups-1", || test::groups_with_mulgil(100)),
+    ("groups-2", || test::groups_with_mulgil(100)),
     ("liar", || liar::run(&liar::Options::images(200))),
     ("liar-planted", || liar::run(&liar::Options::planted())),
 ];

@@ -7,22 +7,25 @@ use anyhow::Result;
 
 use crate::brokers::Kind;
 use crate::tally::Tally;
-use crate::{check, crash, interop, liar, repo, run};
+use crate::{check, crash, groups, interop, liar, repo, run};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
 const QUICK_ROUNDS: u32 = 10;
+/// A round of groups waits for sessions to end, most of its time.
+const QUICK_GROUP_ROUNDS: u32 = 5;
 
 type Step = (&'static str, fn() -> Result<Tally>);
 
 /// Every step, even after a failed one, so that one run tells all. The simulation's fixed seeds are
 /// among the workspace's tests.
 pub(crate) fn quick() -> Tally {
-    let steps: [Step; 5] = [
+    let steps: [Step; 6] = [
         ("check", || Ok(check::all())),
         ("cargo test", cargo_tests),
         ("interop", || interop_with_mulgil(&[])),
         ("crash", || crash_with_mulgil(QUICK_ROUNDS)),
+        ("groups", || groups_with_mulgil(QUICK_GROUP_ROUNDS)),
         ("liar", || liar::run(&liar::Options::images(QUICK_ROUNDS))),
     ];
     let mut tally = Tally::default();
@@ -76,4 +79,10 @@ pub(crate) fn interop_with_mulgil(checks: &[String]) -> Result<Tally> {
 pub(crate) fn crash_with_mulgil(rounds: u32) -> Result<Tally> {
     build()?;
     crash::run(rounds, &Kind::Mulgil, None)
+}
+
+/// Rounds of groups with a seed from the clock.
+pub(crate) fn groups_with_mulgil(rounds: u32) -> Result<Tally> {
+    build()?;
+    groups::run(rounds, &Kind::Mulgil, None)
 }

@@ -9,6 +9,8 @@ import org.apache.kafka.common.TopicPartition;
  * <pre>
  * Main suite BOOTSTRAP [NAME...]                     runs the checks, one line each, and exits 1 if one failed
  * Main cat BOOTSTRAP TOPIC PARTITION START END FILE  writes the values of [START, END) to FILE
+ * Main watch BOOTSTRAP TOPIC:PARTITIONS... -- GROUP...  tells what the broker knows of groups when it is asked
+ * Main member BOOTSTRAP GROUP ASSIGNOR LIFE INSTANCE TOPIC...  is a member of a group until it is killed
  * </pre>
  */
 public final class Main {
@@ -29,7 +31,15 @@ public final class Main {
             Cat.run(args[1], source, Long.parseLong(args[4]), Long.parseLong(args[5]), Path.of(args[6]));
             return;
         }
-        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION START END FILE");
+        if (args.length >= 7 && args[0].equals("member")) {
+            new GroupMember(args[1], java.util.Arrays.copyOfRange(args, 2, args.length)).run();
+        }
+        if (args.length >= 5 && args[0].equals("watch")) {
+            new GroupWatcher(args[1], java.util.Arrays.copyOfRange(args, 2, args.length)).run();
+        }
+        System.err.println("usage: suite BOOTSTRAP [NAME...] | cat BOOTSTRAP TOPIC PARTITION START END FILE"
+                + " | member BOOTSTRAP GROUP ASSIGNOR LIFE INSTANCE TOPIC..."
+                + " | watch BOOTSTRAP TOPIC:PARTITIONS... -- GROUP...");
         System.exit(2);
     }
 }
