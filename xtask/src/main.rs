@@ -12,9 +12,11 @@
 mod bench;
 mod brokers;
 mod check;
+mod connect;
 mod crash;
 mod file_test;
 mod fuzz;
+mod http;
 mod interop;
 mod kafka_tools;
 mod kcat;
@@ -25,6 +27,7 @@ mod prerequisites;
 mod producers;
 mod repo;
 mod run;
+mod service;
 mod tally;
 mod test;
 mod tidy;
@@ -64,7 +67,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One of kcat, java, python, kafka-python, aiokafka, node, go, kafka-tools; all but the last without a name
+        /// One client; without a name all but kafka-tools, connect and sarama
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]
