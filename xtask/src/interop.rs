@@ -7,12 +7,12 @@ use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{connect, kafka_tools, kcat, prerequisites, repo, run, tools};
+use crate::{connect, kafka_tools, kcat, prerequisites, registry, repo, run, tools};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 3] = ["kafka-tools", "connect", "sarama"];
+pub(crate) const LONG: [&str; 4] = ["kafka-tools", "connect", "registry", "sarama"];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -69,6 +69,7 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         "kcat" => return kcat::suite(&address, checks),
         "kafka-tools" => return kafka_tools::suite(&address, checks),
         "connect" => return connect::suite(broker, checks),
+        "registry" => return registry::suite(broker, checks),
         "java" => {
             tools::java()?;
             let mut java = Command::new("java");
@@ -144,6 +145,11 @@ fn python(program: &str) -> Result<Command> {
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
         "java" | "kafka-tools" | "connect" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "registry" => &[
+            prerequisites::JAVA,
+            prerequisites::MAVEN,
+            prerequisites::PYTHON,
+        ],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
         "go" | "sarama" => &[prerequisites::GO],

@@ -25,6 +25,7 @@ mod liar;
 mod parts;
 mod prerequisites;
 mod producers;
+mod registry;
 mod repo;
 mod run;
 mod service;
@@ -67,7 +68,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One client; without a name all but kafka-tools, connect and sarama
+        /// One client; without a name all but kafka-tools, connect, registry and sarama
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]

