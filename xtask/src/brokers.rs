@@ -153,21 +153,7 @@ impl Broker {
             return Ok(());
         };
         run::signal(child.id(), Signal::TERM);
-        let end = Instant::now() + STOP_LIMIT;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                child.kill().ok();
-                child.wait().ok();
-                bail!(
-                    "the broker still ran {} s after SIGTERM",
-                    STOP_LIMIT.as_secs()
-                );
-            }
-            std::thread::sleep(LOOK_EVERY);
-        };
+        let status = run::end(&mut child, STOP_LIMIT).context("the broker after SIGTERM")?;
         // A JVM ends with 143 upon SIGTERM, however well it closed.
         ensure!(
             self.kind != Kind::Mulgil || status.success(),
@@ -283,7 +269,7 @@ impl Drop for Broker {
 }
 
 /// An address that nobody listens on. It is free again, so two brokers may race for it; none did yet.
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 

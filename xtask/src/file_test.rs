@@ -129,7 +129,7 @@ fn next_line(source: &mut impl BufRead) -> Option<Vec<u8>> {
 }
 
 /// The end offset of partition 0, asked of kcat.
-fn kcat_end(kcat: &Kcat, topic: &str) -> Result<i64> {
+pub(crate) fn kcat_end(kcat: &Kcat, topic: &str) -> Result<i64> {
     let last = kcat.consume(topic, "-1", &["-f", "%o\n"])?;
     Ok(last
         .trim()
@@ -158,7 +158,7 @@ fn same_start(kcat: &Kcat, topic: &str) -> Result<()> {
 }
 
 /// Compares two files byte for byte, and gives their length.
-fn compare(wanted: &Path, got: &Path) -> Result<u64> {
+pub(crate) fn compare(wanted: &Path, got: &Path) -> Result<u64> {
     let mut wanted = BufReader::new(File::open(wanted)?);
     let mut got = BufReader::new(File::open(got)?);
     let mut length = 0;

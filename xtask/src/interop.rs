@@ -1,18 +1,18 @@
 //! Running other people's clients: one broker, one suite after the other.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{kafka_tools, kcat, prerequisites, repo, run, tools};
+use crate::{connect, kafka_tools, kcat, prerequisites, registry, repo, run, tools};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 1] = ["kafka-tools"];
+pub(crate) const LONG: [&str; 4] = ["kafka-tools", "connect", "registry", "sarama"];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -34,13 +34,13 @@ pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Re
         bail!("there is no client {name}, only {all}");
     }
     let mut tally = Tally::default();
-    let broker = Broker::start(against, "interop")?;
+    let mut broker = Broker::start(against, "interop")?;
     for name in CLIENTS
         .iter()
         .filter(|name| client.is_none_or(|wanted| wanted == **name))
         .chain(LONG.iter().filter(|name| client == Some(**name)))
     {
-        let result = suite(name, broker.address(), checks);
+        let result = suite(name, &mut broker, checks);
         tally.add(result.unwrap_or_else(|error| Tally::failed(format!("{name}: {error:#}"))));
     }
     let logged = broker.logged();
@@ -54,7 +54,7 @@ pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Re
     Ok(tally)
 }
 
-fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
+fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
     if let Some(missing) = missing(name) {
         println!("skipped {name}: {missing}");
         // In CI everything must run, or a green run would prove less than it says.
@@ -64,9 +64,12 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
             Tally::skipped()
         });
     }
+    let address = broker.address().to_owned();
     let mut command = match name {
-        "kcat" => return kcat::suite(address, checks),
-        "kafka-tools" => return kafka_tools::suite(address, checks),
+        "kcat" => return kcat::suite(&address, checks),
+        "kafka-tools" => return kafka_tools::suite(&address, checks),
+        "connect" => return connect::suite(broker, checks),
+        "registry" => return registry::suite(broker, checks),
         "java" => {
             tools::java()?;
             let mut java = Command::new("java");
@@ -85,6 +88,7 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
             node.arg(repo::root().join("interop/node/suite.mjs"));
             node
         }
+        "sarama" => Command::new(tools::sarama()?),
         _ => Command::new(tools::go()?),
     };
     command.arg(address).args(checks);
@@ -99,13 +103,36 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
     if finished.good && tally.passed == 0 {
         tally.add(Tally::failed(format!("{name}: no check ran")));
     }
-    let word = if tally.good() { "ok" } else { "FAILED" };
-    println!(
-        "{word} interop {name}: {} ({} s)",
-        tally.line(),
-        finished.took.as_secs()
-    );
+    said(name, &tally, finished.took);
     Ok(tally)
+}
+
+/// Runs those of a suite's checks that are wanted, all if none is named, and says what they came to.
+pub(crate) fn checks<C: Copy>(
+    suite: &str,
+    all: &[(&str, C)],
+    wanted: &[String],
+    mut call: impl FnMut(C) -> Result<()>,
+) -> Tally {
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    for (name, check) in all {
+        if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
+            continue;
+        }
+        tally.add(match call(*check) {
+            Ok(()) => Tally::passed(),
+            Err(error) => Tally::failed(format!("{suite}: {name}: {error:#}")),
+        });
+    }
+    said(suite, &tally, started.elapsed());
+    tally
+}
+
+fn said(suite: &str, tally: &Tally, took: Duration) {
+    let word = if tally.good() { "ok" } else { "FAILED" };
+    let seconds = took.as_secs();
+    println!("{word} interop {suite}: {} ({seconds} s)", tally.line());
 }
 
 /// A program of `interop/python` in the virtual environment that all of them share.
@@ -117,10 +144,15 @@ fn python(program: &str) -> Result<Command> {
 
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
-        "java" | "kafka-tools" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "java" | "kafka-tools" | "connect" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "registry" => &[
+            prerequisites::JAVA,
+            prerequisites::MAVEN,
+            prerequisites::PYTHON,
+        ],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
-        "go" => &[prerequisites::GO],
+        "go" | "sarama" => &[prerequisites::GO],
         _ => &[],
     };
     prerequisites::missing(needed)

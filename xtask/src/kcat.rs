@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{Said, Talking};
 use crate::tally::Tally;
-use crate::tools;
+use crate::{interop, tools};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MESSAGE_LIMIT: usize = 1_048_588;
@@ -50,24 +50,9 @@ const CHECKS: [Check; 21] = [
 /// Runs the checks, or those that are named.
 pub(crate) fn suite(address: &str, wanted: &[String]) -> Result<Tally> {
     let kcat = Kcat::new(address)?;
-    let started = Instant::now();
-    let mut tally = Tally::default();
-    for (name, check) in CHECKS {
-        if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
-            continue;
-        }
-        tally.add(match check(&kcat) {
-            Ok(()) => Tally::passed(),
-            Err(error) => Tally::failed(format!("kcat: {name}: {error:#}")),
-        });
-    }
-    let word = if tally.good() { "ok" } else { "FAILED" };
-    println!(
-        "{word} interop kcat: {} ({} s)",
-        tally.line(),
-        started.elapsed().as_secs()
-    );
-    Ok(tally)
+    Ok(interop::checks("kcat", &CHECKS, wanted, |check| {
+        check(&kcat)
+    }))
 }
 
 impl Kcat {

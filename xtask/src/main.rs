@@ -12,10 +12,12 @@
 mod bench;
 mod brokers;
 mod check;
+mod connect;
 mod crash;
 mod file_test;
 mod fuzz;
 mod groups;
+mod http;
 mod interop;
 mod kafka_tools;
 mod kcat;
@@ -24,8 +26,10 @@ mod liar;
 mod parts;
 mod prerequisites;
 mod producers;
+mod registry;
 mod repo;
 mod run;
+mod service;
 mod tally;
 mod test;
 mod tidy;
@@ -65,7 +69,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One of kcat, java, python, kafka-python, aiokafka, node, go, kafka-tools; all but the last without a name
+        /// One client; without a name all but kafka-tools, connect, registry and sarama
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::repo;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const END_EVERY: Duration = Duration::from_millis(5);
 const TERMINAL_EVERY: Duration = Duration::from_millis(500);
 const LOG_EVERY: Duration = Duration::from_secs(30);
 const SHOWN_LINES: usize = 150;
@@ -258,6 +259,22 @@ impl Heartbeat {
             print!("\r\x1b[2K");
             std::io::stdout().flush().ok();
         }
+    }
+}
+
+/// Waits until a child has ended. After `limit` it is killed, and that is an error.
+pub(crate) fn end(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > end {
+            child.kill().ok();
+            child.wait().ok();
+            bail!("still ran after {} s", limit.as_secs());
+        }
+        std::thread::sleep(END_EVERY);
     }
 }
 

