@@ -12,7 +12,7 @@ use crate::{kafka_tools, kcat, prerequisites, repo, run, tools};
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 1] = ["kafka-tools"];
+pub(crate) const LONG: [&str; 2] = ["kafka-tools", "rust"];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -81,10 +81,9 @@ fn suite(name: &str, address: &str, checks: &[String]) -> Result<Tally> {
         "aiokafka" => python("aiokafka_suite.py")?,
         "node" => {
             tools::node()?;
-            let mut node = Command::new("node");
-            node.arg(repo::root().join("interop/node/suite.mjs"));
-            node
+            node("interop/node/suite.mjs")
         }
+        "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
     };
     command.arg(address).args(checks);
@@ -115,11 +114,18 @@ fn python(program: &str) -> Result<Command> {
     Ok(python)
 }
 
+fn node(program: &str) -> Command {
+    let mut node = Command::new("node");
+    node.arg(repo::root().join(program));
+    node
+}
+
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
         "java" | "kafka-tools" => &[prerequisites::JAVA, prerequisites::MAVEN],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
+        "rust" => &[prerequisites::CC, prerequisites::MAKE],
         "go" => &[prerequisites::GO],
         _ => &[],
     };

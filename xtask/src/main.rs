@@ -64,7 +64,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One of kcat, java, python, kafka-python, aiokafka, node, go, kafka-tools; all but the last without a name
+        /// One client; without a name all but kafka-tools and rust
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]

@@ -18,13 +18,15 @@ use crate::{check, crash, file_test, interop, liar, repo, test};
 type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds are cut in two, so that each stays below half an hour on two cores.
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 14] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
     ("interop-kafka", || interop::run(None, &Kind::Kafka, &[])),
-    ("kafka-tools", || tools_against(&Kind::Mulgil)),
-    ("kafka-tools-kafka", || tools_against(&Kind::Kafka)),
+    ("kafka-tools", || long("kafka-tools", &Kind::Mulgil)),
+    ("kafka-tools-kafka", || long("kafka-tools", &Kind::Kafka)),
+    ("rust", || long("rust", &Kind::Mulgil)),
+    ("rust-kafka", || long("rust", &Kind::Kafka)),
     ("file-test", || file(false)),
     ("file-test-kill", || file(true)),
     ("crash-1", || crash_rounds(100)),
@@ -33,9 +35,10 @@ const PARTS: [Part; 12] = [
     ("liar-planted", || liar::run(&liar::Options::planted())),
 ];
 
-fn tools_against(kind: &Kind) -> Result<Tally> {
+/// A suite that takes too long for every run.
+fn long(suite: &str, kind: &Kind) -> Result<Tally> {
     test::build()?;
-    interop::run(Some("kafka-tools"), kind, &[])
+    interop::run(Some(suite), kind, &[])
 }
 
 fn file(kill: bool) -> Result<Tally> {
