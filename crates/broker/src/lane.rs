@@ -293,7 +293,7 @@ impl Lane {
             Request::Configure(ask) => self.configure(ask),
             Request::SetQuotas(ask) => self.set_quotas(ask),
             Request::GrowTopics(ask) => self.grow_topics(ask),
-            Request::DescribeProducers(of) => self.describe_producers(&of),
+            Request::DescribeProducers(of) => self.describe_producers(&of, now),
             Request::Sizes(of) => self.sizes(&of),
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),
