@@ -12,7 +12,7 @@ use crate::{connect, kafka_tools, kcat, prerequisites, registry, repo, run, tool
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 4] = ["kafka-tools", "connect", "registry", "sarama"];
+pub(crate) const LONG: [&str; 5] = ["kafka-tools", "rust", "connect", "registry", "sarama"];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -84,11 +84,10 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         "aiokafka" => python("aiokafka_suite.py")?,
         "node" => {
             tools::node()?;
-            let mut node = Command::new("node");
-            node.arg(repo::root().join("interop/node/suite.mjs"));
-            node
+            node("interop/node/suite.mjs")
         }
         "sarama" => Command::new(tools::sarama()?),
+        "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
     };
     command.arg(address).args(checks);
@@ -142,6 +141,12 @@ fn python(program: &str) -> Result<Command> {
     Ok(python)
 }
 
+fn node(program: &str) -> Command {
+    let mut node = Command::new("node");
+    node.arg(repo::root().join(program));
+    node
+}
+
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
         "java" | "kafka-tools" | "connect" => &[prerequisites::JAVA, prerequisites::MAVEN],
@@ -152,6 +157,7 @@ fn missing(client: &str) -> Option<String> {
         ],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
+        "rust" => &[prerequisites::CC, prerequisites::MAKE],
         "go" | "sarama" => &[prerequisites::GO],
         _ => &[],
     };

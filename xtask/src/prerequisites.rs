@@ -47,6 +47,19 @@ pub(crate) const PYTHON: Prerequisite = Prerequisite {
     wanted: "Python 3.11 or newer, with venv",
 };
 
+pub(crate) const CC: Prerequisite = Prerequisite {
+    program: "cc",
+    version_flag: "--version",
+    least: (9, 0),
+    wanted: "a C compiler (GCC 9 or newer)",
+};
+pub(crate) const MAKE: Prerequisite = Prerequisite {
+    program: "make",
+    version_flag: "--version",
+    least: (4, 0),
+    wanted: "GNU make 4 or newer",
+};
+
 /// Says what is missing of `needed`; nothing if all is there.
 pub(crate) fn missing(needed: &[Prerequisite]) -> Option<String> {
     let missing: Vec<String> = needed.iter().filter_map(Prerequisite::missing).collect();
@@ -102,6 +115,8 @@ mod tests {
             ("go version go1.26.8 linux/amd64", (1, 26)),
             ("v20.20.2", (20, 20)),
             ("Python 3.11.7", (3, 11)),
+            ("cc (Debian 12.2.0-14+deb12u1) 12.2.0", (12, 2)),
+            ("GNU Make 4.3", (4, 3)),
         ] {
             assert_eq!(version(said), Some(wanted), "{said}");
         }

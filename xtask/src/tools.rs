@@ -3,6 +3,8 @@
 //! A tool is installed anew when the file that fixes its version has changed. After the first time
 //! nothing is fetched.
 
+mod compiled;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use crate::prerequisites::{self, GO, JAVA, MAVEN, NODE, PYTHON};
 use crate::tally::Tally;
 use crate::{repo, run};
+
+pub(crate) use self::compiled::rust;
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// What `kcat` is made of on Debian, and what a slim image may lack below it.
@@ -31,7 +35,7 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 10] = [
+    let tools: [Tool; 11] = [
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
@@ -42,6 +46,7 @@ pub(crate) fn install_all() -> Tally {
         ("kafka-tools", kafka_tools),
         ("connect", connect),
         ("registry", || registry().map(drop)),
+        ("rust", || rust().map(drop)),
     ];
     for (name, install) in tools {
         match install() {

@@ -25,6 +25,8 @@ import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.ElectionType;
@@ -32,6 +34,8 @@ import org.apache.kafka.common.InvalidRecordException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ElectionNotNeededException;
+import org.apache.kafka.common.errors.GroupIdNotFoundException;
+import org.apache.kafka.common.errors.GroupSubscribedToTopicException;
 import org.apache.kafka.common.errors.InvalidConfigurationException;
 import org.apache.kafka.common.errors.InvalidPartitionsException;
 import org.apache.kafka.common.errors.InvalidReplicaAssignmentException;
@@ -57,6 +61,7 @@ final class AdminChecks {
         suite.add("elections-and-reassignments", () -> electionsAndReassignments(suite));
         suite.add("client-quotas", () -> clientQuotas(suite));
         suite.add("throttled-producer", () -> throttledProducer(suite));
+        suite.add("delete-group-offsets", () -> deleteGroupOffsets(suite));
         suite.add("compression-type", () -> compressionType(suite));
         suite.add("compacted-topic-without-key", () -> compactedTopicWithoutKey(suite));
     }
@@ -336,6 +341,37 @@ final class AdminChecks {
                         .anyMatch(metric -> (double) metric.getValue().metricValue() > 0);
             });
             quota(admin, entity, "producer_byte_rate", null);
+        }
+    }
+
+    private static void deleteGroupOffsets(Suite suite) throws Exception {
+        String read = suite.create("forget", 2);
+        TopicPartition first = new TopicPartition(read, 0);
+        TopicPartition second = new TopicPartition(read, 1);
+        TopicPartition third = new TopicPartition(suite.create("forget-other", 1), 0);
+        TopicPartition none = new TopicPartition(suite.topic("none"), 0);
+        String group = read + "-readers";
+        OffsetAndMetadata five = new OffsetAndMetadata(5, "five");
+        try (Admin admin = suite.admin();
+                KafkaProducer<byte[], byte[]> producer = suite.producer();
+                KafkaConsumer<byte[], byte[]> member = suite.consumer("group.id", group)) {
+            admin.alterConsumerGroupOffsets(group, Map.of(first, five, second, five, third, five)).all().get();
+            admin.deleteConsumerGroupOffsets(group, Set.of(first, second)).all().get();
+            var left = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+            equal(Map.of(third, five), left, "what is left");
+            var mixed = admin.deleteConsumerGroupOffsets(group, Set.of(none, first));
+            Throwable why = failure(mixed.partitionResult(none));
+            ensure(why instanceof UnknownTopicOrPartitionException, "no such partition: " + why);
+            mixed.partitionResult(first).get();
+            why = failure(admin.deleteConsumerGroupOffsets(none.topic(), Set.of(first)).all());
+            ensure(why instanceof GroupIdNotFoundException, "no such group: " + why);
+            producer.send(new ProducerRecord<>(read, 0, null, bytes("v"))).get();
+            member.subscribe(List.of(read));
+            Suite.take(member, 1);
+            var busy = admin.deleteConsumerGroupOffsets(group, Set.of(first, third));
+            why = failure(busy.partitionResult(first));
+            ensure(why instanceof GroupSubscribedToTopicException, "read by a member: " + why);
+            busy.partitionResult(third).get();
         }
     }
 
