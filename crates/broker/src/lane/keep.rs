@@ -189,8 +189,14 @@ impl Lane {
         let hosted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
         let added = pass.added.into_iter().filter(hosted).collect();
         self.index.replace(&pass.removed, added);
-        for range in pass.damaged {
-            if !self.damaged.contains(&range) {
+        self.learn_damaged(pass.damaged);
+    }
+
+    /// Readers are told that these offsets are lost.
+    pub(super) fn learn_damaged(&mut self, damaged: Vec<DamagedRange>) {
+        for range in damaged {
+            let hosted = self.partitions.contains_key(&PartitionId(range.partition));
+            if hosted && !self.damaged.contains(&range) {
                 self.index.damage(range);
                 self.damaged.push(range);
             }
