@@ -136,19 +136,17 @@ const INTRODUCTION: &str = "\
 
 Made by `cargo run -p mulgil-bench -- table` and `... -- render` out of `bench/results.jsonl`; a row's
 command stands in its first column, after `cargo run -p mulgil-bench --`. Broker and generator share the
-machine. A figure is the median of the last three runs of a row, or of as many as there are: the number
-before the colon in its span says how many, the rest how far the first figure lay apart. Batches are built once and repeated, a batch a request, over plain sockets. MB are
-10^6 bytes of batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is
-`fsync` where the command does not say otherwise: an answer leaves when the batch is on disk. The
-generator runs from a development build; its CPU is told apart. The machine had
-other work meanwhile (compilers, simulations).
+machine, which did nothing else. A figure is the median of the last three runs of a row, or of as many as
+there are: the number before the colon in its span says how many, the rest how far the first figure lay
+apart. Batches are built once and repeated, a batch a request, over plain sockets. MB are 10^6 bytes of
+batches; a consumer's request asks for up to 50 MiB, as Kafka's own does. Durability is `fsync` where the
+command does not say otherwise: an answer leaves when the batch is on disk.
 
-Every row has a single run of eight to ten seconds so far, so nothing here says how far runs scatter. The
-binary was built while branches were being merged: `~e673e44` is about its state, not exactly it. An
-earlier table of three runs a row, of an older build without the keeper and on a busier machine, was much
-slower (synced produce 155 to 519 MB/s, end to end p99 7 to 95 ms); it is not shown beside these and
-stands in the history of this file (`bdab840`). The two cannot tell what the code gained from what the
-machine did. Use no figure of this page for a comparison before it was taken again on a machine at rest.
+The machine is a virtual one, and its disk has other users that cannot be seen from inside: the same bare
+write and `fdatasync` took 86 µs in one minute and 25 ms in another (99th percentile), and the rate of
+synced writing halved for minutes. So a latency is worth what the disk's own of the same run is worth, and
+a ratio more than a number. Where a row has one run, nothing says how far runs scatter. Runs of eight to
+ten seconds say nothing of what a disk does when its own cache is full.
 ";
 
 /// Reads the results and writes the tables.

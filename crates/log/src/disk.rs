@@ -141,6 +141,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         Ok(bytes)
     }
 
+    /// Old data will be read in pieces that the reader has chosen: nothing is to be read ahead.
+    ///
+    /// Systems read megabytes ahead, and what is written and waited for meanwhile stands behind them.
+    fn reads_in_pieces(&self) {}
+
     /// Makes the contents durable: what `fdatasync` does.
     ///
     /// # Errors

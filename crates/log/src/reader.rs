@@ -33,8 +33,9 @@ pub use unlisted::Unlisted;
 
 /// Gaps up to this many bytes are read along: another read costs more.
 const GAP_BYTES: u64 = 16 << 10;
-/// Bytes that are read ahead before it is looked at what they are.
-const WINDOW_BYTES: u64 = 4 << 20;
+/// Bytes that are read before it is looked at what they are. Who publishes waits for as long as the disk
+/// takes for one or two of them, so they are no larger than a disk needs to be busy.
+const WINDOW_BYTES: u64 = 512 << 10;
 
 /// A batch, as it was found and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

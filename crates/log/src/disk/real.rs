@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, QUARANTINE, Space, checked};
@@ -213,6 +213,11 @@ impl DiskFile for RealFile {
         // The allocator may have given more than was asked for.
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    fn reads_in_pieces(&self) {
+        // A hint: a file system without it is only slower.
+        let _hint = rustix::fs::fadvise(&self.0, 0, None, Advice::Random);
     }
 
     fn sync(&self) -> io::Result<()> {

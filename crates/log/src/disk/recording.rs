@@ -242,6 +242,14 @@ impl DiskFile for RecordingFile {
         self.file.read_at(buf, offset)
     }
 
+    fn read_new(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        self.file.read_new(length, offset)
+    }
+
+    fn reads_in_pieces(&self) {
+        self.file.reads_in_pieces();
+    }
+
     fn sync(&self) -> io::Result<()> {
         let (planted, synced) = {
             let mut tape = lock(&self.tape);

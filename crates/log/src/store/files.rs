@@ -11,7 +11,10 @@ use crate::position::ChunkId;
 pub(super) fn open_chunk(disk: &dyn Disk, chunk: ChunkId) -> Result<Arc<ChunkFile>, Fault> {
     for kind in ChunkKind::ALL {
         match ChunkFile::open(disk, chunk, kind) {
-            Ok(file) => return Ok(Arc::new(file)),
+            Ok(file) => {
+                file.file().reads_in_pieces();
+                return Ok(Arc::new(file));
+            }
             Err(fault) if not_there(&fault) => {}
             Err(fault) => return Err(fault),
         }
