@@ -475,3 +475,52 @@ fn a_start_knows_what_a_pass_before_it_found_damaged() {
         end(broker);
     }
 }
+
+/// A chunk that holds only the record of what is damaged would be written anew with every look.
+#[test]
+fn a_chunk_of_nothing_but_damage_is_left_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ids, mut end_of_other) = (Vec::new(), 0);
+    let broker = open(dir.path());
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                ids = create(&broker, forever()).await;
+                end_of_other = damaged_by_a_pass(dir.path(), &broker, &ids, 2).await;
+                trim(&broker, ids[1], end_of_other).await;
+                trim(&broker, ids[0], 10).await;
+                let small = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|m| m.len() < 20_000);
+                wait("all but the damage to go", || {
+                    let sorted = named(dir.path(), "sorted");
+                    sorted.len() == 1 && sorted.iter().all(small)
+                })
+                .await;
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+    let broker = open_with(dir.path(), |keeper| keeper.regroup_bytes = u64::MAX);
+    let before = named(dir.path(), "sorted");
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                check_damaged(&broker, ids[0]).await;
+                let written = || broker.keeper_figures().checkpoints.load(Ordering::Relaxed);
+                // Between two checkpoints the keeper looks for chunks to be regrouped.
+                while written() < 4 {
+                    append(&broker, ids[1], end_of_other, 10).await;
+                    end_of_other += 10;
+                }
+                assert_eq!(named(dir.path(), "sorted"), before);
+                check_damaged(&broker, ids[0]).await;
+                trim(&broker, ids[0], 20).await;
+                wait("it to go with its offsets", || named(dir.path(), "sorted") != before).await;
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+}

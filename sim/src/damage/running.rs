@@ -46,7 +46,7 @@ impl World {
         let place = format!("bit {bit} of byte {at} of {name}, while the broker runs");
         self.line(|| format!("{place}, turns around"));
         self.compare_with(&before, &mut process, clock, &place)?;
-        if keep_until_rest(&mut process, clock) {
+        if keep_until_rest(&mut process, clock, &place)? {
             let place = format!("{place}, after regrouping");
             self.compare_with(&before, &mut process, clock, &place)?;
         }
@@ -130,16 +130,17 @@ fn retained(whole: &View, view: &View) -> View {
 }
 
 /// Lets the keeper do all that it finds to do; says whether it could.
-fn keep_until_rest(process: &mut Process, clock: Clock) -> bool {
+fn keep_until_rest(process: &mut Process, clock: Clock, place: &str) -> Result<bool, Violation> {
     for _ in 0..PIECES_MAX {
         while process.step_store(1) {}
         while process.deliver(clock.now()).is_some() {}
         if process.keep(clock.now()).is_err() {
-            return false;
+            return Ok(false);
         }
         if process.keeper_rests() && process.waiting() == (0, 0, 0, 0) {
-            return true;
+            return Ok(true);
         }
     }
-    false
+    let what = format!("{place}: the keeper never rests");
+    Err(Violation::new(Rule::Damage, what))
 }

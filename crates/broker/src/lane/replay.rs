@@ -80,6 +80,7 @@ impl Replayer {
             named: std::collections::VecDeque::new(),
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
+            carried: BTreeMap::new(),
             read_limit: options.read_bytes_max,
             refused: BTreeMap::new(),
             full: false,
@@ -276,8 +277,9 @@ impl Replayer {
             let hosted = partitions.get(&PartitionId(range.partition));
             hosted.is_some_and(|hosted| range.last >= hosted.machine.start.0)
         };
-        let damaged = damaged.into_iter().filter(wanted).collect();
-        self.lane.learn_damaged(damaged);
+        let damaged: Vec<_> = damaged.into_iter().filter(wanted).collect();
+        self.lane.learn_damaged(&damaged);
+        self.lane.carry(chunk, damaged);
     }
 
     /// A log chunk of before has no footer yet.
