@@ -16,7 +16,6 @@ use mulgil_log::frame::FrameHeader;
 use mulgil_log::index::Extent;
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Recovered, Replay};
-use mulgil_log::seal::seal_log_chunk;
 
 use crate::lane::{LaneOptions, Replayer, Retired, max_timestamp};
 
@@ -131,7 +130,7 @@ fn read(
                 if info.chunk >= from.chunk() {
                     continue;
                 }
-                match reseal(disk, info.chunk)? {
+                match reseal(disk, info.chunk, replayer.damaged())? {
                     Some(lists) => listed.push((info.chunk, lists)),
                     // What is damaged beside the footer, the replay finds out.
                     None => from = Position::new(info.chunk, FIRST_FRAME),
@@ -280,18 +279,25 @@ fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Liste
 
 /// Puts a new footer to a log chunk whose own is damaged, from nothing but its frames.
 ///
-/// None if they are not whole either, or if there is no room.
-fn reseal(disk: &Arc<dyn Disk>, chunk: ChunkId) -> Result<Option<Listed>, Fault> {
-    let sealed = recovery::relist(&**disk, chunk, &max_timestamp).and_then(|relisted| {
-        let file = ChunkFile::open(&**disk, chunk, ChunkKind::Log)?;
-        seal_log_chunk(&file, relisted.end, relisted.tail, &[])
-    });
-    match sealed {
-        Ok(sealed) => Ok(Some(Listed {
-            extents: sealed.extents,
-            damaged: Vec::new(),
-        })),
-        Err(fault) if matches!(fault.kind, FaultKind::Corrupt | FaultKind::Exhausted) => {
+/// None if they are not whole either.
+fn reseal(
+    disk: &Arc<dyn Disk>,
+    chunk: ChunkId,
+    damaged: &[DamagedRange],
+) -> Result<Option<Listed>, Fault> {
+    let own = damaged.iter().filter(|range| range.at.chunk() == chunk);
+    let damaged: Vec<_> = own.copied().collect();
+    match recovery::reseal(&**disk, chunk, &max_timestamp, &damaged) {
+        Ok(done) => {
+            if let Some(fault) = done.unwritten {
+                tracing::warn!(%fault, %chunk, "a footer is made anew in memory only");
+            }
+            Ok(Some(Listed {
+                extents: done.sealed.extents,
+                damaged,
+            }))
+        }
+        Err(fault) if fault.kind == FaultKind::Corrupt => {
             tracing::warn!(%fault, %chunk, "a footer can't be made anew; the log is read from there on");
             Ok(None)
         }
