@@ -17,6 +17,7 @@ mod producer;
 mod reader;
 
 pub use admin::{Admin, DELETE_RETENTION_MS};
+pub(crate) use admin::{DURABILITY, word};
 pub use member::Member;
 pub use overseer::Overseer;
 pub use producer::Producer;

@@ -115,6 +115,9 @@ catalogue! {
     GroupNotEmpty = 1013, "the consumer group has members", http 409, exit 5,
         "Offsets are set anew and groups deleted only while nobody reads: members would go on from where they are.",
         "Stop the group's consumers. Look at its members: mulgil group describe NAME.";
+    CompactedOnly = 1014, "the topic is only compacted", http 409, exit 5,
+        "With cleanup=compact alone the newest record of each key is promised to stay: records go when newer ones of their keys come, and are not given up by offset.",
+        "Set the policy for as long as it takes: mulgil topic alter NAME --set cleanup=compact,delete.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

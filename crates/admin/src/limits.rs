@@ -32,6 +32,9 @@ pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 /// ... and cut off when it has not ended so long after that, or after a stop.
 pub const CONNECTION_GRACE: Duration = Duration::from_secs(5);
 
+/// A topic's name, in characters out of ASCII: what Kafka's clients can ask for.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
 /// How long a read may wait for records.
 pub const READ_WAIT_MS_MAX: u32 = 30_000;
 

@@ -221,7 +221,14 @@ pub fn takes(setting: &Setting) -> String {
     }
 }
 
+/// No name of a setting is longer, misspelt or not: comparing takes time by the length.
+const NAME_CHARS_MAX: usize = 64;
+
 fn unknown(name: &str) -> String {
+    let shown: String = name.chars().take(NAME_CHARS_MAX + 1).collect();
+    if shown.chars().count() > NAME_CHARS_MAX {
+        return format!("\"{shown}...\"");
+    }
     let names = TOPIC
         .iter()
         .map(|setting| setting.own.unwrap_or(setting.name));
@@ -418,6 +425,20 @@ mod tests {
         let refusal = set("reclaim_on_ack", "true").unwrap_err();
         assert_eq!(refusal.code, Code::Unsupported);
         assert!(set("max.message.bytes", "none").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_compared_with_none_and_told_in_part() {
+        // Compared with each letter of each name, this would take minutes.
+        let long = "r".repeat(8 << 20);
+        let refusal = set(&long, "1").unwrap_err();
+        assert_eq!(refusal.code, Code::UnknownSetting);
+        assert!(refusal.detail.len() < 100, "{} bytes", refusal.detail.len());
+        let longest = TOPIC
+            .iter()
+            .flat_map(|setting| [Some(setting.name), setting.own]);
+        let longest = longest.flatten().map(str::len).max();
+        assert!(longest < Some(NAME_CHARS_MAX), "{longest:?}");
     }
 
     #[test]

@@ -132,6 +132,26 @@ async fn validate_only_creates_nothing() {
 }
 
 #[tokio::test]
+async fn a_topic_has_a_name_that_clients_can_use() {
+    let api = Api::open(Memory::default());
+    let long = "x".repeat(250);
+    for name in ["", ".", "..", "a b", "a/b", "\u{e9}", "a\n", &long] {
+        let (status, problem) = api
+            .send_json("POST", "/api/v1/topics", json!({"name": name}))
+            .await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (400, &json!("MG-1003")),
+            "{name}"
+        );
+    }
+    for name in ["...", "A_b-9.c", &long[..249]] {
+        let body = json!({"name": name});
+        assert_eq!(api.send_json("POST", "/api/v1/topics", body).await.0, 201);
+    }
+}
+
+#[tokio::test]
 async fn lists_come_in_pages() {
     let api = Api::open(Memory::default());
     for name in ["a", "b", "c"] {

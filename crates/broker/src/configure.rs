@@ -1,5 +1,6 @@
 //! What operators may ask of the broker beside topics themselves: settings, quotas, figures.
 
+use mulgil_core::machine::Now;
 use mulgil_core::partition::Partition;
 use mulgil_meta::quota::{Limit, QuotaEntity};
 use mulgil_meta::settings::{Edit, Scope, SettingRefusal};
@@ -68,6 +69,30 @@ pub struct GrowTopics {
     pub validate_only: bool,
 }
 
+/// Tell which producers partitions remember.
+#[derive(Clone, Debug)]
+pub struct DescribeProducers {
+    /// Of which partitions.
+    pub partitions: Vec<PartitionId>,
+    /// How many were told before for the same answer, of which all parts together have a bound:
+    /// [`PRODUCERS_TOLD_MAX`].
+    pub told_before: usize,
+}
+
+/// Why the producers of a partition are not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProducersRefusal {
+    /// No such partition, or its topic was deleted.
+    #[error("partition {0} does not exist")]
+    UnknownPartition(PartitionId),
+    /// With those that are told already they are too many for one answer.
+    #[error("one answer tells at most {most} producers: ask for fewer partitions at once")]
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
+}
+
 /// A producer that a partition remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveProducer {
@@ -77,7 +102,8 @@ pub struct ActiveProducer {
     pub epoch: ProducerEpoch,
     /// Sequence number of its last record, if any is remembered.
     pub last_sequence: Option<i32>,
-    /// When it last wrote, milliseconds since 1970.
+    /// When it last wrote, milliseconds since 1970, as the running time since then tells: what it
+    /// wrote before a stop looks younger by the time in which the broker was down.
     pub last_write_ms: u64,
 }
 
@@ -99,16 +125,23 @@ pub struct PartitionSize {
     pub bytes: u64,
 }
 
-/// Most producers of one partition that are told: more would not fit an answer.
+/// Most producers that are told in one answer, about 10 MB: nobody looks through more, and the lane is
+/// held while they are copied. A partition that has more alone is told as far as that.
 pub const PRODUCERS_TOLD_MAX: usize = 100_000;
 
-pub(crate) fn producers(machine: &Partition) -> Vec<ActiveProducer> {
-    let told = machine.producers.iter().take(PRODUCERS_TOLD_MAX);
+/// At most `most` of the producers that a partition remembers.
+pub(crate) fn producers(machine: &Partition, most: usize, now: Now) -> Vec<ActiveProducer> {
+    let told = machine.producers.iter().take(most);
+    let date = |written: u64| {
+        now.wall
+            .0
+            .saturating_sub(now.elapsed.0.saturating_sub(written))
+    };
     told.map(|(producer, known)| ActiveProducer {
         producer: *producer,
         epoch: known.epoch,
         last_sequence: known.batches.back().map(|batch| batch.last),
-        last_write_ms: known.last_write.0,
+        last_write_ms: date(known.last_write.0),
     })
     .collect()
 }

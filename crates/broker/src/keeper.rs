@@ -164,10 +164,15 @@ impl Keeper {
                 attempts.succeeded();
                 continue;
             };
+            if fault.kind == FaultKind::Fatal {
+                // A sync. The writer syncs the same directory, and would be told that all is well.
+                broker.fatal(&fault);
+                return;
+            }
             if broker.is_stopping() {
                 return;
             }
-            // Whatever it is can be tried again: nothing was given up before it was done.
+            // Whatever else it is can be tried again: nothing was given up before it was done.
             let wait_ms = attempts.failed(now);
             tracing::warn!(?task, %fault, source = ?fault.source, wait_ms, "the keeper was interrupted");
         }
@@ -250,7 +255,7 @@ impl Keeper {
         };
         self.resume = resume.unwrap_or_default();
         count(broker, &done, cleaned.len());
-        broker.visit_quietly(|lane, _| lane.regrouped(done));
+        take_over(broker, done);
         Ok(())
     }
 
@@ -302,6 +307,20 @@ impl Keeper {
         self.rolls -= 1;
         Ok(())
     }
+}
+
+/// Lets the lane read what a pass has written instead of what it has read; then that may go.
+///
+/// The deletions come last: until then some partitions are read from either.
+fn take_over(broker: &Broker, mut done: Regrouped) {
+    done.added
+        .sort_unstable_by_key(|(id, extent)| (*id, extent.first));
+    let mut from = Some(PartitionId(0));
+    while let Some(id) = from {
+        beat(broker);
+        from = broker.lane().regrouped(&done, id, SLICE);
+    }
+    broker.visit_quietly(|lane, _| lane.regrouped_all(&done));
 }
 
 /// Says what a pass has done.

@@ -47,7 +47,7 @@ pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub use compact::{Keyed, KeyedSlice};
 pub(crate) use due::{Due, Held, Progress};
-pub use keep::{Retired, TailSlice};
+pub use keep::{PassSlice, Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork, FindTask, ReadTask};
 pub use replay::{Replayer, max_timestamp, payload_batch};
@@ -295,7 +295,7 @@ impl Lane {
             Request::Configure(ask) => self.configure(ask),
             Request::SetQuotas(ask) => self.set_quotas(ask),
             Request::GrowTopics(ask) => self.grow_topics(ask),
-            Request::DescribeProducers(of) => self.describe_producers(&of),
+            Request::DescribeProducers(of) => self.describe_producers(&of, now),
             Request::Sizes(of) => self.sizes(&of),
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
+use mulgil_log::access::Sparing;
 use mulgil_log::chunk::ChunkFile;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
@@ -70,7 +71,7 @@ impl OpenChunks {
     fn sealed(&self, chunk: ChunkId) -> Result<(Arc<ChunkFile>, Footer), Fault> {
         match self.get(chunk, true)? {
             (file, Some(footer)) => Ok((file, footer)),
-            (file, None) => Footer::open(&*file).map(|footer| (file, footer)),
+            (file, None) => Footer::open(&Sparing(&file)).map(|footer| (file, footer)),
         }
     }
 
@@ -85,7 +86,9 @@ impl OpenChunks {
         }
         drop(open);
         let file = self.store.open_chunk(chunk)?;
-        let footer = with_footer.then(|| Footer::open(&*file)).transpose()?;
+        let footer = with_footer
+            .then(|| Footer::open(&Sparing(&file)))
+            .transpose()?;
         let mut open = lock(&self.open);
         open.retain(|(id, _)| *id != chunk);
         while open.len() >= OPEN_MAX {
@@ -99,16 +102,16 @@ impl OpenChunks {
     fn by_footer_or_entries<T>(
         &self,
         read: &ColdRead,
-        by_footer: impl FnOnce(&ChunkFile, &Footer) -> Result<T, ReadError>,
-        by_entries: impl FnOnce(&ChunkFile, &Unlisted) -> Result<T, ReadError>,
+        by_footer: impl FnOnce(&Sparing<'_>, &Footer) -> Result<T, ReadError>,
+        by_entries: impl FnOnce(&Sparing<'_>, &Unlisted) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         let opened = self.sealed(read.chunk).map_err(ReadError::from);
-        let listed = opened.and_then(|(file, footer)| by_footer(&file, &footer));
+        let listed = opened.and_then(|(file, footer)| by_footer(&Sparing(&file), &footer));
         match listed {
             Err(ReadError::Fault(fault)) if fault.kind == FaultKind::Corrupt => {
                 let file = self.file(read.chunk)?;
                 let unlisted = self.unlisted(&file, read, &fault)?;
-                by_entries(&file, &unlisted)
+                by_entries(&Sparing(&file), &unlisted)
             }
             other => other,
         }
@@ -130,9 +133,10 @@ impl OpenChunks {
             return Ok(unlisted);
         }
         tracing::warn!(%damage, partition = read.partition, "entries are read without their footer");
-        let footer = Footer::open(file).ok();
         let kind = file.header().kind;
-        let found = Unlisted::find(file, kind, footer.as_ref(), read, &max_timestamp)?;
+        let file = Sparing(file);
+        let footer = Footer::open(&file).ok();
+        let found = Unlisted::find(&file, kind, footer.as_ref(), read, &max_timestamp)?;
         let found = Arc::new(found);
         let mut kept = lock(&self.unlisted);
         kept.push_back((key, Arc::clone(&found)));
@@ -377,7 +381,7 @@ fn read_places(
         let read = chunks
             .file(first.at.chunk())
             .map_err(ReadError::from)
-            .and_then(|file| reader::read_tail(&*file, partition.0, of_chunk));
+            .and_then(|file| reader::read_tail(&Sparing(&file), partition.0, of_chunk));
         match read {
             Ok(more) => {
                 let whole = more.len() == of_chunk.len();

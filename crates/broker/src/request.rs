@@ -6,10 +6,14 @@
 use bytes::Bytes;
 use mulgil_core::partition::Refusal as PartitionRefusal;
 use mulgil_meta::schema::{TopicName, TopicSettings};
+use mulgil_meta::settings::{Edit, SettingRefusal};
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
-use crate::configure::{ActiveProducer, Configure, ConfigureRefusal, GrowTopics, SetQuotas, Sizes};
+use crate::configure::{
+    ActiveProducer, Configure, ConfigureRefusal, DescribeProducers, GrowTopics, ProducersRefusal,
+    SetQuotas, Sizes,
+};
 
 /// Names one request of a connection until its reply comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +43,7 @@ pub enum Request {
     /// Give topics more partitions.
     GrowTopics(GrowTopics),
     /// Tell which producers partitions remember.
-    DescribeProducers(Vec<PartitionId>),
+    DescribeProducers(DescribeProducers),
     /// Tell what partitions take.
     Sizes(Vec<PartitionId>),
     /// Give up records below an offset.
@@ -65,7 +69,8 @@ impl Request {
             Self::Configure(configure) => configure.targets.len(),
             Self::SetQuotas(quotas) => quotas.entities.len(),
             Self::GrowTopics(grow) => grow.topics.len(),
-            Self::DescribeProducers(list) | Self::Sizes(list) => list.len(),
+            Self::DescribeProducers(describe) => describe.partitions.len(),
+            Self::Sizes(list) => list.len(),
             Self::AlterTopic(_) | Self::NewProducer(_) | Self::Group(_) => 1,
         }
     }
@@ -99,7 +104,7 @@ pub enum Reply {
     /// To [`Request::GrowTopics`], in order.
     GrowTopics(Vec<Result<(), AlterRefusal>>),
     /// To [`Request::DescribeProducers`], in order.
-    DescribeProducers(Vec<Result<Vec<ActiveProducer>, ReadRefusal>>),
+    DescribeProducers(Vec<Result<Vec<ActiveProducer>, ProducersRefusal>>),
     /// To [`Request::Sizes`].
     Sizes(Sizes),
     /// To [`Request::Trim`], in order: the first offset that can be read.
@@ -394,8 +399,8 @@ pub enum DeleteRefusal {
 pub struct AlterTopic {
     /// Which.
     pub topic: TopicRef,
-    /// What holds from now on; `None` leaves it.
-    pub settings: Option<TopicSettings>,
+    /// Edits of what is stated of it at that moment, whoever else edits meanwhile; `None` leaves it.
+    pub settings: Option<Vec<Edit>>,
     /// How many partitions it has from now on, not fewer than it has; `None` leaves them.
     pub partitions: Option<u32>,
 }
@@ -416,6 +421,17 @@ pub enum AlterRefusal {
         /// The limit.
         most: u32,
     },
+    /// More than one command may create, or than there may be in all.
+    #[error("{asked} partitions more were asked for, {most} more are possible at once")]
+    TooMany {
+        /// All that the command asked for.
+        asked: u64,
+        /// How many it might have.
+        most: u32,
+    },
+    /// A setting is not possible.
+    #[error(transparent)]
+    Setting(#[from] SettingRefusal),
     /// The disk is full; reading and consuming go on.
     #[error("the disk is full")]
     DiskFull,

@@ -341,12 +341,17 @@ impl Broker {
         self.post(turn);
     }
 
+    /// Nobody knows what is on disk: the process must end.
+    pub(crate) fn fatal(&self, fault: &Fault) {
+        self.pulse.failed();
+        (self.on_fatal)(fault);
+    }
+
     /// Takes what the store says of a group.
     fn completed(&self, completion: Completion) {
         let synced = match &completion {
             Completion::Failed(fault) => {
-                self.pulse.failed();
-                (self.on_fatal)(fault);
+                self.fatal(fault);
                 return;
             }
             Completion::Written { .. } => false,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use mulgil_log::access::Sparing;
 use mulgil_log::checkpoint::CheckpointReader;
 use mulgil_log::chunk::{ChunkFile, ChunkHeader, ChunkKind, chunk_name, parse_chunk_name};
 use mulgil_log::disk::Disk;
@@ -261,6 +262,7 @@ fn log_bytes(disk: &Arc<dyn Disk>, from: Position) -> Result<u64, Fault> {
 
 fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Listed, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
+    let file = Sparing(&file);
     let footer = Footer::open(&file)?;
     let extents = footer.extents(&file)?;
     let mut damaged = Vec::new();

@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mulgil_broker::configure::{Configure, Configured};
 use mulgil_broker::door::Hall;
 use mulgil_broker::request::{
     Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadOut,
-    ReadPartition, Reply, Request, Seek,
+    ReadPartition, Reply, Request, Seek, TopicRef,
 };
 use mulgil_broker::shell::Broker;
-use mulgil_meta::schema::{TopicName, TopicSettings};
+use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
+use mulgil_meta::settings::{Edit, Operation};
 use mulgil_record::batch::{Batch, BatchBuilder};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
@@ -228,4 +230,61 @@ fn a_search_unpacks_a_bounded_amount_and_never_answers_with_too_late_an_offset()
             assert_eq!(told, expected);
         });
     }
+}
+
+/// As many topics as one request may create.
+const TOPICS: u128 = 10_000;
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that takes minutes has failed"
+)]
+fn settings_of_many_topics_take_time_by_their_number() {
+    with_broker(async |broker, _| {
+        for first in [0, TOPICS, 2 * TOPICS] {
+            let topics = (first..first + TOPICS).map(|id| CreateTopic {
+                name: TopicName::in_default(&format!("t{id}")),
+                partitions: Some(1),
+                settings: TopicSettings {
+                    durability: Durability::Memory,
+                    ..TopicSettings::default()
+                },
+                id: TopicId(id + 1),
+            });
+            let create = CreateTopics {
+                topics: topics.collect(),
+                validate_only: false,
+            };
+            let reply = broker.ask(Request::CreateTopics(create)).await;
+            assert!(matches!(reply, Some(Reply::CreateTopics(_))), "{reply:?}");
+        }
+        let edit = Edit {
+            name: "segment.bytes".into(),
+            operation: Operation::Set("1048576".into()),
+        };
+        let target = |id| {
+            (
+                Configured::Topic(TopicRef::Id(TopicId(id))),
+                vec![edit.clone()],
+            )
+        };
+        let ask = Configure {
+            targets: (1..=3 * TOPICS).map(target).collect(),
+            replace: false,
+            validate_only: false,
+        };
+        let begun = Instant::now();
+        let reply = broker.ask(Request::Configure(ask)).await;
+        let Some(Reply::Configure(outcomes)) = reply else {
+            panic!("no answer")
+        };
+        assert!(outcomes.iter().all(Result::is_ok), "{:?}", outcomes.first());
+        // Work that grows with the square takes minutes.
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begun.elapsed()
+        );
+    });
 }

@@ -8,11 +8,13 @@
     reason = "a helper of a test fails the test"
 )]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mulgil_broker::request::{
@@ -21,6 +23,7 @@ use mulgil_broker::request::{
 };
 use mulgil_broker::shell::Broker;
 use mulgil_log::chunk::{ChunkFile, parse_chunk_name};
+use mulgil_log::disk::{Disk, DiskFile, RealDisk, Space};
 use mulgil_log::footer::Footer;
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
@@ -30,7 +33,7 @@ use mulgil_record::ids::{Offset, PartitionId, TopicId};
 #[path = "support/running.rs"]
 mod running;
 
-use running::{end, files, lock, open, open_with, runtime, wait};
+use running::{busy_keeper, end, files, lock, open, open_on, open_with, runtime, wait};
 
 const PARTITIONS: u32 = 7;
 
@@ -409,6 +412,80 @@ fn opened(dir: &Path, path: &Path) -> Arc<ChunkFile> {
     let name = path.file_name().unwrap().to_str().unwrap();
     let (chunk, kind) = parse_chunk_name(name).unwrap();
     Arc::new(ChunkFile::open(&lock(dir), chunk, kind).unwrap())
+}
+
+/// A disk that cannot make the removal of a chunk durable, and says so to who removed it and nobody else.
+#[derive(Debug)]
+struct Forgetful(RealDisk);
+
+thread_local! {
+    static REMOVED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Disk for Forgetful {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        self.0.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)?;
+        REMOVED.set(parse_chunk_name(name).is_some());
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        if REMOVED.replace(false) {
+            return Err(io::Error::other("the directory is lost"));
+        }
+        self.0.sync_names()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        self.0.space()
+    }
+}
+
+/// The writer syncs the same directory, and the system tells of a failure once.
+#[test]
+fn a_failed_sync_of_names_is_fatal_if_the_keeper_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let failed = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&failed);
+    let disk = Arc::new(Forgetful(lock(dir.path())));
+    let on_fatal = Box::new(move |_: &_| told.store(true, Ordering::Relaxed));
+    let broker = open_on(disk, busy_keeper(), on_fatal);
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                let settings = TopicSettings {
+                    retention_bytes: Some(50_000),
+                    ..forever()
+                };
+                let id = create(&broker, settings).await[0];
+                let mut next = 0;
+                while !failed.load(Ordering::Relaxed) {
+                    assert!(next < 100_000, "nobody is told");
+                    append(&broker, id, next, 10).await;
+                    next += 10;
+                }
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
 }
 
 /// The files of one kind, in order.

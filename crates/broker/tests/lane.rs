@@ -23,14 +23,18 @@ use mulgil_broker::request::{
 };
 use mulgil_broker::start;
 use mulgil_log::checkpoint::CheckpointObject;
+use mulgil_log::chunk::ChunkKind;
+use mulgil_log::chunkset::ChunkInfo;
 use mulgil_log::disk::{Disk, MemDisk};
-use mulgil_log::position::Position;
+use mulgil_log::index::Extent;
+use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{self, DamagedRange, Replay};
+use mulgil_log::regroup::Regrouped;
 use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
-use mulgil_record::ids::{Offset, PartitionId, TopicId};
+use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
 const NOW: Now = Now {
     elapsed: Elapsed(1),
@@ -203,15 +207,20 @@ impl World {
         found.first().map(|(_, committed)| committed.offset.0)
     }
 
-    /// All objects of a checkpoint that is taken now. Before it a mark says that all is synced, as a
-    /// header does in the life of a broker: positions in a checkpoint are those that stay.
-    fn checkpoint(&mut self) -> Vec<Objects> {
+    /// Lets a mark say that all is synced.
+    fn mark(&mut self) {
         let later = Now {
             elapsed: Elapsed(NOW.elapsed.0 + 1_000),
             ..NOW
         };
         self.visit(|lane, turn| lane.tick(later, turn));
         self.settle();
+    }
+
+    /// All objects of a checkpoint that is taken now. Before it a mark says that all is synced, as a
+    /// header does in the life of a broker: positions in a checkpoint are those that stay.
+    fn checkpoint(&mut self) -> Vec<Objects> {
+        self.mark();
         let begun = self.lane.checkpoint_begin(NOW).objects;
         let partitions = self.lane.checkpoint_partitions(0, 100);
         let groups = self.lane.checkpoint_groups(0, 100);
@@ -242,13 +251,17 @@ fn append(records: i32) -> Request {
 }
 
 fn append_bytes(records: i32, bytes: usize) -> Request {
+    append_to(PARTITION, records, bytes)
+}
+
+fn append_to(partition: PartitionId, records: i32, bytes: usize) -> Request {
     let mut builder = BatchBuilder::new(Codec::None, 1_000);
     builder.push(1_000, None, Some(&vec![1; bytes]), &[]);
     let mut batch = builder.finish();
     batch.header.last_offset_delta = records - 1;
     Request::Append(Append {
         partitions: vec![AppendPartition {
-            partition: PARTITION,
+            partition,
             batch,
             facts: Bytes::new(),
         }],
@@ -461,4 +474,162 @@ fn a_range_that_is_damaged_is_noted_once_however_often_it_is_found() {
         recovery::recover(&disk, replayer, from)
     });
     assert_eq!(found.unwrap().replayer.damaged().len(), 1);
+}
+
+/// A batch of one record, the one with this number that an idempotent producer writes.
+fn append_sequence(sequence: i32) -> Request {
+    let builder = BatchBuilder::new(Codec::None, 1_000);
+    let mut builder = builder.producer(ProducerId(9), ProducerEpoch(0), sequence);
+    builder.push(1_000, None, Some(SEQUENCED), &[]);
+    let batch = builder.finish();
+    Request::Append(Append {
+        partitions: vec![AppendPartition {
+            partition: PARTITION,
+            batch,
+            facts: Bytes::new(),
+        }],
+    })
+}
+
+const SEQUENCED: &[u8] = b"a record of an idempotent producer";
+
+#[test]
+fn a_producer_whose_last_batch_is_damaged_goes_on_behind_it() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    for sequence in 0..2 {
+        world.answer(append_sequence(sequence));
+    }
+    world.mark();
+    let files = world.disk.files();
+    let mut found = files.iter().flat_map(|(name, bytes)| {
+        let at = bytes.windows(SEQUENCED.len());
+        let at = at.enumerate().filter(|(_, bytes)| *bytes == SEQUENCED);
+        at.map(move |(at, _)| (name, at as u64))
+    });
+    let (name, at) = found.nth(1).unwrap();
+    assert!(world.disk.flip(name, at, 0));
+    let mut world = World::start(world.disk, &[]);
+    assert_eq!(world.lane.machine(PARTITION).unwrap().next, Offset(2));
+    let taken = world.ask(vec![append_sequence(2)]);
+    world.settle();
+    let taken = world.appended(taken).unwrap().as_ref().unwrap();
+    assert_eq!(taken.base, Offset(2));
+    // Once is enough.
+    let refused = world.ask(vec![append_sequence(4)]);
+    world.settle();
+    assert!(world.appended(refused).unwrap().is_err());
+}
+
+/// What a pass has left: of each of the first five partitions ten offsets in this chunk.
+fn pass_into(chunk: u32, bytes: u64, removed: &[ChunkId]) -> Regrouped {
+    let chunk = ChunkId(chunk);
+    let added = (1..=5).map(|partition| {
+        let extent = Extent {
+            chunk,
+            slot: 0,
+            first: 0,
+            last: 9,
+            bytes,
+            max_timestamp: -1,
+        };
+        (partition, extent)
+    });
+    let kind = ChunkKind::Sorted;
+    Regrouped {
+        chunks: vec![ChunkInfo { chunk, kind, bytes }],
+        added: added.collect(),
+        removed: removed.to_vec(),
+        ..Regrouped::default()
+    }
+}
+
+fn take_over(lane: &mut Lane, pass: &Regrouped) {
+    let mut from = Some(PartitionId(0));
+    while let Some(id) = from {
+        from = lane.regrouped(pass, id, 2);
+    }
+    lane.regrouped_all(pass);
+}
+
+#[test]
+fn what_a_pass_has_written_is_taken_over_some_partitions_at_a_time() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.answer(create(TOPIC, 5, TopicSettings::default()));
+    let bytes = |world: &World| {
+        let bytes = (1..=5).map(|id| world.lane.partition_figures(PartitionId(id)).unwrap().bytes);
+        bytes.collect::<Vec<_>>()
+    };
+    for id in 1..=5 {
+        world.answer(append_to(PartitionId(id), 1, 5));
+    }
+    let own = bytes(&world)[0];
+    take_over(&mut world.lane, &pass_into(50, 1_000, &[]));
+    assert_eq!(bytes(&world), [own + 1_000; 5]);
+    let slice = world.lane.pass_slice(&[ChunkId(50)], PartitionId(1), 2);
+    assert_eq!(
+        (slice.starts, slice.next),
+        (vec![(1, 0), (2, 0)], Some(PartitionId(3)))
+    );
+    let pass = pass_into(51, 400, &[ChunkId(50)]);
+    assert_eq!(
+        world.lane.regrouped(&pass, PartitionId(0), 2),
+        Some(PartitionId(3))
+    );
+    let taken = [400, 400, 1_000, 1_000, 1_000].map(|bytes| own + bytes);
+    assert_eq!(bytes(&world), taken);
+    assert_eq!(world.lane.regrouped(&pass, PartitionId(3), 3), None);
+    assert_eq!(bytes(&world), [own + 400; 5]);
+    world.mark();
+    assert_eq!(world.lane.deletable(), [], "the chunk still counts");
+    world.visit(|lane, _| lane.regrouped_all(&pass));
+    world.settle();
+    world.mark();
+    assert_eq!(world.lane.deletable(), [ChunkId(50)]);
+}
+
+#[test]
+fn damage_is_forgotten_with_what_it_lay_in() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    let range = DamagedRange {
+        partition: PARTITION.0,
+        base: 5,
+        last: 9,
+        at: Position::ZERO,
+    };
+    let mut pass = pass_into(50, 1_000, &[]);
+    pass.damaged.push(range);
+    take_over(&mut world.lane, &pass);
+    world.lane.retain(PartitionId(0), 100, NOW);
+    assert_eq!(world.lane.figures().damaged_ranges, 1);
+    world.answer(Request::DeleteTopics(vec![TopicRef::Id(TOPIC)]));
+    world.lane.retain(PartitionId(0), 100, NOW);
+    assert_eq!(world.lane.figures().damaged_ranges, 0);
+}
+
+#[test]
+fn records_without_a_timestamp_are_never_late_for_compaction() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    let mut settings = TopicSettings::default();
+    settings.cleanup.compact = true;
+    settings.max_compaction_lag_ms = 1_000;
+    world.answer(create(TOPIC, 1, settings));
+    let later = Now {
+        wall: WallTime(NOW.wall.0 + 10_000),
+        ..NOW
+    };
+    let without = |timestamp| {
+        let mut builder = BatchBuilder::new(Codec::None, timestamp);
+        builder.push(timestamp, Some(b"key"), Some(b"value"), &[]);
+        Request::Append(Append {
+            partitions: vec![AppendPartition {
+                partition: PARTITION,
+                batch: builder.finish(),
+                facts: Bytes::new(),
+            }],
+        })
+    };
+    world.answer(without(-1));
+    assert!(!world.lane.keyed(PartitionId(0), 10, later).hurry);
 }

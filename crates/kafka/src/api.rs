@@ -207,7 +207,7 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
 }
 
 /// Asks about a long list in several requests, so that none holds up the broker for long.
-pub(crate) fn in_pieces<T>(list: Vec<T>, request: fn(Vec<T>) -> Request) -> Vec<Request> {
+pub(crate) fn in_pieces<T>(list: Vec<T>, request: impl Fn(Vec<T>) -> Request) -> Vec<Request> {
     let mut rest = list.into_iter();
     let piece = move || {
         let piece: Vec<T> = rest.by_ref().take(VISIT_PARTS_MAX).collect();

@@ -11,6 +11,7 @@
 
 pub(crate) mod fetch_sessions;
 mod pipeline;
+pub(crate) mod session_room;
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -64,11 +65,11 @@ impl KafkaConnection {
     pub fn new(shared: Arc<KafkaShared>, peer: IpAddr) -> Self {
         let state = State {
             inbox: Inbox::new(shared.options.request_bytes_max),
+            sessions: FetchSessions::new(Arc::clone(&shared.sessions)),
             shared,
             // As Java writes an address, and so Kafka where it tells of a group's members.
             peer: Arc::from(format!("/{peer}")),
             pipeline: Pipeline::default(),
-            sessions: FetchSessions::default(),
             unsent: 0,
             client: Bytes::new(),
             muted_until: None,
@@ -125,7 +126,8 @@ impl Connection for KafkaConnection {
     }
 
     fn buffered_bytes(&self) -> usize {
-        self.state.inbox.buffered() + self.state.pipeline.held_bytes()
+        let state = &*self.state;
+        state.inbox.buffered() + state.pipeline.held_bytes() + state.sessions.bytes()
     }
 }
 

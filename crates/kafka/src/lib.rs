@@ -20,5 +20,6 @@ mod versions;
 mod wire_errors;
 
 pub use conn::KafkaConnection;
+pub use conn::session_room::SessionRoom;
 pub use figures::{KafkaFigures, Messages};
 pub use shared::{IdSource, KafkaOptions, KafkaShared};

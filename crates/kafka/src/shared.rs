@@ -6,6 +6,7 @@ use mulgil_broker::meta::catalog::CatalogReader;
 use mulgil_broker::quota::QuotaMeters;
 use mulgil_record::ids::TopicId;
 
+use crate::conn::session_room::SessionRoom;
 use crate::figures::KafkaFigures;
 
 /// Where a connection gets numbers that nobody can guess, or that nobody else has.
@@ -73,4 +74,6 @@ pub struct KafkaShared {
     pub figures: Arc<KafkaFigures>,
     /// What users and clients with quotas have used lately.
     pub meters: QuotaMeters,
+    /// What the fetch sessions of all connections take.
+    pub sessions: Arc<SessionRoom>,
 }

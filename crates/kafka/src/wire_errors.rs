@@ -5,7 +5,7 @@
 //! themselves on that code.
 
 use kafka_protocol::ResponseError;
-use mulgil_broker::configure::ConfigureRefusal;
+use mulgil_broker::configure::{ConfigureRefusal, ProducersRefusal};
 use mulgil_broker::core::partition::Refusal as PartitionRefusal;
 use mulgil_broker::group::GroupRefusal;
 use mulgil_broker::meta::settings::SettingRefusal;
@@ -106,6 +106,10 @@ pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
         // `ReplicationControlManager.createPartitions`.
         AlterRefusal::Unknown => ResponseError::UnknownTopicOrPartition,
         AlterRefusal::PartitionCount { .. } => ResponseError::InvalidPartitions,
+        // As for too many of new topics in one request.
+        AlterRefusal::TooMany { .. } => ResponseError::PolicyViolation,
+        // `ControllerConfigurationValidator`.
+        AlterRefusal::Setting(_) => ResponseError::InvalidConfig,
         // As for a creation.
         AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
         AlterRefusal::Stopping => ResponseError::NotController,
@@ -137,6 +141,16 @@ pub(crate) const fn configure(refusal: &ConfigureRefusal, of_broker: bool) -> Re
         // As for a creation.
         ConfigureRefusal::DiskFull => ResponseError::KafkaStorageError,
         ConfigureRefusal::Stopping => ResponseError::NotController,
+    }
+}
+
+/// For a list of producers.
+pub(crate) const fn producers(refusal: &ProducersRefusal) -> ResponseError {
+    match refusal {
+        // `ReplicaManager.activeProducerState`.
+        ProducersRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        // Kafka has no such limit; as for too many new partitions, clients give up and show the message.
+        ProducersRefusal::TooMany { .. } => ResponseError::PolicyViolation,
     }
 }
 

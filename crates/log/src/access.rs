@@ -80,6 +80,35 @@ impl ReadAt for ChunkFile {
     }
 }
 
+/// A chunk that is read around bad sectors: their pages are zeroes, and so damage.
+///
+/// For who tells a reader, or a start, what can't be read any more. What removes chunks for good reads
+/// them plainly: the sector may be readable tomorrow.
+#[derive(Clone, Copy, Debug)]
+pub struct Sparing<'a>(pub &'a ChunkFile);
+
+impl ReadAt for Sparing<'_> {
+    fn chunk(&self) -> ChunkId {
+        self.0.id()
+    }
+
+    fn salt(&self) -> Salt {
+        self.0.header().salt
+    }
+
+    fn bytes(&self) -> Result<u64, Fault> {
+        self.0.bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault> {
+        self.0.read_sparing(buf, offset)
+    }
+
+    fn read_new(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        self.0.read_new_sparing(length, offset)
+    }
+}
+
 impl AppendTo for ChunkWriter {
     fn position(&self) -> Position {
         Self::position(self)

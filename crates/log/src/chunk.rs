@@ -34,7 +34,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use mulgil_record::crc::crc32c;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, spare};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::Salt;
 use crate::position::{ChunkId, Lsn, Position};
@@ -388,6 +388,20 @@ impl ChunkFile {
             .map_err(|source| self.failed(source))
     }
 
+    /// As [`ChunkFile::read_at`], with zeroes for pages that the disk does not give back.
+    pub(crate) fn read_sparing(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault> {
+        let read = spare::read_at(&*self.file, buf, offset);
+        read.map(|(read, _)| read)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// As [`ChunkFile::read_new`], with zeroes for pages that the disk does not give back.
+    pub(crate) fn read_new_sparing(&self, length: usize, offset: u64) -> Result<Vec<u8>, Fault> {
+        let read = spare::read_new(&*self.file, length, offset);
+        read.map(|(bytes, _)| bytes)
+            .map_err(|source| self.failed(source))
+    }
+
     pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
         Arc::clone(&self.file)
     }
@@ -473,10 +487,11 @@ impl ChunkWriter {
         self.write(&self.header.encode(), 0)?;
         let name = self.header.name();
         let failed = |source| write_failed(&name, source);
-        self.file.sync().map_err(failed)?;
+        let unsynced = |source| sync_failed(&self.temporary, source);
+        self.file.sync().map_err(unsynced)?;
         self.disk.rename(&self.temporary, &name).map_err(failed)?;
         self.finished = true;
-        self.disk.sync_names().map_err(failed)?;
+        self.disk.sync_names().map_err(names_unsynced)?;
         Ok(Arc::new(ChunkFile::new(
             self.header,
             Arc::clone(&self.file),
@@ -499,12 +514,29 @@ impl Drop for ChunkWriter {
     }
 }
 
-/// A fault of a background write: no room is worth another try, anything else is not.
+/// A fault of a background write, to a file that nobody needs yet: it can be tried again.
 pub(crate) fn write_failed(name: &str, source: io::Error) -> Fault {
+    let kind = if source.kind() == io::ErrorKind::StorageFull {
+        FaultKind::Exhausted
+    } else {
+        FaultKind::Unavailable
+    };
+    Fault::io(kind, format!("writing {name}"), source)
+}
+
+/// A fault of the sync of a file. No room is worth another try, with another file; after anything else
+/// nobody knows what is on disk.
+pub(crate) fn sync_failed(name: &str, source: io::Error) -> Fault {
     let kind = if source.kind() == io::ErrorKind::StorageFull {
         FaultKind::Exhausted
     } else {
         FaultKind::Fatal
     };
-    Fault::io(kind, format!("writing {name}"), source)
+    Fault::io(kind, format!("syncing {name}"), source)
+}
+
+/// A fault of the sync of names. The system says it once: whoever syncs the same directory next is
+/// told that all is well.
+pub(crate) fn names_unsynced(source: io::Error) -> Fault {
+    Fault::io(FaultKind::Fatal, "syncing the names of files", source)
 }

@@ -22,6 +22,7 @@ mod planted;
 mod real;
 #[cfg(any(test, feature = "recording"))]
 mod recording;
+pub(crate) mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,9 @@ pub use planted::Planted;
 pub use real::RealDisk;
 #[cfg(any(test, feature = "recording"))]
 pub use recording::RecordingDisk;
+
+/// What a disk gives back as a whole, or not at all.
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// The folder that holds what was taken out of the log.
 pub const QUARANTINE: &str = "quarantine/";

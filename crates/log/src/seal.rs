@@ -6,7 +6,7 @@
 //! power failed in between, is seen by the next start, which builds it again from the frames.
 
 use crate::access::AppendTo;
-use crate::chunk::{ChunkFile, ChunkKind, write_failed};
+use crate::chunk::{ChunkFile, ChunkKind, sync_failed, write_failed};
 use crate::fault::Fault;
 use crate::footer::{FooterBuilder, Sealed};
 use crate::index::TailEntry;
@@ -42,9 +42,10 @@ pub fn seal_log_chunk(
         held: Vec::new(),
     };
     let sealed = write_log_footer(&mut out, tail, damaged)?;
-    file.sync().map_err(failed)?;
+    let unsynced = |source| sync_failed(&name, source);
+    file.sync().map_err(unsynced)?;
     out.write_held()?;
-    file.sync().map_err(failed)?;
+    file.sync().map_err(unsynced)?;
     Ok(sealed)
 }
 

@@ -71,6 +71,15 @@ pub struct Cleanup {
     pub compact: bool,
 }
 
+impl Cleanup {
+    /// Whether the newest record of each key is promised to stay: then records are not given up by
+    /// offset either.
+    #[must_use]
+    pub const fn keeps_newest(self) -> bool {
+        self.compact && !self.delete
+    }
+}
+
 impl Default for Cleanup {
     fn default() -> Self {
         Self {
@@ -136,6 +145,21 @@ impl Default for TopicSettings {
             compression: None,
             stated: BTreeMap::new(),
         }
+    }
+}
+
+impl TopicSettings {
+    /// The earliest and the latest timestamp of a producer that are taken at `now_ms`.
+    #[must_use]
+    pub fn timestamps_taken(&self, now_ms: i64) -> (i64, i64) {
+        let distance = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let earliest = self
+            .timestamp_before_max_ms
+            .map_or(i64::MIN, |ms| now_ms.saturating_sub(distance(ms)));
+        let latest = self
+            .timestamp_after_max_ms
+            .map_or(i64::MAX, |ms| now_ms.saturating_add(distance(ms)));
+        (earliest, latest)
     }
 }
 

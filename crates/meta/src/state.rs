@@ -257,19 +257,6 @@ impl Metadata {
         }
     }
 
-    /// Works out new settings of a topic.
-    ///
-    /// # Errors
-    ///
-    /// There is no such topic.
-    pub fn alter(&self, id: TopicId, settings: TopicSettings) -> Result<Change, Refusal> {
-        if self.by_id.contains_key(&id) {
-            Ok(Change::TopicAltered { id, settings })
-        } else {
-            Err(Refusal::Unknown)
-        }
-    }
-
     /// Works out edits of what is stated of a topic; `replace` forgets what was stated before.
     ///
     /// # Errors
@@ -410,15 +397,25 @@ impl Metadata {
         let before = Arc::clone(&self.broker);
         Arc::make_mut(&mut self.broker).replace(scope, stated.clone());
         let after = Arc::clone(&self.broker);
-        let moved = |setting: &settings::Setting| {
-            let of =
-                |broker: &BrokerStated| setting.inherits.and_then(|n| broker.value(n)).cloned();
-            of(&before) != of(&after)
-        };
+        // Once for all topics, of which there may be many thousands.
+        let moved: Vec<_> = settings::TOPIC
+            .iter()
+            .filter(|setting| {
+                let of =
+                    |broker: &BrokerStated| setting.inherits.and_then(|n| broker.value(n)).cloned();
+                of(&before) != of(&after)
+            })
+            .map(|setting| setting.name)
+            .collect();
+        if moved.is_empty() {
+            return;
+        }
         let topics: Vec<_> = self.topics.values().cloned().collect();
         for topic in topics {
             let mut settings = topic.settings.clone();
-            settings::follow(&mut settings, &after, moved);
+            settings::follow(&mut settings, &after, |setting| {
+                moved.contains(&setting.name)
+            });
             if settings != topic.settings {
                 let topic = Topic::clone(&topic);
                 self.put(Topic { settings, ..topic });

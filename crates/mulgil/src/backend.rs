@@ -21,19 +21,26 @@ use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::shell::Broker;
 use mulgil_kafka::KafkaFigures;
 use mulgil_meta::schema::DEFAULT_VHOST;
+use tokio::sync::Semaphore;
 
 use crate::node::Node;
 
 mod figures;
 mod groups;
+mod publish;
 mod records;
 mod refusals;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 /// How long a request waits for a lane that is always taken: half of what makes it count as dead.
 const REACH_MAX: Duration = Duration::from_secs(5);
 /// Between two looks whether it is free. Visits take microseconds.
 const REACH_EVERY: Duration = Duration::from_millis(1);
+
+/// Reads that unpack at one time. Each may take the 128 MiB that a batch may unpack to.
+const UNPACKING_MAX: usize = 2;
 
 /// The broker in this process.
 pub(crate) struct LocalBackend {
@@ -48,6 +55,8 @@ pub(crate) struct LocalBackend {
     quarantined_bytes: u64,
     /// Where the next record without a key goes.
     spread: AtomicU32,
+    /// Who has a permit may unpack.
+    unpacking: Arc<Semaphore>,
 }
 
 /// What the API counts itself.
@@ -70,6 +79,7 @@ impl LocalBackend {
             quarantined: quarantined.len(),
             quarantined_bytes: quarantined.iter().map(|piece| piece.bytes).sum(),
             spread: AtomicU32::new(0),
+            unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
         }
     }
 

@@ -138,6 +138,7 @@ pub(crate) fn start(
             ids: Arc::new(RandomIds),
             figures: Arc::clone(&kafka_figures),
             meters: QuotaMeters::default(),
+            sessions: Arc::default(),
         })
     });
     let mut threads = Vec::new();

@@ -114,7 +114,11 @@ fn start(
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    runtime.block_on(run(plan, launch, interrupt, stdout))
+    let outcome = runtime.block_on(run(plan, launch, interrupt, stdout));
+    // A start that a signal broke off reads on in its thread, for minutes perhaps. The end of the process
+    // ends it, as a kill at any moment may.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Nothing listens beyond this machine unless somebody said that this is meant.

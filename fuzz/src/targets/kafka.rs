@@ -119,6 +119,7 @@ impl Session {
             ids: Arc::clone(&broker) as _,
             figures: Arc::new(mulgil_kafka::KafkaFigures::new(|| 0)),
             meters: QuotaMeters::default(),
+            sessions: Arc::default(),
         };
         Self {
             connection: Some(KafkaConnection::new(

@@ -5,6 +5,7 @@ use mulgil_broker::request::{
     ReadRefusal, Reply, Request, Seek, Ticket, TopicRef, Trim,
 };
 use mulgil_meta::schema::{Cleanup, Durability, TopicName, TopicSettings};
+use mulgil_meta::settings::{Edit, Operation};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
@@ -18,6 +19,18 @@ enum Open {
     Alter(TopicId),
     Trim(Known),
     Ends(Known),
+}
+
+/// The setting that is altered.
+pub(crate) const DURABILITY: &str = "mulgil.durability";
+
+/// A level as the table of settings writes it.
+pub(crate) const fn word(level: Durability) -> &'static str {
+    match level {
+        Durability::Memory => "memory",
+        Durability::Os => "os",
+        Durability::Fsync => "fsync",
+    }
 }
 
 /// Topics at once.
@@ -130,10 +143,13 @@ impl Admin {
             partitions: model.holds.partitions + more,
         };
         model.asked = Some(asked);
-        let settings = settings(level, id);
+        let edit = Edit {
+            name: DURABILITY.into(),
+            operation: Operation::Set(word(level).into()),
+        };
         let alter = AlterTopic {
             topic: TopicRef::Id(id),
-            settings: Some(settings),
+            settings: Some(vec![edit]),
             partitions: u32::try_from(asked.partitions).ok(),
         };
         Some((Open::Alter(id), Request::AlterTopic(alter)))

@@ -4,6 +4,8 @@
 //! between the pieces, so that anything may happen while a chunk is sealed, a checkpoint is half
 //! written or a pass is done and not yet told.
 
+use std::collections::BTreeMap;
+
 use mulgil_broker::compact::{Compaction, CompactionMemory, Living};
 use mulgil_broker::keeper::ROLLS;
 use mulgil_broker::lane::{Keyed, Objects, Retired, RoomWork};
@@ -45,8 +47,8 @@ pub(super) enum Job {
     Checkpoint(Box<CheckpointWriter<ChunkWriter>>, ChunkId, Next),
     /// A checkpoint is durable, and the lane does not know it.
     Written(ChunkInfo, mulgil_log::position::Position),
-    /// A pass is done, and the lane does not know it.
-    Pass(Regrouped),
+    /// A pass is done, and the lane does not know it of all partitions: where to go on.
+    Pass(Regrouped, PartitionId),
 }
 
 /// Which objects of a checkpoint come next.
@@ -142,8 +144,12 @@ impl Process {
                 let _no_answers = self.visit(now, |lane, _| lane.checkpoint_done(info, from));
                 Ok("the lane learns of a checkpoint")
             }
-            Job::Pass(pass) => {
-                let _no_answers = self.visit(now, |lane, _| lane.regrouped(pass));
+            Job::Pass(pass, from) => {
+                if let Some(next) = self.lane.regrouped(&pass, from, SLICE) {
+                    self.job = Job::Pass(pass, next);
+                    return Ok("");
+                }
+                let _no_answers = self.visit(now, |lane, _| lane.regrouped_all(&pass));
                 Ok("the lane learns of a pass")
             }
         }
@@ -414,7 +420,14 @@ impl Process {
             footer: *footer,
         });
         let sources: Vec<_> = sources.collect();
-        let boundaries = self.lane.boundaries(chosen);
+        let (mut boundaries, mut starts) = (Vec::new(), BTreeMap::new());
+        let mut from = Some(PartitionId(0));
+        while let Some(id) = from {
+            let slice = self.lane.pass_slice(chosen, id, SLICE);
+            boundaries.extend(slice.boundaries);
+            starts.extend(slice.starts);
+            from = slice.next;
+        }
         let planted = self.planted;
         let cleaned = keyed
             .iter()
@@ -433,7 +446,7 @@ impl Process {
         let compaction = Compaction::learn(&sources, &cleaned, memory, wall_ms, &pace)?;
         self.compacting.resume = compaction.resume().unwrap_or_default();
         let living = Living {
-            starts: self.lane.starts(),
+            starts,
             keyed: keyed.iter().map(|k| k.candidate.partition).collect(),
             compaction,
             pace: &pace,
@@ -449,8 +462,10 @@ impl Process {
             let chunk: Box<dyn Output> = Box::new(store.create_chunk(header)?);
             Ok(chunk)
         };
-        let pass = regroup(&sources, &boundaries, &living, &options, &mut create)?;
-        self.job = Job::Pass(pass);
+        let mut pass = regroup(&sources, &boundaries, &living, &options, &mut create)?;
+        pass.added
+            .sort_unstable_by_key(|(id, extent)| (*id, extent.first));
+        self.job = Job::Pass(pass, PartitionId(0));
         Ok("a pass is done")
     }
 }

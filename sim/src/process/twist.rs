@@ -11,7 +11,9 @@ use mulgil_log::frame::FrameHeader;
 use mulgil_log::position::{Lsn, Position};
 use mulgil_log::recovery::{DamagedRange, Replay};
 use mulgil_meta::schema::Durability;
+use mulgil_meta::settings::Operation;
 
+use crate::client::{DURABILITY, word};
 use crate::planted::Planted;
 
 pub(super) mod groups;
@@ -134,10 +136,11 @@ pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request
             }
         }
         Request::AlterTopic(alter) => {
-            if let Some(settings) = &mut alter.settings
-                && settings.durability == Durability::Fsync
-            {
-                settings.durability = Durability::Os;
+            for edit in alter.settings.iter_mut().flatten() {
+                let synced = Operation::Set(word(Durability::Fsync).into());
+                if &*edit.name == DURABILITY && edit.operation == synced {
+                    edit.operation = Operation::Set(word(Durability::Os).into());
+                }
             }
         }
         Request::Append(_)

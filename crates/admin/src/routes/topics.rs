@@ -39,6 +39,7 @@ pub(super) async fn list(
 pub(super) async fn create(State(app): State<App>, request: Request) -> Answered {
     let body = app.body(request, "application/json").await?;
     let topic: CreateTopic = parsed(&body.bytes)?;
+    check_name(&topic.name)?;
     let status = if topic.validate_only {
         StatusCode::OK
     } else {
@@ -46,6 +47,18 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Answered
     };
     let created = app.gate.backend()?.create_topic(topic).await?;
     json(status, &created)
+}
+
+/// Refuses the names that no client of the broker could use.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let may = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let most = limits::TOPIC_NAME_BYTES_MAX;
+    if (1..=most).contains(&name.len()) && name.bytes().all(may) && !matches!(name, "." | "..") {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(most).collect();
+    let detail = format!("\"{shown}\", of {} bytes", name.len());
+    Err(Refusal::new(Code::TopicName, detail))
 }
 
 pub(super) async fn describe(

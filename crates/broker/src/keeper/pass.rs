@@ -1,6 +1,7 @@
 //! One pass of regrouping: what it reads and writes, at which pace.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
 use mulgil_log::position::ChunkId;
 use mulgil_log::regroup::{Output, RegroupOptions, Regrouped, Source, regroup};
+use mulgil_record::ids::PartitionId;
 
 use super::KeeperOptions;
 use crate::compact::{Compaction, CompactionMemory, Living};
@@ -53,11 +55,28 @@ impl Pass<'_> {
             for chunk in begun.into_inner() {
                 // The next start removes what cannot be removed now.
                 if let Err(fault) = self.broker.store().delete(chunk) {
+                    if fault.kind == FaultKind::Fatal {
+                        self.broker.fatal(&fault);
+                    }
                     tracing::debug!(%chunk, %fault, "a chunk of a failed pass stays");
                 }
             }
         }
         done
+    }
+
+    /// Where new extents must begin, and where partitions start.
+    fn places(&self) -> (Vec<(u64, i64)>, BTreeMap<u64, i64>) {
+        let (mut boundaries, mut starts) = (Vec::new(), BTreeMap::new());
+        let mut from = Some(PartitionId(0));
+        while let Some(id) = from {
+            super::beat(self.broker);
+            let slice = self.broker.lane().pass_slice(self.chosen, id, super::SLICE);
+            boundaries.extend(slice.boundaries);
+            starts.extend(slice.starts);
+            from = slice.next;
+        }
+        (boundaries, starts)
     }
 
     fn write(&self, begun: &RefCell<Vec<ChunkId>>) -> Result<(Regrouped, Option<u64>), Fault> {
@@ -75,10 +94,7 @@ impl Pass<'_> {
                 footer: *footer,
             })
             .collect();
-        let (boundaries, starts) = {
-            let lane = broker.lane();
-            (lane.boundaries(self.chosen), lane.starts())
-        };
+        let (boundaries, starts) = self.places();
         let was_full = broker.alarms().disk_full.is_raised();
         let looks = Looks {
             was_full,
@@ -157,6 +173,9 @@ impl Pass<'_> {
         let done = super::seal_all(self.broker)
             .and_then(|()| super::checkpoint_if_due(self.broker, self.options));
         if let Err(fault) = done {
+            if fault.kind == FaultKind::Fatal {
+                self.broker.fatal(&fault);
+            }
             tracing::debug!(%fault, "footers and checkpoints wait for the pass");
             looks.keeps_up.set(false);
         }

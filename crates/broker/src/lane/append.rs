@@ -193,9 +193,13 @@ impl Lane {
     pub(super) fn trim(&mut self, trims: &[Trim], now: Now) -> (Due, Reply) {
         let mut due = Due::NOW;
         let outcomes = trims.iter().map(|trim| {
-            let (start, waits) = self.trim_one(*trim, now)?;
-            due = due.and(waits);
-            Ok(start)
+            let outcome = self.trim_one(*trim, now);
+            due = due.and(match &outcome {
+                Ok((_, waits)) => *waits,
+                Err(TrimRefusal::UnknownPartition(_)) => self.unknown_due(),
+                Err(TrimRefusal::Partition(_)) => Due::NOW,
+            });
+            outcome.map(|(start, _)| start)
         });
         let outcomes = outcomes.collect();
         (due, Reply::Trim(outcomes))

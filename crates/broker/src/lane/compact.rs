@@ -70,8 +70,9 @@ impl Ages {
         }
     }
 
+    /// A record without a timestamp (-1) has no age, and is never late.
     const fn is_late(self, timestamp: i64) -> bool {
-        timestamp <= self.late && timestamp <= self.settled
+        timestamp >= 0 && timestamp <= self.late && timestamp <= self.settled
     }
 }
 

@@ -1,13 +1,15 @@
 //! Changing settings and quotas, and what operators are told of partitions.
 
+use mulgil_core::machine::Now;
 use mulgil_meta::state::{Change, Refusal};
 use mulgil_record::ids::PartitionId;
 
 use super::{Due, Lane};
 use crate::configure::{
-    self, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, SetQuotas, Sizes,
+    self, Configure, ConfigureRefusal, Configured, DescribeProducers, GrowTopics,
+    PRODUCERS_TOLD_MAX, PartitionSize, ProducersRefusal, SetQuotas, Sizes,
 };
-use crate::request::{AlterRefusal, AlterTopic, ReadRefusal, Reply, TopicRef};
+use crate::request::{AlterRefusal, AlterTopic, Reply, TopicRef};
 
 impl Lane {
     pub(super) fn configure(&mut self, ask: Configure) -> (Due, Reply) {
@@ -66,9 +68,19 @@ impl Lane {
     }
 
     pub(super) fn grow_topics(&mut self, ask: GrowTopics) -> (Due, Reply) {
+        let more = ask.topics.iter().map(|(topic, partitions)| {
+            let known = self.find_topic(topic);
+            let has = known.map_or(*partitions, |topic| self.partitions_of(topic.id));
+            u64::from(partitions.saturating_sub(has))
+        });
+        let (asked, most): (u64, _) = (more.sum(), self.creatable());
         let mut outcomes = Vec::with_capacity(ask.topics.len());
         for (topic, partitions) in ask.topics {
-            outcomes.push(self.grow_topic(topic, partitions, ask.validate_only));
+            outcomes.push(if asked > u64::from(most) {
+                Err(AlterRefusal::TooMany { asked, most })
+            } else {
+                self.grow_topic(topic, partitions, ask.validate_only)
+            });
         }
         (Due::synced(self.metadata_due), Reply::GrowTopics(outcomes))
     }
@@ -79,8 +91,9 @@ impl Lane {
         asked: u32,
         validate_only: bool,
     ) -> Result<(), AlterRefusal> {
+        self.can_alter()?;
         let known = self.find_topic(&topic).ok_or(AlterRefusal::Unknown)?;
-        let has = u32::try_from(known.partitions.len()).unwrap_or(u32::MAX);
+        let has = self.partitions_of(known.id);
         let most = mulgil_meta::state::PARTITIONS_MAX;
         if asked <= has || asked > most {
             let least = has.saturating_add(1);
@@ -96,18 +109,25 @@ impl Lane {
         })
     }
 
-    pub(super) fn describe_producers(&self, partitions: &[PartitionId]) -> (Due, Reply) {
+    pub(super) fn describe_producers(&self, ask: &DescribeProducers, now: Now) -> (Due, Reply) {
         let mut due = Due::NOW;
-        let told = partitions.iter().map(|id| {
+        let (most, mut told) = (PRODUCERS_TOLD_MAX, ask.told_before);
+        let outcomes = ask.partitions.iter().map(|id| {
             let hosted = self.partitions.get(id).ok_or_else(|| {
                 due = due.and(self.unknown_due());
-                ReadRefusal::UnknownPartition(*id)
+                ProducersRefusal::UnknownPartition(*id)
             })?;
             due = due.and(hosted.newest);
-            Ok(configure::producers(&hosted.machine))
+            let left = most.saturating_sub(told);
+            if told > 0 && hosted.machine.producers.len() > left {
+                return Err(ProducersRefusal::TooMany { most });
+            }
+            let producers = configure::producers(&hosted.machine, left, now);
+            told += producers.len();
+            Ok(producers)
         });
-        let told = told.collect();
-        (due, Reply::DescribeProducers(told))
+        let outcomes = outcomes.collect();
+        (due, Reply::DescribeProducers(outcomes))
     }
 
     pub(super) fn sizes(&self, partitions: &[PartitionId]) -> (Due, Reply) {

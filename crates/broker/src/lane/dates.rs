@@ -1,8 +1,8 @@
 //! Which dates the lane believes: a large step of the wall clock makes nobody lose anything.
 //!
-//! Producers and the offsets of empty groups expire by date, for their time goes on over restarts. The
-//! date is believed as it is at the start, and then goes on with the running time: a clock that is set
-//! forward by a year would otherwise end all of them at once. What is written is stamped with the later
+//! The offsets of empty groups expire by date, for their time goes on over restarts. The date is
+//! believed as it is at the start, and then goes on with the running time: a clock that is set forward
+//! by a year would otherwise end all of them at once. What is written is stamped with the later
 //! of both dates, so that it has its full time whichever of them is right in the end.
 
 use mulgil_core::machine::{Now, WallTime};

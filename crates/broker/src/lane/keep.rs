@@ -3,8 +3,8 @@
 //! The work itself happens off the lane. Every question and every answer here is about a bounded
 //! number of partitions, so that nobody waits long for the lock.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
+use std::ops::{Bound, RangeBounds as _};
 
 use mulgil_core::machine::{Decision, Elapsed, Machine, Now};
 use mulgil_core::partition::{Change, Command};
@@ -12,7 +12,7 @@ use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
 use mulgil_log::footer::DAMAGE_BYTES;
-use mulgil_log::index::{Extent, TailEntry};
+use mulgil_log::index::{Extent, PAYLOADS, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
 use mulgil_log::regroup::{ChunkUse, Regrouped};
@@ -50,6 +50,21 @@ pub(super) enum Deletion {
 pub struct TailSlice {
     /// Entries by partition.
     pub entries: Vec<(u64, Vec<TailEntry>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<PartitionId>,
+}
+
+/// Ids of partitions that lie beside one another.
+type Ids = (Bound<u64>, Bound<u64>);
+
+/// The part of what a pass must know that was asked for.
+#[derive(Debug, Default)]
+pub struct PassSlice {
+    /// Where it must begin a new extent.
+    pub boundaries: Vec<(u64, i64)>,
+    /// The first offset of each partition, for what asks what lives: what lives when the pass begins is
+    /// kept. The one that is told: what is given up but not yet durably so is still read.
+    pub starts: Vec<(u64, i64)>,
     /// Where to go on; `None` at the end.
     pub next: Option<PartitionId>,
 }
@@ -167,20 +182,31 @@ impl Lane {
         }
     }
 
-    /// Where a pass over `chunks` must begin a new extent.
+    /// What a pass over `chunks` must know of some partitions from `from` on.
     #[must_use]
-    pub fn boundaries(&self, chunks: &[ChunkId]) -> Vec<(u64, i64)> {
-        self.index.boundaries(chunks, ..)
+    pub fn pass_slice(
+        &self,
+        chunks: &[ChunkId],
+        from: PartitionId,
+        partitions_max: usize,
+    ) -> PassSlice {
+        let (range, next) = self.slice(from, partitions_max);
+        let ids = (range.0.map(PartitionId), range.1.map(PartitionId));
+        let starts = self.partitions.range(ids);
+        PassSlice {
+            boundaries: self.index.boundaries(chunks, range),
+            starts: starts.map(|(id, h)| (id.0, h.log_start.0)).collect(),
+            next,
+        }
     }
 
-    /// The first offset of each partition, for a pass that asks what lives: what lives when it begins
-    /// is kept. The one that is told: what is given up but not yet durably so is still read.
-    #[must_use]
-    pub fn starts(&self) -> BTreeMap<u64, i64> {
-        let starts = self.partitions.iter();
-        starts
-            .map(|(id, hosted)| (id.0, hosted.log_start.0))
-            .collect()
+    /// The ids of some partitions from `from` on, with all that are not hosted between them, and where
+    /// to go on.
+    fn slice(&self, from: PartitionId, partitions_max: usize) -> (Ids, Option<PartitionId>) {
+        let mut ids = self.partitions.range(from..);
+        let next = ids.nth(partitions_max).map(|(id, _)| *id);
+        let end = next.map_or(Bound::Unbounded, |next| Bound::Excluded(next.0));
+        ((Bound::Included(from.0), end), next)
     }
 
     /// The header of a chunk of this kind that a pass writes.
@@ -189,22 +215,43 @@ impl Lane {
         self.log.other_header(chunk, kind, now)
     }
 
-    /// A pass is complete and its chunks are durable: they count from here on, and the others go once
-    /// that is on disk.
-    pub fn regrouped(&mut self, pass: Regrouped) {
+    /// A pass is complete and its chunks are durable: some partitions from `from` on are read from
+    /// there. `pass.added` is in order of partition. Says where to go on.
+    pub fn regrouped(
+        &mut self,
+        pass: &Regrouped,
+        from: PartitionId,
+        partitions_max: usize,
+    ) -> Option<PartitionId> {
+        let (range, next) = self.slice(from, partitions_max);
+        // Before the batches go that were damaged: a reader must not pass over them meanwhile.
+        for damage in &pass.damaged {
+            if range.contains(&damage.partition) && !self.damaged.contains(damage) {
+                self.index.damage(*damage);
+                self.damaged.push(*damage);
+            }
+        }
+        let first = pass.added.partition_point(|(id, _)| *id < from.0);
+        let added = pass.added.iter().skip(first);
+        let added = added.take_while(|(id, _)| next.is_none_or(|next| *id < next.0));
+        let hosted = |(id, _): &&(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
+        let added = added.filter(hosted).copied().collect();
+        self.index.replace_in(range, &pass.removed, added);
+        next
+    }
+
+    /// All partitions are read from what a pass has written: its chunks count from here on, and the
+    /// others go once that is on disk.
+    pub fn regrouped_all(&mut self, pass: &Regrouped) {
         let at = self.change_chunks(&pass.change());
         let due = Deletion::Synced(at);
         self.deletions
             .extend(pass.removed.iter().map(|chunk| (due, *chunk)));
-        let hosted = |(id, _): &(u64, Extent)| self.partitions.contains_key(&PartitionId(*id));
-        let added = pass.added.into_iter().filter(hosted).collect();
-        self.index.replace(&pass.removed, added);
         for chunk in &pass.removed {
             self.carried.remove(chunk);
         }
-        self.learn_damaged(&pass.damaged);
         if let Some(chunk) = pass.damaged_in {
-            self.carry(chunk, pass.damaged);
+            self.carry(chunk, pass.damaged.clone());
         }
     }
 
@@ -263,6 +310,9 @@ impl Lane {
         partitions_max: usize,
         now: Now,
     ) -> Option<PartitionId> {
+        if from == PartitionId(0) {
+            self.forget_damage();
+        }
         if !self.believes(now) {
             return None;
         }
@@ -277,6 +327,17 @@ impl Lane {
             self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()
+    }
+
+    /// Forgets damage that nobody can meet any more: below a log start, or of a topic that is gone.
+    fn forget_damage(&mut self) {
+        let partitions = &self.partitions;
+        self.damaged.retain(|range| {
+            let hosted = partitions.get(&PartitionId(range.partition));
+            // Payloads that are stored once belong to no topic.
+            let payload = range.partition == PAYLOADS;
+            payload || hosted.is_some_and(|hosted| range.last >= hosted.log_start.0)
+        });
     }
 
     /// Forgets producers that have long written nothing, a bounded number at a time.

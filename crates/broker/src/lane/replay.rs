@@ -367,7 +367,13 @@ impl Replay for Replayer {
         }
         if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(range.partition)) {
             let machine = &mut hosted.machine;
-            machine.next = machine.next.max(Offset(range.last + 1));
+            let next = Offset(range.last + 1);
+            if next > machine.next {
+                // Who wrote it and with which sequence is lost with the batch: its producer goes on
+                // behind it.
+                let epoch = machine.leader_epoch;
+                machine.apply(&Change::Resumed { next, epoch });
+            }
         }
     }
 }

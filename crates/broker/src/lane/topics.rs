@@ -40,7 +40,7 @@ impl Lane {
     }
 
     /// How many partitions a command may create.
-    fn creatable(&self) -> u32 {
+    pub(super) fn creatable(&self) -> u32 {
         let there = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let left = self.options.partitions_max.saturating_sub(there);
         left.min(self.options.created_partitions_max)
@@ -132,23 +132,17 @@ impl Lane {
     }
 
     pub(super) fn alter_one(&mut self, alter: AlterTopic) -> Result<(), AlterRefusal> {
-        if self.stopping {
-            return Err(AlterRefusal::Stopping);
-        }
-        if self.full {
-            return Err(AlterRefusal::DiskFull);
-        }
+        self.can_alter()?;
         let id = self
             .find_topic(&alter.topic)
             .ok_or(AlterRefusal::Unknown)?
             .id;
         let mut changes = Vec::new();
-        if let Some(settings) = alter.settings {
-            changes.push(
-                self.metadata
-                    .alter(id, settings)
-                    .map_err(|refusal| alter_refusal(&refusal))?,
-            );
+        let edited = alter.settings.is_some();
+        if let Some(edits) = alter.settings {
+            // Here and not before: another edit may be on its way to the disk, which nobody sees yet.
+            let altered = self.metadata.edit_topic(id, &edits, false);
+            changes.push(altered.map_err(alter_refusal)?);
         }
         if let Some(partitions) = alter.partitions {
             let least = self.partitions_of(id);
@@ -157,20 +151,30 @@ impl Lane {
                 let asked = partitions;
                 return Err(AlterRefusal::PartitionCount { asked, least, most });
             }
-            changes.extend(
-                self.metadata
-                    .add_partitions(id, partitions)
-                    .map_err(|refusal| alter_refusal(&refusal))?,
-            );
+            let added = self.metadata.add_partitions(id, partitions);
+            changes.extend(added.map_err(alter_refusal)?);
         }
-        self.keep_starts(id);
+        if edited {
+            self.keep_starts(id);
+        }
         for change in &changes {
             self.change_metadata(change);
         }
         Ok(())
     }
 
-    fn partitions_of(&self, topic: TopicId) -> u32 {
+    /// Whether topics may be changed at all.
+    pub(super) const fn can_alter(&self) -> Result<(), AlterRefusal> {
+        if self.stopping {
+            return Err(AlterRefusal::Stopping);
+        }
+        if self.full {
+            return Err(AlterRefusal::DiskFull);
+        }
+        Ok(())
+    }
+
+    pub(super) fn partitions_of(&self, topic: TopicId) -> u32 {
         let topic = self.metadata.topic_by_id(topic);
         let count = topic.map_or(0, |topic| topic.partitions.len());
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -181,17 +185,18 @@ impl Lane {
     /// What they lost at the last start is still in the log. If the topic keeps its records from here
     /// on, the next start must not bring it back.
     pub(super) fn keep_starts(&mut self, topic: TopicId) {
-        let of_topic = |hosted: &&Hosted| hosted.topic == topic;
-        let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
-        let starts: Vec<_> = self
-            .partitions
-            .iter()
-            .filter(|(_, hosted)| of_topic(hosted) && in_memory(hosted))
-            .map(|(id, hosted)| (*id, hosted.machine.start))
-            .collect();
-        for (id, start) in starts {
-            self.log
-                .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+        // The topic's own partitions only: one request may change many thousands of topics.
+        let Some(topic) = self.metadata.topic_by_id(topic) else {
+            return;
+        };
+        for id in &topic.partitions {
+            let hosted = self.partitions.get(id);
+            let in_memory = |hosted: &&Hosted| hosted.durability == Durability::Memory;
+            if let Some(hosted) = hosted.filter(in_memory) {
+                let start = hosted.machine.start;
+                self.log
+                    .push(entry(EntryKind::LogStart, id.0, start.0), &[]);
+            }
         }
     }
 
@@ -290,16 +295,16 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
     }
 }
 
-fn alter_refusal(refusal: &Refusal) -> AlterRefusal {
-    match *refusal {
+fn alter_refusal(refusal: Refusal) -> AlterRefusal {
+    match refusal {
         Refusal::FewerPartitions { asked, least, most } => {
             AlterRefusal::PartitionCount { asked, least, most }
         }
+        Refusal::Setting(refusal) => AlterRefusal::Setting(refusal),
         Refusal::Unknown
         | Refusal::Exists(_)
         | Refusal::PartitionCount { .. }
         | Refusal::NameLength { .. }
-        | Refusal::Setting(_)
         | Refusal::QuotaCount(_) => AlterRefusal::Unknown,
     }
 }

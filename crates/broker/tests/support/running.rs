@@ -7,7 +7,7 @@ use std::time::Duration;
 use mulgil_broker::clock::Clock;
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead};
-use mulgil_broker::shell::{Broker, CompletionPort, Parts};
+use mulgil_broker::shell::{Broker, CompletionPort, OnFatal, Parts};
 use mulgil_broker::start;
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::store::{LocalStore, StoreOptions};
@@ -19,17 +19,21 @@ pub(crate) fn open(dir: &Path) -> Arc<Broker> {
 
 /// A broker whose keeper works otherwise.
 pub(crate) fn open_with(dir: &Path, change: impl FnOnce(&mut KeeperOptions)) -> Arc<Broker> {
-    let mut keeper = KeeperOptions {
-        pause_ms: 1,
-        retention_every_ms: 20,
-        compact_every_ms: 10,
-        reserve_bytes: 0,
-        checkpoint_bytes: 150_000,
-        regroup_bytes: 600_000,
-        ..KeeperOptions::default()
-    };
+    let mut keeper = busy_keeper();
     change(&mut keeper);
-    let disk: Arc<dyn Disk> = Arc::new(lock(dir));
+    open_on(
+        Arc::new(lock(dir)),
+        keeper,
+        Box::new(|fault| panic!("{fault}")),
+    )
+}
+
+/// A broker on a disk, and what it does when nobody knows what is on that.
+pub(crate) fn open_on(
+    disk: Arc<dyn Disk>,
+    keeper: KeeperOptions,
+    on_fatal: OnFatal,
+) -> Arc<Broker> {
     let options = LaneOptions {
         chunk_bytes_max: 200_000,
         // So little that almost every read goes to disk.
@@ -59,9 +63,22 @@ pub(crate) fn open_with(dir: &Path, change: impl FnOnce(&mut KeeperOptions)) -> 
         clock,
         runtimes: 1,
         keeper,
-        on_fatal: Box::new(|fault| panic!("{fault}")),
+        on_fatal,
     };
     Broker::start(parts, &port)
+}
+
+/// A keeper that always has something to do.
+pub(crate) fn busy_keeper() -> KeeperOptions {
+    KeeperOptions {
+        pause_ms: 1,
+        retention_every_ms: 20,
+        compact_every_ms: 10,
+        reserve_bytes: 0,
+        checkpoint_bytes: 150_000,
+        regroup_bytes: 600_000,
+        ..KeeperOptions::default()
+    }
 }
 
 /// Takes the data directory, once the threads of the broker before have let go of it.

@@ -21,7 +21,7 @@ use mulgil_broker::request::{Reply, Request, TopicRef};
 
 use super::configs::resource;
 use super::describe_configs::{Refused, broker_scope, no_topic, unsupported};
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::{is_topic_name, topic_name};
 use crate::to_wire::message;
 use crate::wire_errors;
@@ -109,12 +109,13 @@ fn ask(
     if targets.is_empty() {
         return waits.finish(turn);
     }
-    let ask = Configure {
+    let piece = |targets| Configure {
         targets,
         replace,
         validate_only,
     };
-    Ok(Step::Ask(vec![Request::Configure(ask)], Box::new(waits)))
+    let asks = in_pieces(targets, |targets| Request::Configure(piece(targets)));
+    Ok(Step::Ask(asks, Box::new(waits)))
 }
 
 fn prepare(wish: &Wish, turn: &Turn<'_>) -> Result<(Configured, Vec<Edit>), Refused> {
@@ -166,10 +167,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let outcomes = only_reply!(replies, Configure);
+        let outcomes = joined_replies!(replies, Configure);
         for (at, outcome) in self.asked.iter().zip(outcomes) {
             if let Some((kind, _, row)) = self.rows.get_mut(*at) {
                 let of_broker = *kind == resource::BROKER;

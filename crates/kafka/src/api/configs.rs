@@ -4,6 +4,7 @@
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsSynonym,
 };
+use kafka_protocol::protocol::StrBytes;
 use mulgil_broker::meta::catalog::Catalog;
 use mulgil_broker::meta::schema::Topic;
 use mulgil_broker::meta::settings::{
@@ -147,12 +148,12 @@ pub(crate) fn row(
 ) -> Option<DescribeConfigsResourceResult> {
     let first = values.first()?;
     let row = DescribeConfigsResourceResult::default()
-        .with_name(text(setting.name))
+        .with_name(StrBytes::from_static_str(setting.name))
         .with_value(Some(text(&first.value)))
         .with_read_only(setting.standing == Standing::Fixed)
         .with_config_source(first.source);
     let row = if detail.types {
-        let about = detail.documentation.then(|| text(&documentation(setting)));
+        let about = detail.documentation.then(|| documentation(setting));
         row.with_config_type(type_of(setting.takes))
             .with_documentation(about)
     } else {
@@ -163,7 +164,7 @@ pub(crate) fn row(
     }
     let synonyms = values.into_iter().map(|value| {
         DescribeConfigsSynonym::default()
-            .with_name(text(value.name))
+            .with_name(StrBytes::from_static_str(value.name))
             .with_value(Some(text(&value.value)))
             .with_source(value.source)
     });
@@ -171,13 +172,26 @@ pub(crate) fn row(
 }
 
 /// What is told of a setting to those who ask.
-fn documentation(setting: &Setting) -> String {
+fn documentation(setting: &Setting) -> StrBytes {
     let about = setting.about;
     match setting.standing {
-        Standing::Honoured | Standing::Fixed => about.to_owned(),
-        Standing::Meaningless => format!("Taken, but means nothing here. {about}"),
-        Standing::Only => format!("Only {} is possible: {about}", setting.default),
+        Standing::Honoured | Standing::Fixed => StrBytes::from_static_str(about),
+        Standing::Meaningless => text(&format!("Taken, but means nothing here. {about}")),
+        Standing::Only => text(&format!("Only {} is possible: {about}", setting.default)),
     }
+}
+
+/// What a row takes in memory, and with its names on the wire.
+pub(crate) fn memory_bytes(row: &DescribeConfigsResourceResult) -> usize {
+    let len = |text: &Option<StrBytes>| text.as_ref().map_or(0, |text| text.len());
+    let synonyms = row.synonyms.iter().map(|synonym| {
+        size_of::<DescribeConfigsSynonym>() + synonym.name.len() + len(&synonym.value)
+    });
+    size_of::<DescribeConfigsResourceResult>()
+        + row.name.len()
+        + len(&row.value)
+        + len(&row.documentation)
+        + synonyms.sum::<usize>()
 }
 
 /// `ConfigEntry.ConfigType`.

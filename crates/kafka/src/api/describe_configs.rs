@@ -1,5 +1,10 @@
 //! `DescribeConfigs`: settings of topics and of the broker (KIP-226, KIP-524, KIP-569), from the
 //! picture of what is durable.
+//!
+//! What is named more than once is told once, and an answer has a bound: an element of a request is
+//! three bytes, and all settings of a resource are ten thousand.
+
+use std::collections::BTreeMap;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -18,6 +23,10 @@ use crate::to_wire::message;
 /// The first version with types and documentation.
 const SINCE_TYPES: i16 = 3;
 
+/// Most bytes of memory of the rows of one answer: those of ten thousand topics with all that can be
+/// asked for, and of three times as many with the values alone, as tools ask for.
+const ROWS_BYTES_MAX: usize = 256 << 20;
+
 /// Why settings of a resource are not told.
 pub(super) type Refused = (ResponseError, String);
 
@@ -27,8 +36,13 @@ pub(crate) fn start(request: DescribeConfigsRequest, turn: &Turn<'_>) -> Result<
         types: turn.since(SINCE_TYPES),
         documentation: request.include_documentation,
     };
-    let results = request.resources.into_iter().map(|asked| {
-        let told = describe(&asked, detail, turn);
+    let mut left = ROWS_BYTES_MAX;
+    let results = each_once(request.resources).into_iter().map(|asked| {
+        let told = if left > 0 {
+            describe(&asked, detail, turn).and_then(|rows| within(&mut left, rows))
+        } else {
+            Err(too_much())
+        };
         let result = DescribeConfigsResult::default()
             .with_resource_type(asked.resource_type)
             .with_resource_name(asked.resource_name);
@@ -41,6 +55,47 @@ pub(crate) fn start(request: DescribeConfigsRequest, turn: &Turn<'_>) -> Result<
     });
     let results = results.collect();
     turn.answer(&DescribeConfigsResponse::default().with_results(results))
+}
+
+/// Each resource once, in the place where it is named first, with all settings that are asked for.
+fn each_once(resources: Vec<DescribeConfigsResource>) -> Vec<DescribeConfigsResource> {
+    let mut places = BTreeMap::new();
+    let mut once: Vec<DescribeConfigsResource> = Vec::new();
+    for asked in resources {
+        let key = (asked.resource_type, asked.resource_name.clone());
+        let at = *places.entry(key).or_insert(once.len());
+        let Some(earlier) = once.get_mut(at) else {
+            once.push(asked);
+            continue;
+        };
+        let all = |keys: &Option<Vec<_>>| keys.as_ref().is_none_or(Vec::is_empty);
+        if all(&earlier.configuration_keys) || all(&asked.configuration_keys) {
+            earlier.configuration_keys = None;
+        } else if let Some(keys) = &mut earlier.configuration_keys {
+            keys.extend(asked.configuration_keys.into_iter().flatten());
+        }
+    }
+    once
+}
+
+/// Takes the rows of a resource from what is left for an answer; when they do not fit, nothing is.
+fn within(
+    left: &mut usize,
+    rows: Vec<DescribeConfigsResourceResult>,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+    let bytes = rows.iter().map(configs::memory_bytes).sum();
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or(0);
+    if rest.is_some() {
+        Ok(rows)
+    } else {
+        Err(too_much())
+    }
+}
+
+fn too_much() -> Refused {
+    let why = "too many settings for one answer: ask for fewer resources at once".to_owned();
+    (ResponseError::PolicyViolation, why)
 }
 
 fn describe(

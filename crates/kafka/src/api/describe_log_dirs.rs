@@ -7,12 +7,13 @@ use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use mulgil_broker::configure::Sizes;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::meta::schema::{DEFAULT_VHOST, Topic};
 use mulgil_broker::request::{Reply, Request};
 use mulgil_record::ids::PartitionId;
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, groups, in_pieces};
 use crate::from_wire::{partition, topic_name as name_of};
 use crate::to_wire::{int32, text, topic_name};
 
@@ -49,8 +50,14 @@ pub(crate) fn start(request: DescribeLogDirsRequest, turn: &Turn<'_>) -> Step {
             }
         }
     }
-    let partitions = waits.places.keys().copied().collect();
-    Step::Ask(vec![Request::Sizes(partitions)], Box::new(waits))
+    let partitions: Vec<_> = waits.places.keys().copied().collect();
+    let asks = if partitions.is_empty() {
+        // The file system is told of all the same.
+        vec![Request::Sizes(partitions)]
+    } else {
+        in_pieces(partitions, Request::Sizes)
+    };
+    Step::Ask(asks, Box::new(waits))
 }
 
 #[derive(Debug, Default)]
@@ -62,10 +69,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let sizes = only_reply!(replies, Sizes);
+        let sizes = joined(replies)?;
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         for size in sizes.partitions {
             if let Some((topic, index)) = self.places.remove(&size.partition) {
@@ -93,4 +100,17 @@ impl Waiting for Waits {
         };
         turn.answer(&DescribeLogDirsResponse::default().with_results(vec![store]))
     }
+}
+
+/// All partitions of the replies, and the file system as the last of them saw it.
+fn joined(replies: Vec<Reply>) -> Result<Sizes, Hangup> {
+    let mut joined = Sizes::default();
+    for reply in replies {
+        let Reply::Sizes(piece) = reply else {
+            return Err(groups::unfitting(&reply));
+        };
+        joined.partitions.extend(piece.partitions);
+        joined.space = piece.space;
+    }
+    Ok(joined)
 }

@@ -139,7 +139,7 @@ impl Waiting for Waits {
         let mut groups = Vec::with_capacity(self.wanted.len());
         let mut notes = 0_usize;
         for (wanted, reply) in self.wanted.into_iter().zip(groups::all(replies)?) {
-            let row = group_row(wanted, reply, &catalog)?;
+            let row = group_row(wanted, reply, &catalog, turn)?;
             let rows = row.topics.iter().flat_map(|topic| &topic.partitions);
             notes += rows
                 .filter_map(|row| Some(row.metadata.as_ref()?.len()))
@@ -173,20 +173,27 @@ fn group_row(
     wanted: Wanted,
     reply: GroupReply,
     catalog: &Catalog,
+    turn: &Turn<'_>,
 ) -> Result<OffsetFetchResponseGroup, Hangup> {
     let row = OffsetFetchResponseGroup::default().with_group_id(wanted.group);
-    let committed: BTreeMap<OffsetKey, Committed> = match reply {
-        GroupReply::Offsets(offsets) => offsets.into_iter().collect(),
-        GroupReply::Refused(refusal) => {
-            let error = wire_errors::group(&refusal, NoGroup::NotFound);
-            return Ok(row.with_error_code(error.code()));
-        }
-        GroupReply::Stopping => return Ok(row.with_error_code(groups::STOPPING.code())),
-        GroupReply::DiskFull => {
-            return Ok(row.with_error_code(ResponseError::CoordinatorNotAvailable.code()));
-        }
+    let committed: Result<BTreeMap<OffsetKey, Committed>, ResponseError> = match reply {
+        GroupReply::Offsets(offsets) => Ok(offsets.into_iter().collect()),
+        GroupReply::Refused(refusal) => Err(wire_errors::group(&refusal, NoGroup::NotFound)),
+        GroupReply::Stopping => Err(groups::STOPPING),
+        GroupReply::DiskFull => Err(ResponseError::CoordinatorNotAvailable),
         other @ (GroupReply::Done(_) | GroupReply::Described(_) | GroupReply::Listed(_)) => {
             return Err(groups::unfitting(&other));
+        }
+    };
+    let committed = match committed {
+        Ok(committed) => committed,
+        Err(error) if turn.since(SINCE_GROUP_ERROR) => {
+            return Ok(row.with_error_code(error.code()));
+        }
+        // Only partitions can tell of it (`OffsetFetchResponse`).
+        Err(error) => {
+            let topics = wanted.topics.unwrap_or_default().into_iter();
+            return Ok(row.with_topics(topics.map(|topic| refused(topic, error)).collect()));
         }
     };
     let topics = match wanted.topics {
@@ -197,6 +204,14 @@ fn group_row(
             .collect(),
     };
     Ok(row.with_topics(topics))
+}
+
+fn refused(topic: WantedTopic, error: ResponseError) -> OffsetFetchResponseTopics {
+    let rows = topic.partitions.iter();
+    let rows = rows.map(|index| partition_row(*index, None).with_error_code(error.code()));
+    OffsetFetchResponseTopics::default()
+        .with_name(topic.name)
+        .with_partitions(rows.collect())
 }
 
 fn one_topic(
@@ -254,7 +269,8 @@ fn old_topic(topic: OffsetFetchResponseTopics, turn: &Turn<'_>) -> OffsetFetchRe
         let old = OffsetFetchResponsePartition::default()
             .with_partition_index(row.partition_index)
             .with_committed_offset(row.committed_offset)
-            .with_metadata(row.metadata);
+            .with_metadata(row.metadata)
+            .with_error_code(row.error_code);
         if turn.since(SINCE_EPOCHS) {
             old.with_committed_leader_epoch(row.committed_leader_epoch)
         } else {

@@ -2,20 +2,26 @@
 //! carries only what has changed.
 //!
 //! Kafka keeps the sessions of a broker in one cache; here they live and die with their connection,
-//! which a client notices as `FETCH_SESSION_ID_NOT_FOUND` and answers with a full fetch. Without a
-//! session a client gets session id 0 and goes on with full fetches.
+//! which a client notices as `FETCH_SESSION_ID_NOT_FOUND` and answers with a full fetch. All of a
+//! broker share its room. Without a session a client gets session id 0 and goes on with full fetches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 
-use crate::from_wire::TopicKey;
+use super::session_room::{SessionRoom, Share};
+use crate::from_wire::{TOPIC_NAME_BYTES_MAX, TopicKey};
 
 /// Most sessions of one connection; a consumer has one.
 const SESSIONS_MAX: usize = 4;
 
 /// Most partitions of one session: about 2 MB. A client that reads more goes on without a session.
 const SESSION_PARTITIONS_MAX: usize = 10_000;
+
+/// What a session remembers of one partition, bytes; nodes of both maps are two thirds full or more.
+const PARTITION_BYTES: usize =
+    (size_of::<(u64, Cached)>() + size_of::<((TopicKey, i32), u64)>()) * 3 / 2;
 
 /// The id that stands for no session.
 pub(crate) const NO_SESSION: i32 = 0;
@@ -80,10 +86,11 @@ pub(crate) struct News {
 }
 
 /// All sessions of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FetchSessions {
     by_id: BTreeMap<i32, Session>,
     uses: u64,
+    room: Arc<SessionRoom>,
 }
 
 #[derive(Debug)]
@@ -96,6 +103,9 @@ struct Session {
     partitions: BTreeMap<u64, Cached>,
     places: BTreeMap<(TopicKey, i32), u64>,
     next_place: u64,
+    /// What all of `partitions` take.
+    bytes: usize,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -107,6 +117,20 @@ struct Cached {
 }
 
 impl FetchSessions {
+    /// None yet; those to come share `room`.
+    pub(crate) const fn new(room: Arc<SessionRoom>) -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            uses: 0,
+            room,
+        }
+    }
+
+    /// What all of them keep in memory, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.by_id.values().map(|session| session.bytes).sum()
+    }
+
     /// Finds out what a fetch request reads; `fresh_id` names a session that it opens.
     ///
     /// The rules are those of `FetchManager.newContext`.
@@ -141,8 +165,10 @@ impl FetchSessions {
         if session.by_id != opening.by_id {
             return Err(SessionError::TopicIds);
         }
+        let mut too_large = !can_be_names(&opening.wishes);
         session.update(opening.wishes, &opening.forgotten);
-        let too_large = session.partitions.len() > SESSION_PARTITIONS_MAX;
+        too_large |= session.partitions.len() > SESSION_PARTITIONS_MAX;
+        too_large |= !session.share.resize(session.bytes);
         let wishes: Vec<Wish> = session
             .partitions
             .values()
@@ -179,7 +205,8 @@ impl FetchSessions {
     }
 
     fn create(&mut self, opening: &Opening, fresh_id: i32) -> i32 {
-        if opening.wishes.is_empty() || opening.wishes.len() > SESSION_PARTITIONS_MAX {
+        let count = opening.wishes.len();
+        if count == 0 || count > SESSION_PARTITIONS_MAX || !can_be_names(&opening.wishes) {
             return NO_SESSION;
         }
         if self.by_id.len() >= SESSIONS_MAX {
@@ -190,6 +217,9 @@ impl FetchSessions {
                 .map(|(id, _)| *id);
             oldest.map(|id| self.by_id.remove(&id));
         }
+        let Some(share) = Share::of(&self.room) else {
+            return NO_SESSION;
+        };
         let mut session = Session {
             epoch: EPOCH_INITIAL + 1,
             by_id: opening.by_id,
@@ -197,8 +227,13 @@ impl FetchSessions {
             partitions: BTreeMap::new(),
             places: BTreeMap::new(),
             next_place: 0,
+            bytes: 0,
+            share,
         };
         session.update(opening.wishes.clone(), &[]);
+        if !session.share.resize(session.bytes) {
+            return NO_SESSION;
+        }
         self.by_id.insert(fresh_id, session);
         fresh_id
     }
@@ -221,6 +256,7 @@ impl Session {
             };
             last_topic = Some(topic.clone());
             wish.topic = topic.clone();
+            self.bytes += bytes_of(&topic);
             let place = self.place();
             self.places.insert((topic, wish.index), place);
             let cached = Cached {
@@ -233,6 +269,7 @@ impl Session {
         for key in forgotten {
             if let Some(place) = self.places.remove(key) {
                 self.partitions.remove(&place);
+                self.bytes = self.bytes.saturating_sub(bytes_of(&key.0));
             }
         }
     }
@@ -268,6 +305,23 @@ impl Session {
         self.next_place += 1;
         self.next_place
     }
+}
+
+/// What is remembered of a partition of `topic`, bytes; as if its name were not shared.
+fn bytes_of(topic: &TopicKey) -> usize {
+    let name = match topic {
+        TopicKey::Name(name) => name.len(),
+        TopicKey::Id(_) => 0,
+    };
+    PARTITION_BYTES + name
+}
+
+/// Whether topics may be called so: what cannot be there is not worth remembering.
+fn can_be_names(wishes: &[Wish]) -> bool {
+    wishes.iter().all(|wish| match &wish.topic {
+        TopicKey::Name(name) => name.len() <= TOPIC_NAME_BYTES_MAX,
+        TopicKey::Id(_) => true,
+    })
 }
 
 fn owned(topic: &TopicKey) -> TopicKey {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use mulgil_broker::configure::{
-    ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize, Sizes,
+    ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize,
+    ProducersRefusal, Sizes,
 };
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
 use mulgil_broker::meta::schema::{TopicName, TopicSettings};
@@ -131,7 +132,8 @@ impl FakeBroker {
             }
             Request::GrowTopics(ask) => Reply::GrowTopics(state.grow(&ask)),
             Request::DescribeProducers(of) => {
-                Reply::DescribeProducers(of.iter().map(|id| state.producers(*id)).collect())
+                let one = |id: &PartitionId| state.producers(*id);
+                Reply::DescribeProducers(of.partitions.iter().map(one).collect())
             }
             Request::Sizes(of) => {
                 let partitions = of.iter().filter_map(|id| state.size(*id)).collect();
@@ -264,8 +266,10 @@ impl State {
         outcomes
     }
 
-    fn producers(&self, id: PartitionId) -> Result<Vec<ActiveProducer>, ReadRefusal> {
-        self.log(id)?;
+    fn producers(&self, id: PartitionId) -> Result<Vec<ActiveProducer>, ProducersRefusal> {
+        if !self.logs.contains_key(&id) {
+            return Err(ProducersRefusal::UnknownPartition(id));
+        }
         Ok(vec![ActiveProducer {
             producer: ProducerId(1000),
             epoch: ProducerEpoch(2),

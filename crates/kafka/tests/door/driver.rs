@@ -46,6 +46,7 @@ impl Driver {
             ids,
             figures: Arc::clone(&figures),
             meters: Default::default(),
+            sessions: Arc::default(),
         });
         Self {
             connection: Some(KafkaConnection::new(shared, Ipv4Addr::LOCALHOST.into())),

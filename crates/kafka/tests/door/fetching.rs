@@ -3,6 +3,7 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::*;
+use mulgil_broker::connection::Connection;
 use mulgil_broker::meta::schema::TopicSettings;
 use mulgil_broker::request::Request;
 
@@ -101,6 +102,74 @@ fn a_session_tells_only_what_is_new() {
         gone.error_code,
         ResponseError::FetchSessionIdNotFound.code()
     );
+}
+
+#[test]
+fn sessions_count_towards_what_a_connection_keeps() {
+    let broker = FakeBroker::new();
+    broker.with_topic("t", 1, TopicSettings::default());
+    let mut driver = Driver::new(&broker);
+    let most: Vec<_> = (0..10_000).map(|index| (index, 0)).collect();
+    let mut last = 0;
+    for _ in 0..4 {
+        let full: FetchResponse =
+            driver.call(ApiKey::Fetch, 12, &ask((0, 0), vec![topic("t", &most)]));
+        assert!(full.session_id > 0);
+        last = full.session_id;
+    }
+    let four = driver.connection().buffered_bytes();
+    assert!((6 << 20..20 << 20).contains(&four), "{four} bytes");
+    // A fifth takes the place of the oldest; a full fetch of the last one ends it.
+    let _full: FetchResponse =
+        driver.call(ApiKey::Fetch, 12, &ask((0, 0), vec![topic("t", &most)]));
+    assert_eq!(driver.connection().buffered_bytes(), four);
+    let _ended: FetchResponse =
+        driver.call(ApiKey::Fetch, 12, &ask((last, -1), vec![topic("t", &most)]));
+    assert_eq!(driver.connection().buffered_bytes(), four / 4 * 3);
+    // One that forgets partitions counts less, and one that grows too large ends.
+    let full: FetchResponse = driver.call(
+        ApiKey::Fetch,
+        12,
+        &ask((0, 0), vec![topic("t", &[(0, 0), (1, 0)])]),
+    );
+    let with_two = driver.connection().buffered_bytes();
+    let forget = ForgottenTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(vec![1]);
+    let request = ask((full.session_id, 1), vec![]).with_forgotten_topics_data(vec![forget]);
+    let _fewer: FetchResponse = driver.call(ApiKey::Fetch, 12, &request);
+    let with_one = driver.connection().buffered_bytes();
+    assert_eq!(with_two - with_one, with_one - four / 4 * 3);
+    let more: Vec<_> = (0..10_001).map(|index| (index, 0)).collect();
+    let ended: FetchResponse = driver.call(
+        ApiKey::Fetch,
+        12,
+        &ask((full.session_id, 2), vec![topic("t", &more)]),
+    );
+    assert_eq!(ended.session_id, 0);
+    assert_eq!(driver.connection().buffered_bytes(), four / 4 * 3);
+}
+
+#[test]
+fn names_that_no_topic_may_have_are_not_remembered() {
+    let (broker, _) = broker();
+    let mut driver = Driver::new(&broker);
+    let (long, longest) = ("x".repeat(250), "x".repeat(249));
+    let call = |driver: &mut Driver, session, of: &str| -> FetchResponse {
+        driver.call(
+            ApiKey::Fetch,
+            12,
+            &ask(session, vec![topic("t", &[(0, 0)]), topic(of, &[(0, 0)])]),
+        )
+    };
+    let refused = call(&mut driver, (0, 0), &long);
+    assert_eq!((refused.session_id, rows(&refused).len()), (0, 2));
+    assert_eq!(driver.connection().buffered_bytes(), 0);
+    let full = call(&mut driver, (0, 0), &longest);
+    assert!(full.session_id > 0);
+    let ended = call(&mut driver, (full.session_id, 1), &long);
+    assert_eq!((ended.session_id, rows(&ended).len()), (0, 3));
+    assert_eq!(driver.connection().buffered_bytes(), 0);
 }
 
 #[test]

@@ -449,3 +449,35 @@ fn a_broker_that_stops_sends_members_elsewhere() {
         );
     }
 }
+
+#[test]
+fn what_keeps_a_group_from_answering_is_told_by_each_version_where_it_can() {
+    let stopping = ResponseError::NotCoordinator.code();
+    for version in 1..=9 {
+        let (broker, _) = broker();
+        let mut driver = Driver::new(&broker);
+        let request = samples::offset_fetch(version);
+        driver.receive(frame(ApiKey::OffsetFetch, version, 1, &request));
+        while let Some((ticket, _)) = driver.asked.pop() {
+            let reply = Reply::Group(GroupReply::Stopping);
+            driver.input(Input::Answered(ticket, reply));
+        }
+        let sent = answers(driver.sent());
+        let (_, answer): (_, OffsetFetchResponse) = open(ApiKey::OffsetFetch, version, &sent[0]);
+        let rows = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        let rows: Vec<_> = rows
+            .map(|row| (row.partition_index, row.committed_offset, row.error_code))
+            .collect();
+        match version {
+            1 => {
+                let both = [(0, -1, stopping), (1, -1, stopping)];
+                assert_eq!(rows, [both, both].concat());
+            }
+            2..8 => assert_eq!((rows, answer.error_code), (vec![], stopping)),
+            _ => {
+                let codes: Vec<_> = answer.groups.iter().map(|row| row.error_code).collect();
+                assert_eq!(codes, [stopping, stopping]);
+            }
+        }
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
 use kafka_protocol::messages::*;
-use mulgil_broker::meta::schema::TopicSettings;
+use mulgil_broker::meta::schema::{Cleanup, TopicSettings};
 use mulgil_kafka::KafkaOptions;
 
 use crate::broker::FakeBroker;
@@ -220,4 +221,32 @@ fn topics_are_deleted_by_name_and_by_id() {
         Some("other")
     );
     assert_eq!(answer.responses[0].topic_id, uuid(id));
+}
+
+#[test]
+fn records_of_a_topic_that_is_only_compacted_are_not_deleted() {
+    use delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    let both = Cleanup {
+        delete: true,
+        compact: true,
+    };
+    let only = Cleanup {
+        delete: false,
+        ..both
+    };
+    for (cleanup, error) in [(both, 0), (only, ResponseError::PolicyViolation.code())] {
+        let broker = FakeBroker::new();
+        let settings = TopicSettings {
+            cleanup,
+            ..TopicSettings::default()
+        };
+        broker.with_topic("t", 1, settings);
+        let mut driver = Driver::new(&broker);
+        let topic = DeleteRecordsTopic::default()
+            .with_name(name("t"))
+            .with_partitions(vec![DeleteRecordsPartition::default().with_offset(-1)]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
+        let answer: DeleteRecordsResponse = driver.call(ApiKey::DeleteRecords, 2, &request);
+        assert_eq!(answer.topics[0].partitions[0].error_code, error);
+    }
 }

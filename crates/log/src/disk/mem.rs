@@ -1,6 +1,6 @@
 //! A disk in memory that loses power, lies, fills up and fails on request, always in the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::cut::{Dice, FaultPlan, Model, apply_to};
 use super::ops::DiskOp;
-use super::{Disk, DiskFile, Space, checked};
+use super::{Disk, DiskFile, PAGE_BYTES, Space, checked};
 
 /// How an operation fails on request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ struct State {
     capacity: Option<u64>,
     fail_write: Option<(usize, WriteFault)>,
     fail_sync: Option<(usize, WriteFault)>,
+    /// Files and pages of them that the disk does not give back.
+    unreadable: BTreeSet<(u64, u64)>,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -158,6 +160,15 @@ impl MemDisk {
             *byte ^= mask;
         }
         seen
+    }
+
+    /// From here on the page at `offset` cannot be read (EIO): what a bad sector does. Says whether
+    /// there is such a file.
+    #[must_use]
+    pub fn lose_page(&self, name: &str, offset: u64) -> bool {
+        let mut state = lock(&self.state);
+        let file = state.names.get(name).copied();
+        file.is_some_and(|file| state.unreadable.insert((file, offset / PAGE_BYTES)))
     }
 
     /// Lets the write that comes after `after` further ones fail.
@@ -340,6 +351,16 @@ impl DiskFile for MemFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let pages = offset / PAGE_BYTES..(offset + buf.len() as u64).div_ceil(PAGE_BYTES);
+        let lost = (self.file, pages.start)..(self.file, pages.end);
+        if lock(&self.disk.state)
+            .unreadable
+            .range(lost)
+            .next()
+            .is_some()
+        {
+            return Err(WriteFault::Broken.error());
+        }
         let contents = lock(&self.contents);
         let from = usize::try_from(offset).map_or(contents.len(), |at| at.min(contents.len()));
         let rest = contents.get(from..).unwrap_or_default();

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::access::memory::MemChunk;
-use crate::position::ChunkId;
+use crate::access::Sparing;
+use crate::chunk::{ChunkFile, ChunkHeader, ChunkKind};
+use crate::disk::{Disk as _, MemDisk};
+use crate::frame::Salt;
+use crate::position::{ChunkId, Lsn};
 use crate::testing::{Closed, Sample, log_chunk, samples, sorted_chunk, timestamp_of};
 
 fn request(closed: &Closed, partition: u64, from: i64, budget_bytes: usize) -> ColdRead {
@@ -38,7 +41,7 @@ fn plain(found: &[FoundBatch]) -> Vec<(i64, i64, Vec<u8>)> {
 
 /// Reads a partition to its end in steps of `budget`; lost ranges on the way are kept apart.
 fn read_on(
-    chunk: &MemChunk,
+    chunk: &dyn ReadAt,
     mut request: ColdRead,
     footer: &Footer,
 ) -> (Vec<FoundBatch>, Vec<DamagedRange>) {
@@ -222,4 +225,47 @@ fn bytes_of_another_place_or_partition_are_not_served() {
     };
     let fault = read_cold(&closed.chunk, &closed.footer, &wrong);
     assert!(matches!(fault, Err(ReadError::Fault(_))));
+}
+
+#[test]
+fn an_unreadable_page_costs_the_batches_in_it_and_no_others() {
+    let samples = samples(1, 200, 3_000);
+    let closed = sorted_chunk(3, &samples);
+    let header = ChunkHeader {
+        chunk: ChunkId(3),
+        kind: ChunkKind::Sorted,
+        incarnation: 1,
+        previous_end: Position::ZERO,
+        first_lsn: Lsn(0),
+        elapsed_ms: 0,
+        wall_ms: 0,
+        checkpoint: ChunkId::NONE,
+        synced: Position::ZERO,
+        cluster: 1,
+        salt: Salt::NONE,
+    };
+    let name = header.name();
+    let bytes = closed.chunk.bytes.clone();
+    let disk = MemDisk::with_files(1, [(name.clone(), bytes)].into());
+    let file = ChunkFile::new(header, disk.open(&name).unwrap());
+    let request = request(&closed, 1, 0, 20_000);
+    let page = 20 * 4096;
+    assert!(disk.lose_page(&name, page));
+    let (found, lost) = read_on(&Sparing(&file), request, &closed.footer);
+    let touched = closed.entries.iter().filter(|(_, entry)| {
+        let at = u64::from(entry.at.offset());
+        at < page + 4096 && at + entry.bytes() > page
+    });
+    let touched = touched.count();
+    assert!(touched > 0 && !lost.is_empty());
+    // A batch whose header lies in the page may hide those behind it in its block.
+    let missing = samples.len() - found.len();
+    assert!((touched..=30).contains(&missing), "{missing} for {touched}");
+    let (first, last) = (found.first().unwrap(), found.last().unwrap());
+    assert_eq!(
+        (first.base, last.last),
+        (samples[0].base, samples[199].last())
+    );
+    let plain = ReadAt::read_new(&file, 20_000, page - 100);
+    assert_eq!(plain.unwrap_err().kind, FaultKind::Unavailable);
 }

@@ -35,6 +35,11 @@ impl LogChunk {
         Window::new(self.file.as_ref(), &self.name, self.length)
     }
 
+    /// As [`LogChunk::window`], over what was synced once: what can't be read there is damaged.
+    pub(super) fn synced_window(&self) -> Window<'_> {
+        self.window().sparing()
+    }
+
     /// The header of the frame at `offset`, if a whole one of this chunk lies there and fits in it.
     pub(super) fn frame_at(
         &self,
@@ -71,7 +76,9 @@ impl LogChunk {
     /// frame far behind still tells that what lies here was synced once.
     pub(super) fn synced(&self) -> Result<u64, Fault> {
         let mut synced = self.position(self.end);
-        let mut window = self.window();
+        // What an unreadable page says is missed. Then it lies in what is looked at as the end of the
+        // log, where it can't be passed over.
+        let mut window = self.synced_window();
         let mut at = u64::from(CHUNK_HEADER_BYTES);
         while let Some(found) = window.find_frame(at)? {
             match self.frame_at(&mut window, found)? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::chain::{self, LogChunk};
 use super::scan::take_apart;
 use super::{DamagedRange, refused, sync_names, tail};
-use crate::access::AppendTo;
+use crate::access::{AppendTo, Sparing};
 use crate::chunk::{
     CHUNK_HEADER_BYTES, ChunkFile, ChunkHeader, ChunkKind, temporary_name, write_failed,
 };
@@ -75,8 +75,9 @@ pub fn relist(
 /// Puts a new footer to a log chunk whose own is damaged, from nothing but its frames.
 ///
 /// The chunk is written anew beside itself, and the old file, whose footer may be all that says where the
-/// frames end, stays until the new one is whole and synced. Without room for that it stays as it is: what
-/// the footer would list is told all the same, and readers find the entries themselves.
+/// frames end, stays until the new one is whole and synced. Without room for that, or if a sector of it
+/// can't be read now, it stays as it is: what the footer would list is told all the same, and readers
+/// find the entries themselves.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ pub fn reseal(
             sealed,
             unwritten: None,
         }),
-        Err(fault) if fault.kind == FaultKind::Exhausted => {
+        Err(fault) if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Unavailable) => {
             let mut nowhere = Nowhere(relisted.end);
             Ok(Resealed {
                 sealed: write_log_footer(&mut nowhere, relisted.tail, damaged)?,
@@ -120,7 +121,9 @@ fn write_anew(
         Ok(()) | Err(_) => {}
     }
     let file = disk.create(&temporary).map_err(failed)?;
-    let written = tail::copy_bytes(&log, 0, u64::from(relisted.end.offset()), file.as_ref())
+    let mut plainly = log.window();
+    let end = u64::from(relisted.end.offset());
+    let written = tail::copy_through(&mut plainly, (0, end), file.as_ref())
         .and_then(|()| {
             let anew = ChunkFile::new(log.header, file);
             let tail = relisted.tail.iter();
@@ -172,7 +175,7 @@ fn read_frames(
     found: &mut Relisted,
     max_timestamp: &dyn Fn(&[u8]) -> i64,
 ) -> Result<u64, Fault> {
-    let mut window = log.window();
+    let mut window = log.synced_window();
     let mut pieces = Vec::new();
     let mut at = u64::from(CHUNK_HEADER_BYTES);
     let mut lsn = log.header.first_lsn;
@@ -225,12 +228,12 @@ fn next_header(disk: &dyn Disk, chunk: ChunkId) -> Result<Option<ChunkHeader>, F
 /// Whether the footer begins where frames that end at `end` leave off: nothing can lie between.
 fn footer_follows(file: &ChunkFile, log: &LogChunk, end: u64) -> Result<bool, Fault> {
     let at = end.next_multiple_of(PAGE_BYTES as u64);
-    let mut window = log.window();
+    let mut window = log.synced_window();
     let between = usize::try_from(at - end).unwrap_or(PAGE_BYTES);
     if window.get(end, between)?.iter().any(|byte| *byte != 0) {
         return Ok(false);
     }
-    if let Ok(footer) = Footer::open(file) {
+    if let Ok(footer) = Footer::open(&Sparing(file)) {
         return Ok(footer.at == at);
     }
     let page = window.get(at, PAGE_BYTES)?;

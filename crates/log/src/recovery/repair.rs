@@ -7,13 +7,15 @@
 //! place at once. A frame that loses an entry is no longer all that was to become durable together,
 //! and that is why nobody does this unasked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::chain::{self, FoundChunk, LogChunk};
 use super::scan::{Piece, describe, only_records, piece_at};
 use super::{remove_unfinished, sync_names, tail};
+use crate::checkpoint::CheckpointReader;
 use crate::chunk::{
-    CHUNK_HEADER_BYTES, ChunkHeader, ChunkKind, chunk_name, temporary_name, write_failed,
+    CHUNK_HEADER_BYTES, ChunkFile, ChunkHeader, ChunkKind, chunk_name, temporary_name, write_failed,
 };
 use crate::disk::{Disk, QUARANTINE};
 use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, EntryKind};
@@ -78,6 +80,7 @@ pub fn repair(disk: &Arc<dyn Disk>, mode: RepairMode) -> Result<Repair, Fault> {
         remove_unfinished(disk.as_ref())?;
     }
     let mut work = Work {
+        from: ChunkId::NONE,
         next: None,
         end: Position::ZERO,
         repair: Repair::default(),
@@ -93,7 +96,25 @@ pub fn repair(disk: &Arc<dyn Disk>, mode: RepairMode) -> Result<Repair, Fault> {
     Ok(work.repair)
 }
 
+/// The chunk with which replay begins behind the newest checkpoint that is whole.
+fn checkpointed<'a>(disk: &dyn Disk, headers: impl Iterator<Item = &'a ChunkHeader>) -> ChunkId {
+    let named: BTreeSet<_> = headers.map(|header| header.checkpoint).collect();
+    let from = |chunk: &ChunkId| -> Result<ChunkId, Fault> {
+        let file = ChunkFile::open(disk, *chunk, ChunkKind::Checkpoint)?;
+        let mut reader = CheckpointReader::open(&file)?;
+        while reader.next_page()?.is_some() {}
+        Ok(reader.end().from.chunk())
+    };
+    let mut newest_first = named.iter().rev();
+    newest_first
+        .find_map(|chunk| from(chunk).ok())
+        .unwrap_or(ChunkId::NONE)
+}
+
 struct Work {
+    /// No start needs what lies in chunks before this one: the newest whole checkpoint has it, and if
+    /// they are gone, they were regrouped.
+    from: ChunkId,
     /// The number that the next frame must have.
     next: Option<Lsn>,
     /// Where the log is.
@@ -113,6 +134,7 @@ impl Work {
             found.pop();
         }
         let headers: Vec<_> = found.iter().map(|found| found.header.ok()).collect();
+        self.from = checkpointed(disk, headers.iter().flatten());
         let mut plans = Vec::new();
         for (index, found) in found.into_iter().enumerate() {
             if found.header.is_err() && !found.has_frames()? {
@@ -140,7 +162,7 @@ impl Work {
             return Ok(None);
         };
         let gone = header.previous_end.chunk();
-        if index == 0 || gone <= last.chunk.header.chunk {
+        if index == 0 || gone <= last.chunk.header.chunk || gone < self.from {
             return Ok(None);
         }
         let name = chunk_name(gone, ChunkKind::Log);
@@ -266,7 +288,7 @@ impl Work {
         let end = plan.chunk.end;
         let mut at = FIRST;
         while at < end {
-            let mut window = plan.chunk.window();
+            let mut window = plan.chunk.synced_window();
             let next = self.next.unwrap_or(Lsn(1));
             let whole = plan.chunk.frame_at(&mut window, at)?;
             let whole = whole
@@ -339,7 +361,7 @@ impl Work {
             return self.give_up(plan, at, upto, lsn, "frames");
         }
         let length = upto - at - HEAD.min(upto - at);
-        let mut window = plan.chunk.window();
+        let mut window = plan.chunk.synced_window();
         let body = window.get(at + HEAD, usize::try_from(length).unwrap_or(0))?;
         if filler::no_entry_at_all(body, at + HEAD) {
             return self.give_up(plan, at, upto, lsn, "a frame");
@@ -395,7 +417,7 @@ impl Work {
 impl LogChunk {
     /// The next whole frame at or after `from` whose number is above `lsn`, or the end.
     fn next_frame(&self, from: u64, end: u64, lsn: Lsn) -> Result<(u64, Option<Lsn>), Fault> {
-        let mut window = self.window();
+        let mut window = self.synced_window();
         let mut at = from;
         while let Some(found) = window.find_frame(at)?.filter(|found| *found < end) {
             match self.frame_at(&mut window, found)? {

@@ -173,7 +173,7 @@ impl Scan {
         replay: &mut dyn Replay,
     ) -> Result<(), Fault> {
         let mut at = self.enter(chunk, end)?;
-        let mut window = chunk.window();
+        let mut window = chunk.synced_window();
         let began = at;
         while at < end {
             let frame = self.frame(chunk, &mut window, at, end)?;
@@ -341,7 +341,7 @@ impl Scan {
 impl LogChunk {
     /// The number after the last frame before `end`.
     fn lsn_before_end(&self, end: u64) -> Result<Option<Lsn>, Fault> {
-        let mut window = self.window();
+        let mut window = self.synced_window();
         let mut at = u64::from(CHUNK_HEADER_BYTES);
         let mut next = self.header.first_lsn;
         while at < end {

@@ -1,6 +1,6 @@
 //! A file seen through a window, so that memory does not grow with the file.
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, spare};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::FRAME_MAGIC;
 
@@ -17,6 +17,8 @@ pub(super) struct Window<'a> {
     pub(super) length: u64,
     at: u64,
     buffer: Vec<u8>,
+    /// Pages that cannot be read are zeroes.
+    sparing: bool,
 }
 
 impl<'a> Window<'a> {
@@ -27,7 +29,15 @@ impl<'a> Window<'a> {
             length,
             at: 0,
             buffer: Vec::new(),
+            sparing: false,
         }
+    }
+
+    /// Pages that the disk does not give back are zeroes: for places where those are damage, and never
+    /// the end of the log.
+    pub(super) const fn sparing(mut self) -> Self {
+        self.sparing = true;
+        self
     }
 
     /// The `bytes` bytes at `offset`; fewer only at the end of the file.
@@ -54,7 +64,18 @@ impl<'a> Window<'a> {
             self.buffer = Vec::new();
         }
         self.buffer.resize(wanted, 0);
-        let read = self.file.read_at(&mut self.buffer, offset);
+        let read = if self.sparing {
+            spare::read_at(self.file, &mut self.buffer, offset).map(|(read, _)| read)
+        } else {
+            match self.file.read_at(&mut self.buffer, offset) {
+                // What is read ahead must not fail what is wanted.
+                Err(error) if spare::is_bad_sector(&error) => {
+                    self.buffer.truncate(bytes);
+                    self.file.read_at(&mut self.buffer, offset)
+                }
+                other => other,
+            }
+        };
         let read = read.map_err(|source| {
             Fault::io(
                 FaultKind::Unavailable,

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::chunk::{ChunkFile, ChunkKind, chunk_name, parse_chunk_name};
+use crate::chunk::{ChunkFile, ChunkKind, chunk_name, names_unsynced, parse_chunk_name};
 use crate::disk::{Disk, Space};
 use crate::fault::{Fault, FaultKind};
 use crate::position::ChunkId;
@@ -43,7 +43,7 @@ pub(super) fn delete(disk: &dyn Disk, chunk: ChunkId) -> Result<(), Fault> {
             Err(error) => return Err(failed(error)),
         }
     }
-    disk.sync_names().map_err(failed)
+    disk.sync_names().map_err(names_unsynced)
 }
 
 pub(super) fn chunks(disk: &dyn Disk) -> Result<Vec<(ChunkId, ChunkKind, u64)>, Fault> {

@@ -1,5 +1,6 @@
 //! How settings change: edits by name, checked against the table.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::value::list;
@@ -186,7 +187,7 @@ fn apply(
         }
         Operation::Subtract(words) => {
             let before = stated.get(name).map_or(default, |value| value);
-            let gone = list(words);
+            let gone: BTreeSet<_> = list(words).into_iter().collect();
             let kept = list(before).into_iter().filter(|word| !gone.contains(word));
             kept.collect::<Vec<_>>().join(",").into()
         }

@@ -1,8 +1,11 @@
 //! What the table promises: each row is what it says.
 
+use mulgil_record::ids::TopicId;
+
 use super::edit::{edit_broker, edit_topic, stated_topic};
 use super::*;
 use crate::schema::Cleanup;
+use crate::state::Change;
 
 fn set(name: &str, value: &str) -> Edit {
     Edit {
@@ -198,4 +201,51 @@ fn topics_follow_the_broker_where_they_state_nothing() {
     assert_eq!(fixed, Err(SettingRefusal::Fixed("num.partitions")));
     let unknown = edit_broker(&broker, Scope::This, &[set("nope", "2")], false);
     assert_eq!(unknown, Err(SettingRefusal::UnknownOfBroker("nope".into())));
+}
+
+#[test]
+fn a_value_that_no_entry_could_hold_is_refused_for_every_setting() {
+    let long = "0".repeat(70_000);
+    for row in TOPIC.iter().chain(BROKER) {
+        let words = format!("a,{long}");
+        for value in [
+            &long,
+            &format!("0.5{long}"),
+            &words,
+            &words.replace('0', ",b"),
+        ] {
+            assert!(row.takes.check(value).is_err(), "{}", row.name);
+        }
+    }
+    assert_eq!(Takes::Fraction.check(" 0.250 ").as_deref(), Ok("0.25"));
+    let tiny = Takes::Fraction.check("5e-324").unwrap();
+    assert!(tiny.len() < 400, "written out, it is short still");
+    let name = "min.cleanable.dirty.ratio";
+    let edit = set(name, &format!("0.5{long}"));
+    let altered = edit_topic(&TopicSettings::default(), &BrokerStated::default(), &[edit]);
+    assert!(matches!(altered, Err(SettingRefusal::Value { .. })));
+}
+
+#[test]
+fn the_longest_values_that_are_taken_can_be_written_down() {
+    let text = "x".repeat(value::VALUE_BYTES_MAX);
+    let longest = |row: &Setting| {
+        let candidates = [text.as_str(), "5e-324", "1", row.default];
+        let checked = candidates
+            .into_iter()
+            .filter_map(|v| row.takes.check(v).ok());
+        checked.max_by_key(String::len).unwrap()
+    };
+    let stated = TOPIC
+        .iter()
+        .map(|row| (row.name.into(), longest(row).into()))
+        .collect();
+    let altered = Change::TopicAltered {
+        id: TopicId(1),
+        settings: TopicSettings {
+            stated,
+            ..TopicSettings::default()
+        },
+    };
+    assert_eq!(Change::decode(&altered.encode()), Ok(altered));
 }

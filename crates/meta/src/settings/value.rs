@@ -1,5 +1,6 @@
 //! The forms of values: what a setting takes, and whether a text is that.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What a setting takes.
@@ -23,7 +24,8 @@ pub enum Takes {
     Texts,
 }
 
-/// Longest value, bytes: a list of words, or of a hundred replicas.
+/// Longest value, bytes: a list of words, or of a hundred replicas. What is longer is no value of any
+/// setting, however it is written.
 pub const VALUE_BYTES_MAX: usize = 4096;
 
 impl Takes {
@@ -34,6 +36,9 @@ impl Takes {
     /// What it should have been.
     pub fn check(self, value: &str) -> Result<String, String> {
         let value = value.trim();
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(self.to_string());
+        }
         let fits = match self {
             Self::Bool => ["true", "false"]
                 .into_iter()
@@ -45,7 +50,7 @@ impl Takes {
                 .parse::<f64>()
                 .ok()
                 .filter(|fraction| (0.0..=1.0).contains(fraction))
-                .map(|_| value.to_owned()),
+                .map(|fraction| fraction.to_string()),
             Self::Word(words) => words.contains(&value).then(|| value.to_owned()),
             Self::Words(words) => {
                 let list = list(value);
@@ -53,9 +58,8 @@ impl Takes {
                     .all(|word| words.contains(word))
                     .then(|| list.join(","))
             }
-            Self::Text if value.len() <= VALUE_BYTES_MAX => Some(value.to_owned()),
-            Self::Texts if value.len() <= VALUE_BYTES_MAX => Some(list(value).join(",")),
-            Self::Text | Self::Texts => None,
+            Self::Text => Some(value.to_owned()),
+            Self::Texts => Some(list(value).join(",")),
         };
         fits.ok_or_else(|| self.to_string())
     }
@@ -93,11 +97,9 @@ fn within(value: &str, least: i64, most: i64) -> Option<String> {
 /// The words of a list, each once.
 #[must_use]
 pub fn list(value: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    for word in value.split(',').map(str::trim) {
-        if !word.is_empty() && !words.contains(&word) {
-            words.push(word);
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let words = value.split(',').map(str::trim);
     words
+        .filter(|word| !word.is_empty() && seen.insert(*word))
+        .collect()
 }

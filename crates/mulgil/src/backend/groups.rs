@@ -256,6 +256,10 @@ impl LocalBackend {
 
     pub(super) async fn trim(&self, name: &str, trim: TrimTopic) -> Result<TopicDetail, Refusal> {
         let topic = self.topic(name)?;
+        if topic.settings.cleanup.keeps_newest() {
+            let why = format!("topic \"{name}\": records go when newer ones of their keys come");
+            return Err(Refusal::new(Code::CompactedOnly, why));
+        }
         let partitions: Vec<PartitionId> = match trim.partition {
             None => topic.partitions.clone(),
             Some(index) => {

@@ -52,7 +52,8 @@ pub(super) fn create_refusal(refusal: &CreateRefusal) -> Refusal {
 pub(super) fn alter_refusal(refusal: &AlterRefusal, name: &str) -> Refusal {
     let code = match refusal {
         AlterRefusal::Unknown => Code::TopicUnknown,
-        AlterRefusal::PartitionCount { .. } => Code::PartitionCount,
+        AlterRefusal::PartitionCount { .. } | AlterRefusal::TooMany { .. } => Code::PartitionCount,
+        AlterRefusal::Setting(_) => Code::SettingValue,
         AlterRefusal::DiskFull => Code::DiskFull,
         AlterRefusal::Stopping => Code::Stopping,
     };

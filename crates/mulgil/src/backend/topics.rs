@@ -83,14 +83,11 @@ impl LocalBackend {
         name: &str,
         change: AlterTopic,
     ) -> Result<TopicDetail, Refusal> {
-        let topic = self.topic(name)?;
+        let topic = self.topic(name)?.id;
         let edits = change.settings.edits()?;
-        let settings = edit::edit_topic(&topic.settings, &self.broker.catalog().broker, &edits);
-        let settings = settings.map_err(|why| setting_refusal(&why))?;
-        let settings = (!edits.is_empty()).then_some(settings);
         let alter = mulgil_broker::request::AlterTopic {
-            topic: TopicRef::Id(topic.id),
-            settings,
+            topic: TopicRef::Id(topic),
+            settings: (!edits.is_empty()).then_some(edits),
             partitions: change.partitions,
         };
         let Reply::AlterTopic(outcome) = self.ask(Request::AlterTopic(alter)).await? else {

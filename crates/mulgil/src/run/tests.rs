@@ -2,6 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use mulgil_admin::backend::Backend;
 use mulgil_admin::model::Recovery;
@@ -19,6 +22,33 @@ struct Fake {
     locked: bool,
     fails: bool,
     drained: Rc<Cell<bool>>,
+    slow: Option<Arc<Slow>>,
+}
+
+/// A start that takes its time.
+#[derive(Default)]
+struct Slow {
+    released: Mutex<bool>,
+    more: Condvar,
+    ended: AtomicBool,
+}
+
+impl Slow {
+    /// Waits until it is released, or for so long that nobody else can have waited for it.
+    fn wait(&self) {
+        let released = self.released.lock().unwrap();
+        let most = Duration::from_secs(20);
+        let waited = self
+            .more
+            .wait_timeout_while(released, most, |released| !*released);
+        drop(waited.unwrap());
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    fn release(&self) {
+        *self.released.lock().unwrap() = true;
+        self.more.notify_all();
+    }
 }
 
 impl Launch for Fake {
@@ -35,7 +65,14 @@ impl Launch for Fake {
 impl Opened for Fake {
     fn start(self: Box<Self>, gate: Arc<Gate>) -> Local<'static, Outcome<Box<dyn Running>>> {
         gate.watch(Box::new(Recovery::default));
-        Box::pin(async move { Ok(self as Box<dyn Running>) })
+        let slow = self.slow.clone();
+        let reads = slow.map(|slow| tokio::task::spawn_blocking(move || slow.wait()));
+        Box::pin(async move {
+            if let Some(reads) = reads {
+                reads.await.unwrap();
+            }
+            Ok(self as Box<dyn Running>)
+        })
     }
 }
 
@@ -157,6 +194,24 @@ fn a_broker_that_fails_ends_the_process_without_a_drain() {
     assert_eq!(outcome.unwrap_err().code, Code::BrokerFailed);
     assert!(!fake.drained.get());
     assert!(!dir.path().join("addresses.json").exists());
+}
+
+#[test]
+fn a_signal_ends_a_start_that_takes_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ask, interrupt) = Interrupt::never();
+    let slow = Arc::<Slow>::default();
+    let fake = Fake {
+        slow: Some(Arc::clone(&slow)),
+        ..Fake::default()
+    };
+    ask.send(true).unwrap();
+    let mut stdout = Vec::new();
+    let outcome = start(plan(dir.path()), &fake, &interrupt, &mut stdout);
+    assert_eq!(outcome, Ok(()));
+    assert!(!slow.ended.load(Ordering::SeqCst), "nobody waited for it");
+    slow.release();
+    assert!(stdout.is_empty() && !fake.drained.get());
 }
 
 #[test]

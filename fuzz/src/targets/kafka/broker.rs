@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mulgil_broker::configure::{ActiveProducer, ConfigureRefusal, PartitionSize, Sizes};
+use mulgil_broker::configure::{
+    ActiveProducer, ConfigureRefusal, PartitionSize, ProducersRefusal, Sizes,
+};
 use mulgil_broker::core::partition::Refusal;
 use mulgil_broker::group::{GroupRefusal, GroupReply, GroupRequest};
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
@@ -277,24 +279,26 @@ fn operate(request: &Request, dice: &mut Dice) -> Reply {
             Reply::SetQuotas(ask.entities.iter().map(one).collect())
         }
         Request::GrowTopics(ask) => {
-            let one = |_| match dice.below(2) {
+            let one = |_| match dice.below(3) {
                 0 => Err(AlterRefusal::Unknown),
+                1 => Err(AlterRefusal::TooMany { asked: 2, most: 1 }),
                 _ => Ok(()),
             };
             Reply::GrowTopics(ask.topics.iter().map(one).collect())
         }
-        Request::DescribeProducers(list) => {
+        Request::DescribeProducers(ask) => {
             let producer = ActiveProducer {
                 producer: ProducerId(1000),
                 epoch: ProducerEpoch(0),
                 last_sequence: None,
                 last_write_ms: 7,
             };
-            let one = |_| match dice.below(2) {
-                0 => Err(refused(dice)),
+            let one = |id: &PartitionId| match dice.below(3) {
+                0 => Err(ProducersRefusal::UnknownPartition(*id)),
+                1 => Err(ProducersRefusal::TooMany { most: 1 }),
                 _ => Ok(vec![producer]),
             };
-            Reply::DescribeProducers(list.iter().map(one).collect())
+            Reply::DescribeProducers(ask.partitions.iter().map(one).collect())
         }
         Request::Sizes(list) => {
             let one = |&partition| PartitionSize {

@@ -2,7 +2,8 @@
 //!
 //! The rules, in their order, are those of `ProduceRequest.validateRecords`,
 //! `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`. The records are unpacked only where a
-//! rule needs it: to name those whose timestamp is out of bounds.
+//! rule needs it: to name those whose timestamp is out of bounds or that have no key, and to pack them
+//! anew. That is done once a batch, and what a request may unpack to has a bound.
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -46,19 +47,56 @@ impl Unpacking {
         batch: &Batch,
         bytes_max: usize,
     ) -> Result<Option<DecodedRecords>, Unfit> {
+        // What is not packed was received as it is, and costs nothing more.
+        let is_packed = batch.header.attributes.codec() != Ok(Codec::None);
+        let bytes_max = if is_packed {
+            bytes_max.min(self.left)
+        } else {
+            batch.bytes.len()
+        };
         let limits = DecodeLimits {
-            bytes_max: bytes_max.min(self.left),
+            bytes_max,
             ..DecodeLimits::default()
         };
         let (spent, records) = match batch.records(limits) {
-            Ok(records) => (records.memory_bytes(), Some(records)),
+            Ok(records) => (records.memory_bytes(), Ok(Some(records))),
             Err(BatchError::Compression(CompressionError::TooLarge { .. })) => {
-                (limits.bytes_max, None)
+                (bytes_max, Ok(None))
             }
-            Err(error) => return Err(unfit(&error)),
+            // Nobody knows how far it was unpacked before that was found.
+            Err(error) => (bytes_max, Err(unfit(&error))),
         };
-        self.left = self.left.saturating_sub(spent);
-        Ok(records)
+        if is_packed {
+            self.left = self.left.saturating_sub(spent);
+        }
+        records
+    }
+}
+
+/// A batch whose records are unpacked when the first rule needs them.
+#[derive(Debug)]
+struct Opened<'a> {
+    batch: Batch,
+    records: Option<DecodedRecords>,
+    unpacking: &'a mut Unpacking,
+}
+
+impl Opened<'_> {
+    /// The records, unless they are more than may still be unpacked.
+    fn records(&mut self) -> Result<&DecodedRecords, Unfit> {
+        let records = match self.records.take() {
+            Some(records) => Some(records),
+            None => self.unpacking.records(&self.batch, usize::MAX)?,
+        };
+        match records {
+            Some(records) => Ok(self.records.insert(records)),
+            None => {
+                // Clients send the records of such a batch again in smaller ones.
+                let most = UNPACKED_BYTES_MAX;
+                let why = format!("a request's records unpack to more than {most} bytes");
+                Err(Unfit::new(ResponseError::MessageTooLarge, &why))
+            }
+        }
     }
 }
 
@@ -125,18 +163,20 @@ pub(super) fn check(
         let why = "transactions are not supported by this broker";
         return Err(Unfit::new(ResponseError::InvalidTxnState, why));
     }
-    check_timestamps(&batch, settings, now_ms, unpacking)?;
+    let mut opened = Opened {
+        batch,
+        records: None,
+        unpacking,
+    };
+    check_timestamps(&mut opened, settings, now_ms)?;
     if settings.cleanup.compact {
-        check_keys(&batch)?;
+        check_keys(opened.records()?)?;
     }
-    pack(batch, settings)
+    pack(opened, codec, settings)
 }
 
 /// Every record of a compacted topic has a key (`LogValidator.validateKey`).
-fn check_keys(batch: &Batch) -> Result<(), Unfit> {
-    let records = batch
-        .records(DecodeLimits::default())
-        .map_err(|error| unfit(&error))?;
+fn check_keys(records: &DecodedRecords) -> Result<(), Unfit> {
     let keyless = (0_i32..)
         .zip(records.views())
         .filter(|(_, view)| view.key.is_none());
@@ -155,14 +195,13 @@ fn check_keys(batch: &Batch) -> Result<(), Unfit> {
     })
 }
 
-/// Packs a batch as its topic wants it.
-fn pack(batch: Batch, settings: &TopicSettings) -> Result<Batch, Unfit> {
-    let Some(codec) = settings.compression else {
-        return Ok(batch);
+/// Packs a batch as its topic wants it, unless its producer has packed it by that codec.
+fn pack(mut opened: Opened<'_>, packed: Codec, settings: &TopicSettings) -> Result<Batch, Unfit> {
+    let Some(codec) = settings.compression.filter(|codec| *codec != packed) else {
+        return Ok(opened.batch);
     };
-    let batch = batch
-        .packed_by(codec, DecodeLimits::default())
-        .map_err(|error| unfit(&error))?;
+    let records = opened.records()?;
+    let batch = records.packed_by(codec).map_err(|error| unfit(&error))?;
     // What was small enough may not be once it is packed otherwise (`UnifiedLog.append`).
     check_size(batch.bytes.len(), settings)?;
     Ok(batch)
@@ -183,10 +222,9 @@ fn unfit(error: &BatchError) -> Unfit {
 
 /// `LogValidator.validateTimestamp`, KIP-32 and KIP-937.
 fn check_timestamps(
-    batch: &Batch,
+    opened: &mut Opened<'_>,
     settings: &TopicSettings,
     now_ms: i64,
-    unpacking: &mut Unpacking,
 ) -> Result<(), Unfit> {
     if settings.timestamp_type == TimestampType::LogAppendTime {
         return Ok(());
@@ -200,20 +238,23 @@ fn check_timestamps(
         .map(|ms| now_ms.saturating_add(distance(ms)));
     let (earliest, latest) = (earliest.unwrap_or(i64::MIN), latest.unwrap_or(i64::MAX));
     // The header tells of the latest timestamp, but not of the earliest.
-    let too_new = batch.header.max_timestamp > latest;
-    if !too_new && settings.timestamp_before_max_ms.is_none() {
+    if opened.batch.header.max_timestamp > latest {
+        let named = opened.unpacking.records(&opened.batch, NAMED_BYTES_MAX)?;
+        let bad = named.map(|records| misdated(&records, earliest, latest));
+        return Err(invalid_timestamp(bad.unwrap_or_default()));
+    }
+    if settings.timestamp_before_max_ms.is_none() {
         return Ok(());
     }
-    let bytes_max = if too_new { NAMED_BYTES_MAX } else { usize::MAX };
-    let Some(records) = unpacking.records(batch, bytes_max)? else {
-        return Err(if too_new {
-            invalid_timestamp(Vec::new())
-        } else {
-            // Clients send the records of such a batch again in smaller ones.
-            let why = format!("a request's records unpack to more than {UNPACKED_BYTES_MAX} bytes");
-            Unfit::new(ResponseError::MessageTooLarge, &why)
-        });
-    };
+    let bad = misdated(opened.records()?, earliest, latest);
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(invalid_timestamp(bad))
+}
+
+/// The records whose timestamp is not within these.
+fn misdated(records: &DecodedRecords, earliest: i64, latest: i64) -> Vec<UnfitRecord> {
     let mut bad = Vec::new();
     for (index, view) in (0_i32..).zip(records.views()) {
         let timestamp = records.timestamp(view.timestamp_delta);
@@ -230,10 +271,7 @@ fn check_timestamps(
             break;
         }
     }
-    if bad.is_empty() && !too_new {
-        return Ok(());
-    }
-    Err(invalid_timestamp(bad))
+    bad
 }
 
 fn invalid_timestamp(records: Vec<UnfitRecord>) -> Unfit {

@@ -55,6 +55,62 @@ fn a_damaged_batch_is_an_error_of_its_offsets_alone() {
     assert_eq!(recovered.next_lsn, Lsn(3), "the mark is left out");
 }
 
+/// As large as three pages.
+fn large(kind: EntryKind) -> Said {
+    (kind, 4, 11, vec![7; 12_000])
+}
+
+#[test]
+fn an_unreadable_page_inside_a_batch_is_an_error_of_its_offsets_alone() {
+    let frames = vec![
+        vec![batch(10)],
+        vec![large(EntryKind::Batch)],
+        vec![batch(12)],
+    ];
+    let (disk, known, name) = log_of(frames, true);
+    assert!(disk.lose_page(&name, FIRST + 6_000));
+    let (recovered, heard) = hear(&mem(&disk)).unwrap();
+    let lost: Vec<_> = heard
+        .damaged
+        .iter()
+        .map(|d| (d.partition, d.base, d.last))
+        .collect();
+    assert_eq!(lost, [(4, 11, 11)]);
+    for lsn in [1, 3] {
+        assert_eq!(heard.frames[&Lsn(lsn)], known.frames[&Lsn(lsn)]);
+    }
+    assert_eq!(recovered.next_lsn, Lsn(4), "the mark is left out");
+}
+
+#[test]
+fn an_unreadable_page_in_state_refuses_the_start_and_is_repaired() {
+    let frames = vec![
+        vec![batch(10)],
+        vec![large(EntryKind::GroupOffsets)],
+        vec![batch(12)],
+    ];
+    let (disk, known, name) = log_of(frames, true);
+    assert!(disk.lose_page(&name, FIRST + 6_000));
+    let fault = hear(&mem(&disk)).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Corrupt);
+    let done = repair(&mem(&disk), RepairMode::Write).unwrap();
+    assert_eq!(done.lost.len(), 1, "{done:?}");
+    let (_, heard) = hear(&mem(&disk)).unwrap();
+    for lsn in [1, 3] {
+        assert_eq!(heard.frames[&Lsn(lsn)], known.frames[&Lsn(lsn)]);
+    }
+}
+
+/// Zeroes there would be a tear, and what was acknowledged would be cut off.
+#[test]
+fn an_unreadable_page_at_the_end_of_the_log_is_no_tear() {
+    let frames = vec![vec![batch(10)], vec![large(EntryKind::Batch)]];
+    let (disk, _, name) = log_of(frames, false);
+    assert!(disk.lose_page(&name, FIRST + 6_000));
+    let fault = hear(&mem(&disk)).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+}
+
 #[test]
 fn damaged_state_refuses_the_start_and_says_where() {
     let (disk, _, name) = log_of(vec![vec![offsets(17)], vec![batch(11)]], true);

@@ -1,10 +1,11 @@
 //! What a repair keeps of a log that recovery refuses.
 
 use super::*;
-use crate::chunk::{ChunkKind, chunk_name, parse_chunk_name};
+use crate::checkpoint::CheckpointWriter;
+use crate::chunk::{CHUNK_HEADER_BYTES, ChunkKind, ChunkWriter, chunk_name, parse_chunk_name};
 use crate::entry::EntryKind;
 use crate::scripted::Heard;
-use crate::store::{ChunkStore as _, Group};
+use crate::store::{ChunkStore as _, Group, SyncLevel};
 
 /// A log of several chunks, all synced, with a mark at its end.
 fn long_log(seed: u64) -> (MemDisk, Known) {
@@ -115,4 +116,49 @@ fn a_chunk_without_header_and_a_missing_one_are_made_up() {
         assert_eq!(done.lost.len(), 1);
         assert_eq!(done.rewritten, std::slice::from_ref(&middle.name));
     }
+}
+
+/// What regrouping has taken from the middle of the log is not lost: a checkpoint lies behind it.
+#[test]
+fn chunks_that_a_checkpoint_made_needless_are_not_missed() {
+    let disk = MemDisk::new(1);
+    let (recovered, _) = hear(&mem(&disk)).unwrap();
+    let mut broker = Broker::start(mem(&disk), &recovered, Known::default(), || 0);
+    for number in 0..5 {
+        let entry = (EntryKind::Batch, 4, number, vec![7; 100]);
+        broker.submit(vec![vec![entry]], SyncLevel::Synced);
+        broker.roll();
+    }
+    broker.mark(false);
+    broker.step_all();
+    let logs = chain::headers(&disk).unwrap();
+    let (newest, fourth) = (logs.last().unwrap(), logs.get(3).unwrap().chunk);
+    let checkpoint = ChunkHeader {
+        chunk: ChunkId(90),
+        kind: ChunkKind::Checkpoint,
+        previous_end: Position::ZERO,
+        ..newest.header.unwrap()
+    };
+    let out = ChunkWriter::create(mem(&disk), checkpoint).unwrap();
+    let from = Position::new(fourth, CHUNK_HEADER_BYTES);
+    let writer = CheckpointWriter::new(out, from);
+    writer.finish().unwrap().0.finish().unwrap();
+    let named = ChunkHeader {
+        checkpoint: ChunkId(90),
+        ..newest.header.unwrap()
+    };
+    newest.file.write_at(&named.encode(), 0).unwrap();
+    let mut files = disk.files();
+    for gone in logs.iter().skip(1).take(2) {
+        files.remove(&gone.name).unwrap();
+    }
+    let image = MemDisk::with_files(1, files);
+    let planned = repair(&mem(&image), RepairMode::DryRun).unwrap();
+    assert_eq!(planned, Repair::default());
+    // One that a start needs is missed.
+    let mut files = image.files();
+    files.remove(&logs.get(4).unwrap().name).unwrap();
+    let image = MemDisk::with_files(1, files);
+    let planned = repair(&mem(&image), RepairMode::DryRun).unwrap();
+    assert_eq!(planned.lost.len(), 1);
 }

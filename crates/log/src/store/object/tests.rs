@@ -242,7 +242,7 @@ fn a_chunk_whose_put_failed_has_no_name() {
     broker.submit();
     bucket.set_weather(Weather::Down);
     let fault = sorted(5, b"some", &broker.store).unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Fatal);
+    assert_eq!(fault.kind, FaultKind::Unavailable);
     bucket.set_weather(Weather::Calm);
     assert_eq!(broker.store.chunks().unwrap(), []);
     assert!(broker.store.open_chunk(ChunkId(5)).is_err());
