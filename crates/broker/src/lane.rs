@@ -247,6 +247,8 @@ pub struct Lane {
     /// While the log is replayed behind a checkpoint.
     loaded: checkpoint::Loaded,
     damaged: Vec<DamagedRange>,
+    /// The ranges that footers of sorted chunks carry: nothing else keeps them once they are written.
+    carried: BTreeMap<ChunkId, Vec<DamagedRange>>,
     /// A read gets at most so many bytes, for now.
     read_limit: u32,
     /// The first sequence number of each producer that was refused for want of room, until it comes

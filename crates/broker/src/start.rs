@@ -17,7 +17,6 @@ use mulgil_log::frame::FrameHeader;
 use mulgil_log::index::Extent;
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::{self, DamagedRange, RecoverFrom, Recovered, Replay};
-use mulgil_log::seal::seal_log_chunk;
 
 use crate::lane::{LaneOptions, Replayer, Retired, max_timestamp};
 
@@ -34,8 +33,13 @@ pub struct Found {
     pub recovered: Recovered,
 }
 
-/// A chunk's footer, as far as it could be read.
-type Listed = (ChunkId, Vec<(u64, Extent)>);
+/// What a footer lists.
+#[derive(Debug, Default)]
+struct Listed {
+    extents: Vec<(u64, Extent)>,
+    /// What was damaged when the chunk was written: no batch of it lies anywhere any more.
+    damaged: Vec<DamagedRange>,
+}
 
 /// Reads everything back.
 ///
@@ -119,7 +123,7 @@ fn read(
             continue;
         }
         match footer(disk, info.chunk, info.kind) {
-            Ok(extents) => listed.push((info.chunk, extents)),
+            Ok(lists) => listed.push((info.chunk, lists)),
             // Given up after the checkpoint: the log behind it says so. If not, it is missed below.
             Err(fault) if is_gone(&fault) => {}
             Err(fault) if info.kind == ChunkKind::Log => {
@@ -127,8 +131,8 @@ fn read(
                 if info.chunk >= from.chunk() {
                     continue;
                 }
-                match reseal(disk, info.chunk)? {
-                    Some(extents) => listed.push((info.chunk, extents)),
+                match reseal(disk, info.chunk, replayer.damaged())? {
+                    Some(lists) => listed.push((info.chunk, lists)),
                     // What is damaged beside the footer, the replay finds out.
                     None => from = Position::new(info.chunk, FIRST_FRAME),
                 }
@@ -256,27 +260,46 @@ fn log_bytes(disk: &Arc<dyn Disk>, from: Position) -> Result<u64, Fault> {
     Ok(bytes.sum())
 }
 
-fn footer(
-    disk: &Arc<dyn Disk>,
-    chunk: ChunkId,
-    kind: ChunkKind,
-) -> Result<Vec<(u64, Extent)>, Fault> {
+fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Listed, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
     let file = Sparing(&file);
-    Footer::open(&file)?.extents(&file)
+    let footer = Footer::open(&file)?;
+    let extents = footer.extents(&file)?;
+    let mut damaged = Vec::new();
+    for range in footer.each_damaged(&file)? {
+        match range {
+            Ok(range) => damaged.push(range),
+            // A refused start would make nothing better: which offsets it named, nobody can tell any
+            // more, unless the checkpoint does.
+            Err(fault) => {
+                tracing::error!(%fault, %chunk, "a record of lost offsets is unreadable");
+            }
+        }
+    }
+    Ok(Listed { extents, damaged })
 }
 
 /// Puts a new footer to a log chunk whose own is damaged, from nothing but its frames.
 ///
-/// None if they are not whole either, or if there is no room.
-fn reseal(disk: &Arc<dyn Disk>, chunk: ChunkId) -> Result<Option<Vec<(u64, Extent)>>, Fault> {
-    let sealed = recovery::relist(&**disk, chunk, &max_timestamp).and_then(|relisted| {
-        let file = ChunkFile::open(&**disk, chunk, ChunkKind::Log)?;
-        seal_log_chunk(&file, relisted.end, relisted.tail, &[])
-    });
-    match sealed {
-        Ok(sealed) => Ok(Some(sealed.extents)),
-        Err(fault) if matches!(fault.kind, FaultKind::Corrupt | FaultKind::Exhausted) => {
+/// None if they are not whole either.
+fn reseal(
+    disk: &Arc<dyn Disk>,
+    chunk: ChunkId,
+    damaged: &[DamagedRange],
+) -> Result<Option<Listed>, Fault> {
+    let own = damaged.iter().filter(|range| range.at.chunk() == chunk);
+    let damaged: Vec<_> = own.copied().collect();
+    match recovery::reseal(&**disk, chunk, &max_timestamp, &damaged) {
+        Ok(done) => {
+            if let Some(fault) = done.unwritten {
+                tracing::warn!(%fault, %chunk, "a footer is made anew in memory only");
+            }
+            Ok(Some(Listed {
+                extents: done.sealed.extents,
+                damaged,
+            }))
+        }
+        Err(fault) if fault.kind == FaultKind::Corrupt => {
             tracing::warn!(%fault, %chunk, "a footer can't be made anew; the log is read from there on");
             Ok(None)
         }
@@ -294,14 +317,14 @@ fn is_gone(fault: &Fault) -> bool {
 fn finish_index(
     disk: &Arc<dyn Disk>,
     replayer: &mut Replayer,
-    listed: Vec<Listed>,
+    listed: Vec<(ChunkId, Listed)>,
     scanned_from: ChunkId,
 ) -> Result<(), Fault> {
     let mut known: Vec<_> = listed.iter().map(|(chunk, _)| *chunk).collect();
     known.sort_unstable();
-    for (chunk, extents) in listed {
+    for (chunk, lists) in listed {
         if replayer.chunks().get(chunk).is_some() {
-            replayer.load_footer(chunk, extents);
+            replayer.load_footer(chunk, lists.extents, lists.damaged);
         }
     }
     for info in replayer.chunks().iter().copied().collect::<Vec<_>>() {
@@ -310,7 +333,7 @@ fn finish_index(
             continue;
         }
         match footer(disk, info.chunk, info.kind) {
-            Ok(extents) => replayer.load_footer(info.chunk, extents),
+            Ok(lists) => replayer.load_footer(info.chunk, lists.extents, lists.damaged),
             // Its frames were replayed, so the index has them one by one.
             Err(_) if info.kind == ChunkKind::Log && info.chunk >= scanned_from => {}
             Err(fault) => return Err(fault),

@@ -11,14 +11,15 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mulgil_broker::request::{
-    Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadPartition,
-    Reply, Request, Seek, Trim,
+    Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadOut,
+    ReadPartition, ReadRefusal, Reply, Request, Seek, Trim,
 };
 use mulgil_broker::shell::Broker;
 use mulgil_log::chunk::{ChunkFile, parse_chunk_name};
@@ -73,7 +74,11 @@ async fn append_timed(
     outcomes[0].as_ref().unwrap().base.0
 }
 
-async fn read(broker: &Broker, partition: PartitionId, offset: i64) -> Vec<(i64, Bytes)> {
+async fn ask_read(
+    broker: &Broker,
+    partition: PartitionId,
+    offset: i64,
+) -> Result<ReadOut, ReadRefusal> {
     let part = ReadPartition {
         partition,
         offset: Offset(offset),
@@ -88,11 +93,16 @@ async fn read(broker: &Broker, partition: PartitionId, offset: i64) -> Vec<(i64,
         bytes_max: 1 << 20,
         isolation: Isolation::Uncommitted,
     });
-    let Some(Reply::Read(outcomes)) = broker.ask(request).await else {
+    let Some(Reply::Read(mut outcomes)) = broker.ask(request).await else {
         panic!()
     };
+    outcomes.swap_remove(0)
+}
+
+async fn read(broker: &Broker, partition: PartitionId, offset: i64) -> Vec<(i64, Bytes)> {
+    let outcome = ask_read(broker, partition, offset).await.unwrap();
     let mut found = Vec::new();
-    for bytes in &outcomes[0].as_ref().unwrap().batches {
+    for bytes in &outcome.batches {
         let batch = Batch::check(bytes.clone()).unwrap();
         let records = batch.records(DecodeLimits::default()).unwrap();
         for record in records.iter() {
@@ -471,6 +481,120 @@ fn a_failed_sync_of_names_is_fatal_if_the_keeper_made_it() {
                     append(&broker, id, next, 10).await;
                     next += 10;
                 }
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+}
+
+/// The files of one kind, in order.
+fn named(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Some batches of ten records, of which the second is damaged on disk at once; then so much of another
+/// partition that a pass takes their log chunk. Says where the other one ends.
+async fn damaged_by_a_pass(dir: &Path, broker: &Broker, ids: &[PartitionId], batches: i64) -> i64 {
+    for at in 0..batches {
+        append(broker, ids[0], at * 10, 10).await;
+    }
+    let log = named(dir, "log").swap_remove(0);
+    let bytes = std::fs::read(&log).unwrap();
+    let value = format!("{}/10/x", ids[0].0).into_bytes();
+    let at = bytes.windows(value.len()).position(|w| w == value).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+    let mut end = 0;
+    while log.exists() {
+        assert!(end < 200_000, "nothing is regrouped");
+        append(broker, ids[1], end, 10).await;
+        end += 10;
+    }
+    end
+}
+
+async fn check_damaged(broker: &Broker, partition: PartitionId) {
+    let (base, last) = (Offset(10), Offset(19));
+    let damaged = ask_read(broker, partition, 10).await;
+    assert_eq!(damaged.unwrap_err(), ReadRefusal::Damaged { base, last });
+}
+
+/// What a pass found damaged is in the footer that it wrote, and in no checkpoint yet.
+#[test]
+fn a_start_knows_what_a_pass_before_it_found_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ids, mut end_of_other) = (Vec::new(), 0);
+    for round in 0..2 {
+        let broker = open(dir.path());
+        runtime().block_on(async {
+            tokio::select! {
+                () = Arc::clone(&broker).tick_forever() => {}
+                () = async {
+                    if round == 0 {
+                        ids = create(&broker, forever()).await;
+                        end_of_other = damaged_by_a_pass(dir.path(), &broker, &ids, 3).await;
+                    }
+                    check(&broker, ids[0], 0, 10).await;
+                    check_damaged(&broker, ids[0]).await;
+                    check(&broker, ids[0], 20, 30).await;
+                    check(&broker, ids[1], 0, end_of_other).await;
+                    broker.stop().await;
+                } => {}
+            }
+        });
+        end(broker);
+    }
+}
+
+/// A chunk that holds only the record of what is damaged would be written anew with every look.
+#[test]
+fn a_chunk_of_nothing_but_damage_is_left_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ids, mut end_of_other) = (Vec::new(), 0);
+    let broker = open(dir.path());
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                ids = create(&broker, forever()).await;
+                end_of_other = damaged_by_a_pass(dir.path(), &broker, &ids, 2).await;
+                trim(&broker, ids[1], end_of_other).await;
+                trim(&broker, ids[0], 10).await;
+                let small = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|m| m.len() < 20_000);
+                wait("all but the damage to go", || {
+                    let sorted = named(dir.path(), "sorted");
+                    sorted.len() == 1 && sorted.iter().all(small)
+                })
+                .await;
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+    let broker = open_with(dir.path(), |keeper| keeper.regroup_bytes = u64::MAX);
+    let before = named(dir.path(), "sorted");
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                check_damaged(&broker, ids[0]).await;
+                let written = || broker.keeper_figures().checkpoints.load(Ordering::Relaxed);
+                // Between two checkpoints the keeper looks for chunks to be regrouped.
+                while written() < 4 {
+                    append(&broker, ids[1], end_of_other, 10).await;
+                    end_of_other += 10;
+                }
+                assert_eq!(named(dir.path(), "sorted"), before);
+                check_damaged(&broker, ids[0]).await;
+                trim(&broker, ids[0], 20).await;
+                wait("it to go with its offsets", || named(dir.path(), "sorted") != before).await;
                 broker.stop().await;
             } => {}
         }

@@ -355,6 +355,18 @@ impl Footer {
     ///
     /// Corrupt, and what the system says.
     pub fn damaged_ranges(&self, file: &dyn ReadAt) -> Result<Vec<DamagedRange>, Fault> {
+        self.each_damaged(file)?.into_iter().collect()
+    }
+
+    /// As [`Footer::damaged_ranges`], one by one: an error is a record that is damaged itself.
+    ///
+    /// # Errors
+    ///
+    /// Corrupt if the chunk ends before them, and what the system says.
+    pub fn each_damaged(
+        &self,
+        file: &dyn ReadAt,
+    ) -> Result<Vec<Result<DamagedRange, Fault>>, Fault> {
         // The length was compared with that of the file when the footer was opened.
         let length = usize::try_from(self.damage_bytes()).unwrap_or(usize::MAX);
         let bytes = read_exactly(file, self.damage_at(), length)?;
@@ -370,7 +382,7 @@ impl Footer {
             };
             whole.then_some(range).ok_or_else(what)
         });
-        ranges.collect()
+        Ok(ranges.collect())
     }
 }
 

@@ -32,7 +32,7 @@ mod tail;
 mod tests;
 mod window;
 
-pub use relist::{Relisted, relist};
+pub use relist::{Relisted, Resealed, relist, reseal};
 pub use repair::{Lost, Repair, RepairMode, repair};
 
 use chain::{Chain, LogChunk};

@@ -194,6 +194,8 @@ pub struct Regrouped {
     pub added: Vec<(u64, Extent)>,
     /// Offsets that were found to be damaged, or were known to be and still are in reach.
     pub damaged: Vec<DamagedRange>,
+    /// The chunk whose footer says so.
+    pub damaged_in: Option<ChunkId>,
     /// Bytes read, footers included.
     pub bytes_read: u64,
     /// Bytes written, footers included.

@@ -32,7 +32,7 @@ impl World {
         let disk = SimDisk::new(copy.clone(), planted);
         let refused = |fault| Violation::new(Rule::Starts, format!("{fault} without damage"));
         let mut process = Process::start(&disk, &sizes, &mut clock, planted).map_err(refused)?;
-        let Some(whole) = self.look_into(&mut process, clock)? else {
+        let Some(before) = self.look_into(&mut process, clock)? else {
             return Ok(());
         };
         let Some((name, at)) = self.place(&copy) else {
@@ -45,10 +45,10 @@ impl World {
         self.tally.flips += 1;
         let place = format!("bit {bit} of byte {at} of {name}, while the broker runs");
         self.line(|| format!("{place}, turns around"));
-        self.compare_with(&whole, &mut process, clock, &place)?;
-        if keep_until_rest(&mut process, clock) {
+        self.compare_with(&before, &mut process, clock, &place)?;
+        if keep_until_rest(&mut process, clock, &place)? {
             let place = format!("{place}, after regrouping");
-            self.compare_with(&whole, &mut process, clock, &place)?;
+            self.compare_with(&before, &mut process, clock, &place)?;
         }
         drop(process);
         // The same disk, with the bit turned back if what it lies in is still there.
@@ -61,10 +61,11 @@ impl World {
         };
         // A start that is refused has reported it, and so has one that put the end of the log aside.
         let started = Process::start(&SimDisk::new(copy, planted), &sizes, &mut clock, planted);
-        if let (Some(whole), Ok(mut process)) = (whole, started)
+        if let (Some(mut whole), Ok(mut process)) = (whole, started)
             && process.recovered.quarantined.is_empty()
             && process.recovered.mended.is_empty()
         {
+            keep_found(&mut whole, &before);
             let place = format!("{place}, after a start");
             self.compare_with(&whole, &mut process, clock, &place)?;
         }
@@ -89,6 +90,17 @@ impl World {
         match lost(&retained(whole, &view), &view) {
             Some(lost) => Err(damage(lost)),
             None => Ok(()),
+        }
+    }
+}
+
+/// What was there `before` the bit turned has to be there, or reported, after any number of passes and
+/// starts: the twin starts behind the passes too, and knows no more than they left. The ends are its own.
+fn keep_found(whole: &mut View, before: &View) {
+    for (id, there) in &mut whole.partitions {
+        if let Some(before) = before.partitions.get(id) {
+            there.found.clone_from(&before.found);
+            there.found.retain(|found| found.last >= there.start);
         }
     }
 }
@@ -118,16 +130,17 @@ fn retained(whole: &View, view: &View) -> View {
 }
 
 /// Lets the keeper do all that it finds to do; says whether it could.
-fn keep_until_rest(process: &mut Process, clock: Clock) -> bool {
+fn keep_until_rest(process: &mut Process, clock: Clock, place: &str) -> Result<bool, Violation> {
     for _ in 0..PIECES_MAX {
         while process.step_store(1) {}
         while process.deliver(clock.now()).is_some() {}
         if process.keep(clock.now()).is_err() {
-            return false;
+            return Ok(false);
         }
         if process.keeper_rests() && process.waiting() == (0, 0, 0, 0) {
-            return true;
+            return Ok(true);
         }
     }
-    false
+    let what = format!("{place}: the keeper never rests");
+    Err(Violation::new(Rule::Damage, what))
 }

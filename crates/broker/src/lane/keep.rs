@@ -11,6 +11,7 @@ use mulgil_core::partition::{Change, Command};
 use mulgil_log::chunk::{ChunkHeader, ChunkKind};
 use mulgil_log::chunkset::{ChunkInfo, ChunkSetChange};
 use mulgil_log::entry::EntryKind;
+use mulgil_log::footer::DAMAGE_BYTES;
 use mulgil_log::index::{Extent, PAYLOADS, TailEntry};
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
@@ -23,6 +24,10 @@ use super::{Lane, StartRise};
 /// A producer that has written nothing for so long is forgotten (Kafka: `producer.id.expiration.ms`).
 /// By running time, since no wall clock tells a long time without power from one that was set.
 const PRODUCER_EXPIRATION_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// A chunk without batches has no more beside its damage records: header, a page of index, trailer, and
+/// what fills them up.
+const EMPTY_BYTES: u64 = 4 * 4096;
 
 /// A log chunk that gets no more frames, and where they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,11 +159,16 @@ impl Lane {
     #[must_use]
     pub fn chunk_uses(&self) -> Vec<ChunkUse> {
         let usable = |info: &&ChunkInfo| self.is_usable(info);
-        let uses = self.chunks.iter().filter(usable).map(|info| ChunkUse {
-            chunk: info.chunk,
-            kind: info.kind,
-            bytes: info.bytes,
-            live: self.index.live_bytes(info.chunk),
+        let uses = self.chunks.iter().filter(usable).map(|info| {
+            let live = self.index.live_bytes(info.chunk);
+            // What is taken for dead is taken at once, and a pass would write this one again as it is.
+            let only_damage = live == 0 && self.is_only_damage(info);
+            ChunkUse {
+                chunk: info.chunk,
+                kind: info.kind,
+                bytes: info.bytes,
+                live: if only_damage { 1 } else { live },
+            }
         });
         uses.collect()
     }
@@ -237,6 +247,42 @@ impl Lane {
         let due = Deletion::Synced(at);
         self.deletions
             .extend(pass.removed.iter().map(|chunk| (due, *chunk)));
+        for chunk in &pass.removed {
+            self.carried.remove(chunk);
+        }
+        if let Some(chunk) = pass.damaged_in {
+            self.carry(chunk, pass.damaged.clone());
+        }
+    }
+
+    /// The footer of a chunk carries what is damaged.
+    pub(super) fn carry(&mut self, chunk: ChunkId, damaged: Vec<DamagedRange>) {
+        if !damaged.is_empty() {
+            self.carried.insert(chunk, damaged);
+        }
+    }
+
+    /// Whether a chunk is little more than a footer that tells of lost offsets, and somebody may still
+    /// ask for them.
+    fn is_only_damage(&self, info: &ChunkInfo) -> bool {
+        let asked = |range: &&DamagedRange| {
+            let hosted = self.partitions.get(&PartitionId(range.partition));
+            hosted.is_some_and(|hosted| range.last >= hosted.log_start.0)
+        };
+        let carried = self.carried.get(&info.chunk);
+        let asked = carried.map_or(0, |ranges| ranges.iter().filter(asked).count());
+        asked > 0 && info.bytes <= EMPTY_BYTES + (asked * DAMAGE_BYTES) as u64
+    }
+
+    /// Readers are told that these offsets are lost.
+    pub(super) fn learn_damaged(&mut self, damaged: &[DamagedRange]) {
+        for range in damaged {
+            let hosted = self.partitions.contains_key(&PartitionId(range.partition));
+            if hosted && !self.damaged.contains(range) {
+                self.index.damage(*range);
+                self.damaged.push(*range);
+            }
+        }
     }
 
     /// Chunks that may be removed: it is on disk that they do not count any more.

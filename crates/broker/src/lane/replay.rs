@@ -80,6 +80,7 @@ impl Replayer {
             named: std::collections::VecDeque::new(),
             loaded: super::checkpoint::Loaded::default(),
             damaged: Vec::new(),
+            carried: BTreeMap::new(),
             read_limit: options.read_bytes_max,
             refused: BTreeMap::new(),
             full: false,
@@ -258,12 +259,27 @@ impl Replayer {
     }
 
     /// After the replay: takes what the footer of a chunk lists, instead of what was replayed of it.
-    pub fn load_footer(&mut self, chunk: ChunkId, extents: Vec<(u64, Extent)>) {
+    ///
+    /// With it comes what was `damaged` when the chunk was written: that a pass left out, no entry of
+    /// the log tells, and a checkpoint only if it was begun behind the pass.
+    pub fn load_footer(
+        &mut self,
+        chunk: ChunkId,
+        extents: Vec<(u64, Extent)>,
+        damaged: Vec<DamagedRange>,
+    ) {
         let Lane {
             partitions, index, ..
         } = &mut self.lane;
         let hosted = |(id, _): &(u64, Extent)| partitions.contains_key(&PartitionId(*id));
         index.seal(chunk, extents.into_iter().filter(hosted).collect());
+        let wanted = |range: &DamagedRange| {
+            let hosted = partitions.get(&PartitionId(range.partition));
+            hosted.is_some_and(|hosted| range.last >= hosted.machine.start.0)
+        };
+        let damaged: Vec<_> = damaged.into_iter().filter(wanted).collect();
+        self.lane.learn_damaged(&damaged);
+        self.lane.carry(chunk, damaged);
     }
 
     /// A log chunk of before has no footer yet.

@@ -65,7 +65,7 @@ impl Unlisted {
         max_timestamp: &dyn Fn(&[u8]) -> i64,
     ) -> Result<Self, Fault> {
         let (from, end) = match footer {
-            Some(footer) if kind == ChunkKind::Sorted => bounds(file, footer, request.slot)?,
+            Some(footer) if kind.is_sorted() => bounds(file, footer, request.slot)?,
             Some(footer) => (u64::from(CHUNK_HEADER_BYTES), footer.at),
             None => (u64::from(CHUNK_HEADER_BYTES), file.bytes()?),
         };

@@ -147,7 +147,15 @@ pub(super) fn copy_bytes(
     into: &dyn DiskFile,
 ) -> Result<(), Fault> {
     // Who copies has looked at what is there, or replaces it.
-    let mut window = chunk.synced_window();
+    copy_through(&mut chunk.synced_window(), (from, end), into)
+}
+
+/// As [`copy_bytes`], as `window` reads them.
+pub(super) fn copy_through(
+    window: &mut Window<'_>,
+    (from, end): (u64, u64),
+    into: &dyn DiskFile,
+) -> Result<(), Fault> {
     let mut at = from;
     while at < end {
         let bytes = usize::try_from(end - at).map_or(COPY, |left| left.min(COPY));

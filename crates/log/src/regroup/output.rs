@@ -141,12 +141,15 @@ impl<'c, 'a> Outputs<'c, 'a> {
         Ok(())
     }
 
-    /// Writes down what is damaged, in the last chunk, and says what was done.
+    /// Writes down what is damaged, in a chunk that is open if there is one, and says what was done.
     pub(super) fn finish(mut self) -> Result<Regrouped, Fault> {
         if !self.damaged.is_empty() {
             let damaged = std::mem::take(&mut self.damaged);
-            let open = self.begun(Shelf::Plain)?;
+            let mut shelves = Shelf::ALL.into_iter();
+            let shelf = shelves.find(|shelf| self.opened(*shelf).is_some());
+            let open = self.begun(shelf.unwrap_or(Shelf::Plain))?;
             damaged.iter().for_each(|range| open.footer.damage(*range));
+            self.done.damaged_in = Some(open.out.position().chunk());
             self.done.damaged = damaged;
         }
         for shelf in Shelf::ALL {

@@ -12,7 +12,7 @@ use crate::frame::{FLAG_GROUP_END, FrameHeader, OpenFrame, Salt};
 use crate::index::{Index, Located};
 use crate::position::{ChunkId, Lsn};
 use crate::reader::read_cold;
-use crate::recovery::relist;
+use crate::recovery::{relist, reseal};
 use crate::regroup::{Keep, Live, Output, RegroupOptions, Source, regroup};
 use crate::testing::{Sample, samples, timestamp_of};
 
@@ -259,4 +259,72 @@ fn frames_alone_give_the_footer_again_or_say_that_they_do_not() {
         .write_at(&next.encode(), 0)
         .unwrap();
     assert_eq!(relisted(&[trailer, footer + 20]).unwrap().0, end);
+}
+
+/// A log chunk with a footer whose directory is damaged, alone on its disk; and its extents.
+fn with_bad_directory() -> (MemDisk, Sealed) {
+    let disk = MemDisk::new(1);
+    let mut index = Index::new();
+    let end = write_frames(&disk, &samples(5, 500, 200), &mut index);
+    let chunk = open(&disk, 1, ChunkKind::Log);
+    let sealed = seal_log_chunk(&chunk, end, tail(&index, 1), &[]).unwrap();
+    let name = header(1, ChunkKind::Log).name();
+    let directory = disk.files()[&name].len() - 4096;
+    assert!(disk.flip(&name, directory as u64, 3));
+    (disk.crash(FaultPlan::keep_all()).with_history(), sealed)
+}
+
+/// Cuts the power after every operation that `mend` needs; says how many disks start for good then.
+fn cut_while(mend: impl FnOnce(&MemDisk)) -> (usize, usize) {
+    let (disk, sealed) = with_bad_directory();
+    mend(&disk);
+    let (mut fine, mut all) = (0, 0);
+    for ops in 0..=disk.ops() {
+        for plan in [
+            FaultPlan::drop_all(),
+            FaultPlan::keep_all(),
+            FaultPlan::mixed(ops as u64),
+        ] {
+            let image = disk.crash_after(ops, plan);
+            let chunk = open(&image, 1, ChunkKind::Log);
+            let extents = Footer::open(&chunk).and_then(|footer| footer.extents(&chunk));
+            let again = || reseal(&image, ChunkId(1), &timestamp_of, &[]);
+            let extents = extents.or_else(|_| again().map(|done| done.sealed.extents));
+            all += 1;
+            fine += usize::from(extents.is_ok_and(|extents| extents == sealed.extents));
+        }
+    }
+    (fine, all)
+}
+
+/// The chunks behind it may be gone, so that only its footer says where its frames end.
+#[test]
+fn a_cut_while_a_footer_is_made_anew_costs_no_later_start() {
+    let (fine, all) = cut_while(|disk| {
+        let done = reseal(disk, ChunkId(1), &timestamp_of, &[]).unwrap();
+        assert!(done.unwritten.is_none());
+        let chunk = open(disk, 1, ChunkKind::Log);
+        let footer = Footer::open(&chunk).unwrap();
+        assert_eq!(footer.extents(&chunk).unwrap(), done.sealed.extents);
+        assert_eq!(disk.files().len(), 1);
+    });
+    assert_eq!(fine, all);
+    let (fine, all) = cut_while(|disk| {
+        let relisted = relist(disk, ChunkId(1), &timestamp_of).unwrap();
+        let chunk = open(disk, 1, ChunkKind::Log);
+        seal_log_chunk(&chunk, relisted.end, relisted.tail, &[]).unwrap();
+    });
+    assert!(fine < all, "in its own place it would");
+}
+
+#[test]
+fn without_room_a_footer_is_made_anew_in_memory() {
+    let (disk, sealed) = with_bad_directory();
+    let before = disk.files();
+    let used: usize = before.values().map(Vec::len).sum();
+    disk.set_capacity(Some(used as u64 + 10_000));
+    let done = reseal(&disk, ChunkId(1), &timestamp_of, &[]).unwrap();
+    assert!(done.unwritten.is_some());
+    assert_eq!(done.sealed.extents, sealed.extents);
+    assert_eq!(disk.files(), before);
 }

@@ -1,5 +1,7 @@
 //! Reads from chunks whose footer is damaged.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::fault::FaultKind;
 use crate::reader::read_cold;
@@ -181,6 +183,56 @@ fn a_damaged_entry_beside_a_damaged_footer_is_lost_and_nothing_else_is() {
                 }
                 closed.chunk.bytes[place] ^= 0x10;
             }
+        }
+    }
+}
+
+/// A chunk that counts what is read of it.
+struct Counting<'a> {
+    chunk: &'a dyn ReadAt,
+    read: Cell<usize>,
+}
+
+impl ReadAt for Counting<'_> {
+    fn chunk(&self) -> crate::position::ChunkId {
+        self.chunk.chunk()
+    }
+
+    fn salt(&self) -> crate::frame::Salt {
+        self.chunk.salt()
+    }
+
+    fn bytes(&self) -> Result<u64, Fault> {
+        self.chunk.bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Fault> {
+        self.read.set(self.read.get() + buf.len());
+        self.chunk.read_at(buf, offset)
+    }
+}
+
+/// A chunk has gigabytes, and each slot of a bad page is looked for on its own.
+#[test]
+fn of_chunks_without_frames_only_the_place_of_the_slot_is_read() {
+    let samples = samples(40, 4_000, 700);
+    let closed = sorted_chunk(8, &samples);
+    let all = closed.chunk.bytes.len();
+    for kind in [ChunkKind::Sorted, ChunkKind::Compacted] {
+        for partition in [1, 20, 40] {
+            let counting = Counting {
+                chunk: &closed.chunk,
+                read: Cell::new(0),
+            };
+            let request = request(&closed, partition, 0);
+            let footer = Some(&closed.footer);
+            let found = Unlisted::find(&counting, kind, footer, &request, &timestamp_of).unwrap();
+            assert_eq!(
+                read_on(&closed, &found, request).0,
+                expected(&samples, partition)
+            );
+            let read = counting.read.get();
+            assert!(read < all / 8, "{read} of {all} for {partition}");
         }
     }
 }
