@@ -70,7 +70,8 @@ impl Default for KeeperOptions {
     }
 }
 
-/// Below this share of the reserve consumers are refused, too: what is left is for what frees room.
+/// Below this share of the reserve consumers are refused, too, and no pass goes on: what is left is for
+/// the log.
 const LAST_SHARE: u64 = 8;
 
 /// Works until the broker is gone.
@@ -220,12 +221,14 @@ impl Keeper {
         if chosen.is_empty() && !due {
             return Ok(());
         }
+        let believed = broker.visit_quietly(|lane, now| lane.believes(now));
         let (keyed, hurry) = keyed(broker, now);
         if due {
             self.compact_due = now.elapsed.0 + self.options.compact_every_ms;
+            // By a clock that is ahead everything is late, and nothing is compacted by it.
+            let hurry = hurry && believed;
             self.rolls = self.rolls.max(if hurry { ROLLS } else { 0 });
         }
-        let believed = broker.visit_quietly(|lane, now| lane.believes(now));
         let cleaned = if believed && suspect.is_none() {
             self.choose(&keyed, |candidates| {
                 add_compaction(&uses, &mut chosen, candidates, &bounds)
@@ -262,12 +265,13 @@ impl Keeper {
     fn bounds(&self, full: bool, free: u64) -> PlanBounds {
         PlanBounds {
             total_min: if full { 1 } else { self.options.regroup_bytes },
-            // A pass may use the reserve only when nothing else frees room.
-            space_left: if full {
-                free
+            // A pass may use the reserve only when nothing else frees room, and never its last share:
+            // the log itself would have no room, and the process would end.
+            space_left: free.saturating_sub(if full {
+                self.options.reserve_bytes / LAST_SHARE
             } else {
-                free.saturating_sub(self.options.reserve_bytes)
-            },
+                self.options.reserve_bytes
+            }),
             ..PlanBounds::default()
         }
     }

@@ -114,6 +114,9 @@ fn read(
     recover: impl FnOnce(&mut Replayer, RecoverFrom) -> Result<Recovered, Fault>,
 ) -> Result<Found, Fault> {
     let logs = log_chunks(disk)?;
+    if logs.is_empty() {
+        refuse_without_log(disk)?;
+    }
     progress.enter(Phase::Checkpoint);
     let (mut replayer, mut from) = load_checkpoint(disk, &logs, options, progress)?;
     progress.enter(Phase::Footers);
@@ -155,6 +158,25 @@ fn read(
     Ok(Found {
         replayer,
         recovered,
+    })
+}
+
+/// Without a log everything would look given up, and be removed. Chunks of other kinds come into being
+/// behind log chunks, of which the newest is never removed.
+fn refuse_without_log(disk: &Arc<dyn Disk>) -> Result<(), Fault> {
+    let files = disk
+        .list()
+        .map_err(unreadable("listing the data directory"))?;
+    let other = files.into_iter().find_map(|(name, _)| {
+        let (_, kind) = parse_chunk_name(&name)?;
+        (kind != ChunkKind::Log).then_some(name)
+    });
+    other.map_or(Ok(()), |name| {
+        let what = format!(
+            "the data directory holds {name}, but no log chunk (*.log) with a whole header: \
+             bring the log files back, or begin with an empty directory"
+        );
+        Err(Fault::new(FaultKind::Corrupt, what))
     })
 }
 

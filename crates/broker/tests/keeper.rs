@@ -17,13 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use mulgil_broker::lane::LaneOptions;
 use mulgil_broker::request::{
     Append, AppendPartition, CreateTopic, CreateTopics, FindOffset, Isolation, Read, ReadOut,
     ReadPartition, ReadRefusal, Reply, Request, Seek, Trim,
 };
 use mulgil_broker::shell::Broker;
+use mulgil_broker::start;
 use mulgil_log::chunk::{ChunkFile, parse_chunk_name};
 use mulgil_log::disk::{Disk, DiskFile, RealDisk, Space};
+use mulgil_log::fault::FaultKind;
 use mulgil_log::footer::Footer;
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
@@ -375,6 +378,38 @@ fn a_damaged_footer_of_an_old_chunk_needs_no_other_chunk_at_a_start() {
         std::fs::read(&logs[0]).unwrap() == whole,
         "the footer is the one that was"
     );
+}
+
+#[test]
+fn a_start_without_the_log_is_refused_and_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = open(dir.path());
+    runtime().block_on(async {
+        tokio::select! {
+            () = Arc::clone(&broker).tick_forever() => {}
+            () = async {
+                let partitions = create(&broker, forever()).await;
+                let mut next = 0;
+                while files(dir.path(), ".sorted") == 0 {
+                    append(&broker, partitions[0], next, 50).await;
+                    next += 50;
+                }
+                broker.stop().await;
+            } => {}
+        }
+    });
+    end(broker);
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "log") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let sorted = files(dir.path(), ".sorted");
+    let disk: Arc<dyn Disk> = Arc::new(lock(dir.path()));
+    let fault = start::read_back(&disk, &LaneOptions::default()).map(drop);
+    assert_eq!(fault.unwrap_err().kind, FaultKind::Corrupt);
+    assert_eq!(files(dir.path(), ".sorted"), sorted);
 }
 
 /// What is written while a pass goes on would all have to be replayed otherwise.

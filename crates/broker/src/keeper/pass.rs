@@ -137,8 +137,10 @@ impl Pass<'_> {
         looks.unlooked.set(looks.unlooked.get() + bytes);
         if looks.unlooked.get() >= LOOK_BYTES {
             looks.unlooked.set(0);
-            super::watch_space(self.broker, self.options)?;
-            if !looks.was_full && self.broker.alarms().disk_full.is_raised() {
+            let free = super::watch_space(self.broker, self.options)?;
+            let full = self.broker.alarms().disk_full.is_raised();
+            let last = free < self.options.reserve_bytes / super::LAST_SHARE;
+            if last || (full && !looks.was_full) {
                 let what = "regrouping is broken off: the disk is full";
                 return Err(Fault::new(FaultKind::Exhausted, what));
             }

@@ -11,12 +11,12 @@ use super::command::Join;
 use super::draft::{Draft, all_members, joined};
 use super::effect::Effect;
 use super::live::{Live, Phase, Seat};
-use super::member::{Member, Offered, offered_bytes};
+use super::member::{Member, Offered, offer_once, offered_bytes};
 use super::names::{InstanceId, MemberId};
 use super::rebalance::{complete_if_all_joined, look_later, prepare, prepare_or_complete};
 use super::refusal::GroupRefusal;
 
-pub(super) fn join(draft: &mut Draft<'_>, join: Join) -> Result<(), GroupRefusal> {
+pub(super) fn join(draft: &mut Draft<'_>, mut join: Join) -> Result<(), GroupRefusal> {
     let settings = draft.settings;
     let (min_ms, max_ms) = (
         settings.session_timeout_min_ms,
@@ -38,6 +38,7 @@ pub(super) fn join(draft: &mut Draft<'_>, join: Join) -> Result<(), GroupRefusal
         return turn_away(draft, &join);
     }
     check_size(draft, &join)?;
+    offer_once(&mut join.offered);
     let names = join.offered.iter().map(|o| &*o.name);
     if !before.live.supports(&join.protocol_type, names) {
         return Err(GroupRefusal::InconsistentProtocol);
@@ -75,7 +76,8 @@ const SMALL_BYTES: usize = 16 << 10;
 /// Bounds what a member says of itself, and what all of them say. They are counted only for one that
 /// says much, so that many small members do not each count all others.
 fn check_size(draft: &Draft<'_>, join: &Join) -> Result<(), GroupRefusal> {
-    let names = join.new_member.0.len() + join.client_id.len();
+    let instance = join.instance.as_ref().map_or(0, |i| i.0.len());
+    let names = join.new_member.0.len() + instance + join.client_id.len();
     let bytes = names + offered_bytes(&join.offered);
     if bytes <= SMALL_BYTES {
         return Ok(());

@@ -1,6 +1,6 @@
 //! What a member says of itself, and what a group remembers of an assignment.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -37,12 +37,22 @@ pub struct Member {
     pub offered: Vec<Offered>,
 }
 
+/// What an offer takes in memory beside its bytes: it may have none.
+const OFFER_BYTES: usize = 64;
+
 /// Bytes of what is offered, names included.
 pub(super) fn offered_bytes(offered: &[Offered]) -> usize {
     offered
         .iter()
-        .map(|o| o.name.len() + o.metadata.len())
+        .map(|o| OFFER_BYTES + o.name.len() + o.metadata.len())
         .sum()
+}
+
+/// Keeps the first offer of each name: a name that counted twice would be one that more members can do
+/// than there are.
+pub(super) fn offer_once(offered: &mut Vec<Offered>) {
+    let mut names = BTreeSet::new();
+    offered.retain(|offer| names.insert(offer.name.clone()));
 }
 
 impl Member {
@@ -85,4 +95,35 @@ pub struct Settlement {
     pub members: BTreeMap<MemberId, Settled>,
     /// When it was finished.
     pub at: WallTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn offer(name: &str, metadata: &'static [u8]) -> Offered {
+        Offered {
+            name: name.into(),
+            metadata: Bytes::from_static(metadata),
+        }
+    }
+
+    #[test]
+    fn a_name_is_offered_once_and_the_first_of_equals_holds() {
+        let mut offered = vec![
+            offer("range", b"1"),
+            offer("sticky", b""),
+            offer("range", b"2"),
+        ];
+        offer_once(&mut offered);
+        assert_eq!(offered, [offer("range", b"1"), offer("sticky", b"")]);
+    }
+
+    #[test]
+    fn offers_without_a_byte_count_for_what_they_take() {
+        let offered = vec![offer("", b""); 1000];
+        assert_eq!(offered_bytes(&offered), 64_000);
+    }
 }
