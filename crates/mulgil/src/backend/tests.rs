@@ -41,6 +41,9 @@ fn with_topic(settings: &[(&str, &str)], test: impl AsyncFnOnce(&LocalBackend)) 
     });
 }
 
+/// Records of long ago stay.
+const KEPT: &[(&str, &str)] = &[("retention_ms", "none")];
+
 fn change(settings: &[(&str, &str)]) -> SettingsChange {
     let mut change = SettingsChange::default();
     for (name, value) in settings {
@@ -130,7 +133,7 @@ fn changes_of_settings_that_overlap_all_hold() {
 
 #[test]
 fn a_page_unpacks_what_it_has_room_for_and_the_next_goes_on() {
-    with_topic(&[], async |backend| {
+    with_topic(KEPT, async |backend| {
         let mut builder = BatchBuilder::new(Codec::Zstd, 7);
         builder.push(7, None, Some(&vec![0; 60 << 20]), &[]);
         let bomb = builder.finish();
@@ -152,7 +155,7 @@ fn a_page_unpacks_what_it_has_room_for_and_the_next_goes_on() {
 
 #[test]
 fn a_page_is_as_large_as_it_was_asked_for() {
-    with_topic(&[], async |backend| {
+    with_topic(KEPT, async |backend| {
         let mut builder = BatchBuilder::new(Codec::Zstd, 7);
         for _ in 0..100 {
             builder.push(
@@ -242,7 +245,7 @@ fn published_records_keep_to_the_timestamps_that_the_topic_takes() {
 
 #[test]
 fn a_publish_may_be_larger_than_a_batch_and_a_record_may_not() {
-    with_topic(&[], async |backend| {
+    with_topic(KEPT, async |backend| {
         let mut records = vec![record(&[b'x'; 1024], None); 2000];
         records.insert(1000, record(&vec![b'x'; 1_100_000], None));
         let results = told(backend.publish("t", records).await.unwrap());
