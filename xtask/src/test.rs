@@ -12,20 +12,17 @@ use crate::{check, crash, groups, interop, liar, repo, run};
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
 const QUICK_ROUNDS: u32 = 10;
-/// A round of groups waits for sessions to end, most of its time.
-const QUICK_GROUP_ROUNDS: u32 = 5;
 
 type Step = (&'static str, fn() -> Result<Tally>);
 
 /// Every step, even after a failed one, so that one run tells all. The simulation's fixed seeds are
 /// among the workspace's tests.
 pub(crate) fn quick() -> Tally {
-    let steps: [Step; 6] = [
+    let steps: [Step; 5] = [
         ("check", || Ok(check::all())),
         ("cargo test", cargo_tests),
         ("interop", || interop_with_mulgil(&[])),
         ("crash", || crash_with_mulgil(QUICK_ROUNDS)),
-        ("groups", || groups_with_mulgil(QUICK_GROUP_ROUNDS)),
         ("liar", || liar::run(&liar::Options::images(QUICK_ROUNDS))),
     ];
     let mut tally = Tally::default();
