@@ -34,7 +34,7 @@ mod view;
 pub use fenced::Fenced;
 pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
-pub use topics::{Asked, TopicModel, TopicState, is_compacted, keeps_newest};
+pub use topics::{Asked, TopicModel, TopicState, is_compacted, is_untrimmable, keeps_newest};
 pub use view::{Found, PartitionView, View};
 
 /// How a life of the broker ended.

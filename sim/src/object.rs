@@ -418,6 +418,7 @@ impl World {
 
     fn pass(&mut self, ms: u64) -> Kept {
         self.wall += ms;
+        self.ledger.time_ms += ms;
         self.trace.line(|| format!("{ms} ms pass"));
         for broker in &mut self.brokers {
             broker.elapsed += ms;

@@ -23,6 +23,8 @@ use crate::shell::Broker;
 
 mod attempts;
 mod pass;
+#[cfg(test)]
+mod tests;
 
 use attempts::{Attempts, Suspects};
 
@@ -73,6 +75,12 @@ impl Default for KeeperOptions {
 /// Below this share of the reserve consumers are refused, too, and no pass goes on: what is left is for
 /// the log.
 const LAST_SHARE: u64 = 8;
+
+impl KeeperOptions {
+    const fn last_share(&self) -> u64 {
+        self.reserve_bytes / LAST_SHARE
+    }
+}
 
 /// Works until the broker is gone.
 pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
@@ -203,20 +211,22 @@ impl Keeper {
         }
     }
 
-    /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when room is short.
+    /// Rewrites chunks if that is worth it: several GiB at a time, one chunk when the disk is full.
     fn regroup(&mut self, broker: &Arc<Broker>) -> Result<(), Fault> {
         let full = broker.alarms().disk_full.is_raised();
         let free = broker.store().space()?.free;
-        let bounds = self.bounds(full, free);
+        let bounds = bounds(&self.options, full, free);
+        let now = broker.now();
         let mut uses = broker.lane().chunk_uses();
-        uses.retain(|used| !self.suspects.is_avoided(used.chunk));
-        let exists = |chunk| uses.iter().any(|used| used.chunk == chunk);
-        let suspect = self.suspects.next(exists);
+        let suspect = self.suspects.next(now.elapsed.0, |chunk| {
+            let used = uses.iter().find(|used| used.chunk == chunk);
+            used.map(|used| used.fits(&bounds))
+        });
+        uses.retain(|used| !self.suspects.holds(used.chunk));
         let mut chosen = match suspect {
             Some(suspect) => vec![suspect],
             None => plan(&uses, &bounds),
         };
-        let now = broker.now();
         let due = now.elapsed.0 >= self.compact_due;
         if chosen.is_empty() && !due {
             return Ok(());
@@ -251,9 +261,12 @@ impl Keeper {
         };
         let (done, resume) = match pass.run() {
             Ok(done) => done,
-            Err(fault) => {
-                self.blame(&chosen, &fault);
-                return Err(fault);
+            Err(failed) => {
+                // A pass that was broken off tells nothing of the chunks.
+                if failed.is_of_sources && !broker.is_stopping() {
+                    self.blame(&chosen, &failed.fault, now.elapsed.0);
+                }
+                return Err(failed.fault);
             }
         };
         self.resume = resume.unwrap_or_default();
@@ -262,27 +275,14 @@ impl Keeper {
         Ok(())
     }
 
-    fn bounds(&self, full: bool, free: u64) -> PlanBounds {
-        PlanBounds {
-            total_min: if full { 1 } else { self.options.regroup_bytes },
-            // A pass may use the reserve only when nothing else frees room, and never its last share:
-            // the log itself would have no room, and the process would end.
-            space_left: free.saturating_sub(if full {
-                self.options.reserve_bytes / LAST_SHARE
-            } else {
-                self.options.reserve_bytes
-            }),
-            ..PlanBounds::default()
-        }
-    }
-
-    /// A pass failed. Unless that was for want of room, one of its chunks is the cause.
-    fn blame(&mut self, chosen: &[ChunkId], fault: &Fault) {
-        if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Fenced) {
+    /// Reading the sources of a pass failed: unless the process or the disk is short of something, one
+    /// of them is the cause.
+    fn blame(&mut self, chosen: &[ChunkId], fault: &Fault, now_ms: u64) {
+        if attempts::is_excused(fault) {
             return;
         }
-        if let Some(chunk) = self.suspects.blame(chosen) {
-            tracing::error!(%chunk, "a chunk cannot be regrouped; it stays as it is until the next start");
+        if let Some(chunk) = self.suspects.blame(chosen, now_ms) {
+            tracing::error!(%chunk, "a chunk cannot be regrouped; it stays as it is for an hour");
         }
     }
 
@@ -310,6 +310,22 @@ impl Keeper {
         broker.visit_quietly(|lane, now| lane.roll(now));
         self.rolls -= 1;
         Ok(())
+    }
+}
+
+/// How large a pass may be, with so many bytes free.
+fn bounds(options: &KeeperOptions, full: bool, free: u64) -> PlanBounds {
+    PlanBounds {
+        total_min: options.regroup_bytes,
+        // A pass may use the reserve only when nothing else frees room, and never its last share: the
+        // log itself would have no room, and the process would end.
+        space_left: free.saturating_sub(if full {
+            options.last_share()
+        } else {
+            options.reserve_bytes
+        }),
+        freeing: full,
+        ..PlanBounds::default()
     }
 }
 
@@ -361,7 +377,7 @@ fn watch_space(broker: &Broker, options: &KeeperOptions) -> Result<u64, Fault> {
             tracing::info!(free, reserve, "the disk has room again: appends are taken");
         }
     }
-    broker.lane().set_exhausted(free < reserve / LAST_SHARE);
+    broker.lane().set_exhausted(free < options.last_share());
     Ok(free)
 }
 

@@ -455,6 +455,9 @@ pub enum TrimRefusal {
     /// No such partition.
     #[error("partition {0} does not exist")]
     UnknownPartition(PartitionId),
+    /// Its topic is compacted and nothing else: records go when newer ones of their keys come.
+    #[error("records of partition {0} go when newer ones of their keys come")]
+    KeepsNewest(PartitionId),
     /// The offset lies beyond the high watermark.
     #[error(transparent)]
     Partition(#[from] PartitionRefusal),

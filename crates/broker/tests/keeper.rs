@@ -33,6 +33,8 @@ use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
+#[path = "keeper/full_disk.rs"]
+mod full_disk;
 #[path = "support/running.rs"]
 mod running;
 

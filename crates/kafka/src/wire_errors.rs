@@ -159,6 +159,8 @@ pub(crate) const fn trim(refusal: &TrimRefusal) -> ResponseError {
     match refusal {
         // `ReplicaManager.deleteRecordsOnLocalLog`.
         TrimRefusal::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+        // `Partition.deleteRecordsOnLeader`.
+        TrimRefusal::KeepsNewest(_) => ResponseError::PolicyViolation,
         TrimRefusal::Partition(refusal) => partition(refusal),
     }
 }

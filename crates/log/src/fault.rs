@@ -1,5 +1,6 @@
 //! The world failed: what kind of failure, of what, and why.
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// What a failure means for whoever meets it.
@@ -39,6 +40,17 @@ impl Fault {
             what: what.into(),
             source: None,
         }
+    }
+
+    /// Whether the process, or the system, was short of something: files, memory. What was to be
+    /// read or written has no part in it.
+    #[must_use]
+    pub fn is_of_process(&self) -> bool {
+        let number = self.source.as_ref().and_then(std::io::Error::raw_os_error);
+        let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        short
+            .iter()
+            .any(|errno| number == Some(errno.raw_os_error()))
     }
 
     /// A fault with what the system said.

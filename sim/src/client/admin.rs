@@ -2,14 +2,14 @@
 
 use mulgil_broker::request::{
     AlterTopic, CreateTopic, CreateTopics, DeleteRefusal, FindOffset, FoundOffset, Isolation,
-    ReadRefusal, Reply, Request, Seek, Ticket, TopicRef, Trim,
+    ReadRefusal, Reply, Request, Seek, Ticket, TopicRef, Trim, TrimRefusal,
 };
 use mulgil_meta::schema::{Cleanup, Durability, TopicName, TopicSettings};
 use mulgil_meta::settings::{Edit, Operation};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState, is_compacted, keeps_newest};
+use crate::ledger::{Asked, Known, TopicState, is_compacted, is_untrimmable, keeps_newest};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +162,9 @@ impl Admin {
         let to = (scene.below(4) != 0)
             .then(|| known.start + i64::try_from(scene.below(span.min(20) + 1)).unwrap_or(0));
         let model = scene.ledger.partition_mut(partition);
-        model.start_asked = model.start_asked.max(to.unwrap_or(i64::MAX));
+        if !is_untrimmable(model.topic) {
+            model.start_asked = model.start_asked.max(to.unwrap_or(i64::MAX));
+        }
         let trim = Trim {
             partition,
             to: to.map(Offset),
@@ -228,6 +230,12 @@ impl Admin {
             }
             (Open::Trim(known), Reply::Trim(outcomes)) => match outcomes.into_iter().next() {
                 Some(Ok(start)) => Self::trimmed(known, start.0, scene),
+                Some(Err(TrimRefusal::KeepsNewest(id)))
+                    if !is_untrimmable(scene.ledger.partition_mut(id).topic) =>
+                {
+                    let what = format!("a trim of partition {id}, of which records go, is refused");
+                    Err(Violation::new(Rule::OnlyTrimmed, what))
+                }
                 Some(Err(_)) | None => Ok(()),
             },
             (Open::Ends(known), Reply::FindOffsets(outcomes)) => {
@@ -249,6 +257,10 @@ impl Admin {
     fn trimmed(known: Known, start: i64, scene: &mut Scene<'_>) -> Kept {
         scene.ledger.started(known, start)?;
         let model = scene.ledger.partition_mut(known.partition);
+        if is_untrimmable(model.topic) {
+            let what = format!("{} of a compacted topic is trimmed", known.partition);
+            return Err(Violation::new(Rule::OnlyTrimmed, what));
+        }
         if model.start_asked == i64::MAX {
             model.start_asked = start.max(model.start_surely_asked);
         }

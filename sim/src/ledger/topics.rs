@@ -41,6 +41,12 @@ pub const fn is_compacted(id: TopicId) -> bool {
     id.0 % 4 == 1
 }
 
+/// Whether a topic gives up records for newer ones of their keys and for nothing else: nobody can trim it.
+#[must_use]
+pub const fn is_untrimmable(id: TopicId) -> bool {
+    is_compacted(id) && !keeps_newest(id)
+}
+
 /// What is known of one topic.
 #[derive(Clone, Debug)]
 pub struct TopicModel {

@@ -205,16 +205,13 @@ impl Process {
         }
         let uses = self.lane.chunk_uses();
         let bounds = PlanBounds {
-            total_min: if self.full {
-                1
-            } else {
-                self.sizes.regroup_bytes
-            },
+            total_min: self.sizes.regroup_bytes,
             space_left: if self.full {
                 free
             } else {
                 free.saturating_sub(self.sizes.reserve_bytes)
             },
+            freeing: self.full,
             ..PlanBounds::default()
         };
         let mut chosen = plan(&uses, &bounds);

@@ -4,10 +4,11 @@
 //! reserve is large enough for what goes on, so nothing may fail; and what is given up is to make room.
 
 use mulgil_broker::lane::Origin;
-use mulgil_broker::request::{Request, Ticket, Trim};
+use mulgil_broker::request::{Request, Ticket, TopicRef, Trim};
 use mulgil_log::position::ChunkId;
 
 use super::World;
+use crate::ledger::{TopicState, is_untrimmable};
 use crate::violation::{Kept, Rule, Violation};
 
 /// Looks of the keeper within which room must be made and seen: ten a second.
@@ -44,7 +45,9 @@ impl World {
         self.trace
             .line(|| "everything is trimmed to work the disk free".to_owned());
         let catalog = self.process()?.catalog.clone();
-        let partitions = catalog.by_id.values().flat_map(|topic| &topic.partitions);
+        let all = catalog.by_id.iter();
+        let (untrimmable, others): (Vec<_>, Vec<_>) = all.partition(|(id, _)| is_untrimmable(**id));
+        let partitions = others.iter().flat_map(|(_, topic)| &topic.partitions);
         let mut trims = Vec::new();
         for id in partitions {
             let figures = self.process()?.lane().partition_figures(*id);
@@ -68,6 +71,19 @@ impl World {
             .process()?
             .enter(nobody, Ticket(0), Request::Trim(trims), now);
         self.take(came)?;
+        let mut deleted = Vec::new();
+        for (id, _) in untrimmable {
+            if let Some(model) = self.ledger.topic_mut(*id) {
+                model.state = TopicState::GoingAway;
+                let _not_answered = self.ledger.groups.topic_goes(*id);
+                deleted.push(TopicRef::Id(*id));
+            }
+        }
+        if !deleted.is_empty() {
+            let delete = Request::DeleteTopics(deleted);
+            let came = self.process()?.enter(nobody, Ticket(0), delete, now);
+            self.take(came)?;
+        }
         for _ in 0..LOOKS_MAX {
             self.look_after_space()?;
             if !self.process()?.lane().figures().disk_full {

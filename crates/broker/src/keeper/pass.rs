@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mulgil_log::access::AppendTo;
 use mulgil_log::chunk::ChunkKind;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
-use mulgil_log::position::ChunkId;
+use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::regroup::{Output, RegroupOptions, Regrouped, Source, regroup};
 use mulgil_record::ids::PartitionId;
 
@@ -39,20 +40,70 @@ pub(super) struct Pass<'a> {
     pub(super) options: &'a KeeperOptions,
 }
 
-/// Between two looks at the disk, bytes read and written.
+/// Between two looks at the disk, bytes read and written, at most.
 const LOOK_BYTES: u64 = 16 << 20;
+/// And so many looks at least while as much is written as the last share of the reserve has.
+const LOOKS: u64 = 4;
 /// A pause that is longer is cut into pieces, and what cannot wait is done between them.
 const PAUSE_MOST: Duration = Duration::from_millis(100);
+
+/// A pass that did not come to its end.
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    /// What was read made it fail, and not what was written or that the pass was broken off.
+    pub(super) is_of_sources: bool,
+}
+
+/// What a pass has begun, and whether that went wrong.
+#[derive(Default)]
+struct Begun {
+    chunks: RefCell<Vec<ChunkId>>,
+    /// A write failed, or the pass was broken off.
+    failed: Cell<bool>,
+}
+
+impl Begun {
+    /// Notes that it was not reading that failed.
+    fn note<T>(&self, done: Result<T, Fault>) -> Result<T, Fault> {
+        if done.is_err() {
+            self.failed.set(true);
+        }
+        done
+    }
+}
+
+/// A new chunk whose failures are noted.
+struct Noted<'a> {
+    out: Box<dyn Output>,
+    begun: &'a Begun,
+}
+
+impl AppendTo for Noted<'_> {
+    fn position(&self) -> Position {
+        self.out.position()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<Position, Fault> {
+        self.begun.note(self.out.append(bytes))
+    }
+}
+
+impl Output for Noted<'_> {
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let Self { out, begun } = *self;
+        begun.note(out.finish())
+    }
+}
 
 impl Pass<'_> {
     /// Writes the new chunks; says what was done, and where compaction has to go on.
     ///
     /// A pass that fails leaves no chunk behind.
-    pub(super) fn run(&self) -> Result<(Regrouped, Option<u64>), Fault> {
-        let begun = RefCell::new(Vec::new());
+    pub(super) fn run(&self) -> Result<(Regrouped, Option<u64>), Failed> {
+        let begun = Begun::default();
         let done = self.write(&begun);
         if done.is_err() {
-            for chunk in begun.into_inner() {
+            for chunk in begun.chunks.borrow_mut().drain(..) {
                 // The next start removes what cannot be removed now.
                 if let Err(fault) = self.broker.store().delete(chunk) {
                     if fault.kind == FaultKind::Fatal {
@@ -62,7 +113,10 @@ impl Pass<'_> {
                 }
             }
         }
-        done
+        done.map_err(|fault| Failed {
+            fault,
+            is_of_sources: !begun.failed.get(),
+        })
     }
 
     /// Where new extents must begin, and where partitions start.
@@ -79,7 +133,7 @@ impl Pass<'_> {
         (boundaries, starts)
     }
 
-    fn write(&self, begun: &RefCell<Vec<ChunkId>>) -> Result<(Regrouped, Option<u64>), Fault> {
+    fn write(&self, begun: &Begun) -> Result<(Regrouped, Option<u64>), Fault> {
         let broker = self.broker;
         let mut files = Vec::with_capacity(self.chosen.len());
         for chunk in self.chosen {
@@ -101,7 +155,7 @@ impl Pass<'_> {
             unlooked: Cell::new(0),
             keeps_up: Cell::new(true),
         };
-        let pace = |bytes| self.pace(bytes, &looks);
+        let pace = |bytes| begun.note(self.pace(bytes, &looks));
         let memory = CompactionMemory {
             batches: REGROUP_MEMORY_BYTES,
             keys: KEYS_BYTES,
@@ -118,8 +172,9 @@ impl Pass<'_> {
         };
         let mut create = |kind: ChunkKind| {
             let header = broker.visit_quietly(|lane, now| lane.sorted_header(kind, now));
-            begun.borrow_mut().push(header.chunk);
-            let chunk: Box<dyn Output> = Box::new(broker.store().create_chunk(header)?);
+            begun.chunks.borrow_mut().push(header.chunk);
+            let out = Box::new(begun.note(broker.store().create_chunk(header))?);
+            let chunk: Box<dyn Output> = Box::new(Noted { out, begun });
             Ok(chunk)
         };
         let options = RegroupOptions {
@@ -135,11 +190,11 @@ impl Pass<'_> {
     fn pace(&self, bytes: u64, looks: &Looks) -> Result<(), Fault> {
         super::beat(self.broker);
         looks.unlooked.set(looks.unlooked.get() + bytes);
-        if looks.unlooked.get() >= LOOK_BYTES {
+        if looks.unlooked.get() >= LOOK_BYTES.min(self.options.last_share() / LOOKS) {
             looks.unlooked.set(0);
             let free = super::watch_space(self.broker, self.options)?;
             let full = self.broker.alarms().disk_full.is_raised();
-            let last = free < self.options.reserve_bytes / super::LAST_SHARE;
+            let last = free < self.options.last_share();
             if last || (full && !looks.was_full) {
                 let what = "regrouping is broken off: the disk is full";
                 return Err(Fault::new(FaultKind::Exhausted, what));

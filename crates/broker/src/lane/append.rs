@@ -196,7 +196,10 @@ impl Lane {
             let outcome = self.trim_one(*trim, now);
             due = due.and(match &outcome {
                 Ok((_, waits)) => *waits,
-                Err(TrimRefusal::UnknownPartition(_)) => self.unknown_due(),
+                // The deletion, or the setting, may be on its way.
+                Err(TrimRefusal::UnknownPartition(_) | TrimRefusal::KeepsNewest(_)) => {
+                    self.unknown_due()
+                }
                 Err(TrimRefusal::Partition(_)) => Due::NOW,
             });
             outcome.map(|(start, _)| start)
@@ -211,9 +214,13 @@ impl Lane {
             .partitions
             .get_mut(&id)
             .ok_or(TrimRefusal::UnknownPartition(id))?;
+        let topic = self.metadata.topic_by_id(hosted.topic);
+        if topic.is_some_and(|topic| topic.settings.cleanup.keeps_newest()) {
+            return Err(TrimRefusal::KeepsNewest(id));
+        }
         let (start, end) = (hosted.machine.start, hosted.high_watermark);
         let to = trim.to.unwrap_or(end);
-        if to > end {
+        if to > end || to < Offset(0) {
             return Err(Refusal::OutOfRange { to, start, end }.into());
         }
         let mut decision = Decision {

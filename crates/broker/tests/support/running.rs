@@ -34,8 +34,18 @@ pub(crate) fn open_on(
     keeper: KeeperOptions,
     on_fatal: OnFatal,
 ) -> Arc<Broker> {
+    open_sized(disk, keeper, 200_000, on_fatal)
+}
+
+/// A broker with log chunks of another size.
+pub(crate) fn open_sized(
+    disk: Arc<dyn Disk>,
+    keeper: KeeperOptions,
+    chunk_bytes_max: u32,
+    on_fatal: OnFatal,
+) -> Arc<Broker> {
     let options = LaneOptions {
-        chunk_bytes_max: 200_000,
+        chunk_bytes_max,
         // So little that almost every read goes to disk.
         tail_bytes_max: 20_000,
         ..LaneOptions::default()

@@ -6,7 +6,6 @@ use kafka_protocol::messages::delete_records_response::{
 };
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use mulgil_broker::connection::Hangup;
-use mulgil_broker::meta::schema::Cleanup;
 use mulgil_broker::request::{Reply, Request, Trim};
 use mulgil_record::ids::Offset;
 
@@ -26,8 +25,6 @@ pub(crate) fn start(request: DeleteRecordsRequest, turn: &Turn<'_>) -> Result<St
     let mut asks = Vec::new();
     for topic in request.topics {
         let key = TopicKey::Name(topic.name.0.clone());
-        let cleanup = key.find(&catalog).map(|topic| topic.settings.cleanup);
-        let keeps_newest = cleanup.is_some_and(Cleanup::keeps_newest);
         let at = waits.response.topics.len();
         let mut rows = Vec::with_capacity(topic.partitions.len());
         for wish in &topic.partitions {
@@ -35,13 +32,10 @@ pub(crate) fn start(request: DeleteRecordsRequest, turn: &Turn<'_>) -> Result<St
                 .with_partition_index(wish.partition_index)
                 .with_low_watermark(-1);
             let partition = key.partition(&catalog, wish.partition_index);
-            let error = match (partition, wish.offset) {
-                (None, _) => Some(ResponseError::UnknownTopicOrPartition),
-                // `Partition.deleteRecordsOnLeader`, before it looks at the offset.
-                (Some(_), _) if keeps_newest => Some(ResponseError::PolicyViolation),
-                (Some(_), ..TO_HIGH_WATERMARK) => Some(ResponseError::OffsetOutOfRange),
-                (Some(partition), offset) => {
-                    let to = (offset != TO_HIGH_WATERMARK).then_some(Offset(offset));
+            let error = match partition {
+                None => Some(ResponseError::UnknownTopicOrPartition),
+                Some(partition) => {
+                    let to = (wish.offset != TO_HIGH_WATERMARK).then_some(Offset(wish.offset));
                     asks.push(Trim { partition, to });
                     waits.asked.push((at, rows.len()));
                     None

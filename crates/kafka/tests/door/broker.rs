@@ -8,6 +8,7 @@ use mulgil_broker::configure::{
     ActiveProducer, Configure, ConfigureRefusal, Configured, GrowTopics, PartitionSize,
     ProducersRefusal, Sizes,
 };
+use mulgil_broker::core::partition::Refusal as PartitionRefusal;
 use mulgil_broker::meta::catalog::{Catalog, CatalogReader};
 use mulgil_broker::meta::schema::{TopicName, TopicSettings};
 use mulgil_broker::meta::state::{Change, Metadata, NewTopic, Refusal};
@@ -359,9 +360,22 @@ impl State {
         Ok((find.epoch == EPOCH).then_some((EPOCH, Offset(log.next))))
     }
 
+    fn keeps_newest(&self, partition: PartitionId) -> bool {
+        let mut topics = self.metadata.topics();
+        let topic = topics.find(|topic| topic.partitions.contains(&partition));
+        topic.is_some_and(|topic| topic.settings.cleanup.keeps_newest())
+    }
+
     fn trim(&mut self, trim: &Trim) -> Result<Offset, TrimRefusal> {
         let unknown = TrimRefusal::UnknownPartition(trim.partition);
+        if self.keeps_newest(trim.partition) {
+            return Err(TrimRefusal::KeepsNewest(trim.partition));
+        }
         let log = self.logs.get_mut(&trim.partition).ok_or(unknown)?;
+        if let Some(to) = trim.to.filter(|to| to.0 < 0) {
+            let (start, end) = (Offset(log.start), Offset(log.next));
+            return Err(PartitionRefusal::OutOfRange { to, start, end }.into());
+        }
         log.start = trim
             .to
             .map_or(log.next, |to| to.0.min(log.next))

@@ -12,7 +12,8 @@
 //!   a third write, as in a pass under short space. Unless something is overdue, there may be at most
 //!   [`OTHERS_MAX`] of them for each unclean byte.
 //! - A pass with up to `live_max` live bytes takes as many partitions as fit, but one in any case: the
-//!   room for a second copy of one partition has to be there.
+//!   room for a second copy of one partition has to be there. On a full disk it takes one, unless what
+//!   others need is taken anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,8 +89,15 @@ impl Choice<'_> {
         let dirty: u64 = candidates.iter().map(|c| c.dirty_bytes).sum();
         let overdue = candidates.iter().any(|c| c.overdue);
         let total = self.live.saturating_add(live);
-        let first = self.partitions.is_empty() && candidates.len() == 1;
-        let much = total > self.bounds.live_max && live > 0 && !first;
+        // On a full disk a partition is compacted alone, or with a chunk that is taken anyway.
+        let alone = !self.bounds.freeing || self.live == 0;
+        let first = self.partitions.is_empty() && candidates.len() == 1 && alone;
+        let most = if self.bounds.freeing {
+            0
+        } else {
+            self.bounds.live_max
+        };
+        let much = total > most && live > 0 && !first;
         let no_room = live > 0 && room_for(total) > self.bounds.space_left;
         if much || no_room || (!overdue && others > dirty.saturating_mul(OTHERS_MAX)) {
             return false;
@@ -256,6 +264,12 @@ mod tests {
             ..bounds
         };
         assert_eq!(add(&uses, &[], &all, &short), (vec![], vec![]));
+        let full = PlanBounds {
+            freeing: true,
+            ..PlanBounds::default()
+        };
+        assert_eq!(add(&uses, &[], &all, &full), (vec![1], vec![1]));
+        assert_eq!(add(&uses, &[3], &all, &full), (vec![3], vec![3]));
         let gone = candidate(7, 0, 200, &[(99, 200)]);
         assert_eq!(add(&uses, &[], &[gone], &bounds), (vec![], vec![]));
     }

@@ -10,8 +10,11 @@
 //!   twice the live bytes, beside log chunks that wait for the next pass (`total_min` and the one
 //!   that is being written).
 //! - While a pass runs, its output lies beside its sources. A normal pass needs room for
-//!   `live_max`; if there is less, one chunk is taken, for which the reserve must have room: a log
-//!   chunk, and a thirty-second of it and 1 MiB for the footer.
+//!   `live_max`; if there is less, one chunk is taken, for which there must be room: what lives in it,
+//!   and a thirty-second of that and 1 MiB for the footer.
+//! - On a full disk (`freeing`) only what frees room is worth it, and soon: always one chunk, the one
+//!   that frees most. Sorted chunks must give an eighth of themselves, so that none is rewritten again
+//!   and again for its footer; a log chunk goes once anyway.
 
 use crate::chunk::ChunkKind;
 use crate::position::ChunkId;
@@ -38,6 +41,8 @@ pub struct PlanBounds {
     pub live_max: u64,
     /// Room that its output may take.
     pub space_left: u64,
+    /// The disk is full: one chunk at a time, and only for the room that it frees.
+    pub freeing: bool,
 }
 
 impl Default for PlanBounds {
@@ -46,6 +51,7 @@ impl Default for PlanBounds {
             total_min: 2 << 30,
             live_max: 4 << 30,
             space_left: u64::MAX,
+            freeing: false,
         }
     }
 }
@@ -73,6 +79,18 @@ impl ChunkUse {
     const fn freed(&self) -> u64 {
         self.bytes.saturating_sub(room_for(self.live))
     }
+
+    /// Whether what it frees is worth writing the rest anew.
+    const fn frees(&self, bounds: &PlanBounds) -> bool {
+        let once = bounds.freeing && matches!(self.kind, ChunkKind::Log);
+        self.freed() > 0 && (once || self.freed() >= self.bytes / SMALL_SHARE)
+    }
+
+    /// Whether a pass over this chunk alone has the room that it needs.
+    #[must_use]
+    pub const fn fits(&self, bounds: &PlanBounds) -> bool {
+        self.live == 0 || room_for(self.live) <= bounds.space_left
+    }
 }
 
 /// Bytes of a sorted chunk with this many live bytes.
@@ -91,7 +109,12 @@ pub fn plan(chunks: &[ChunkUse], bounds: &PlanBounds) -> Vec<ChunkId> {
         .partition(|chunk| chunk.live == 0);
     waiting.sort_unstable_by_key(|chunk| chunk.chunk);
     let mut chosen: Vec<_> = dead.iter().map(|chunk| chunk.chunk).collect();
-    chosen.extend(normal(&waiting, bounds).unwrap_or_else(|| under_short_space(&waiting, bounds)));
+    let several = if bounds.freeing {
+        None
+    } else {
+        normal(&waiting, bounds)
+    };
+    chosen.extend(several.unwrap_or_else(|| under_short_space(&waiting, bounds)));
     chosen.sort_unstable();
     chosen
 }
@@ -116,10 +139,9 @@ fn normal(chunks: &[ChunkUse], bounds: &PlanBounds) -> Option<Vec<ChunkId>> {
 
 /// The one chunk that frees most and whose live bytes have room; the oldest of equals.
 fn under_short_space(chunks: &[ChunkUse], bounds: &PlanBounds) -> Vec<ChunkId> {
-    let fitting = chunks.iter().filter(|chunk| {
-        let worth = chunk.freed() >= chunk.bytes / SMALL_SHARE && chunk.freed() > 0;
-        worth && room_for(chunk.live) <= bounds.space_left
-    });
+    let fitting = chunks
+        .iter()
+        .filter(|chunk| chunk.frees(bounds) && chunk.fits(bounds));
     let best = fitting.rev().max_by_key(|chunk| chunk.freed());
     best.map(|chunk| chunk.chunk).into_iter().collect()
 }
@@ -208,6 +230,48 @@ mod tests {
             ..bounds
         };
         assert!(plan(&chunks, &less).is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_makes_passes_of_one_chunk_as_long_as_they_free_something() {
+        let bounds = PlanBounds {
+            space_left: 600 * MIB,
+            freeing: true,
+            ..PlanBounds::default()
+        };
+        let mut chunks = logs(20, 250 * MIB);
+        assert!(plan(&chunks, &bounds).is_empty(), "nothing frees anything");
+        chunks[3].live = 230 * MIB;
+        chunks[9].live = 200 * MIB;
+        chunks.push(chunk(30, ChunkKind::Sorted, 256 * MIB, 230 * MIB));
+        chunks.push(chunk(31, ChunkKind::Sorted, 3 * GIB, GIB));
+        chunks.push(chunk(32, ChunkKind::Compacted, 200 * MIB, 0));
+        // What is dead goes along; the largest has no room.
+        for expected in [vec![10, 32], vec![4], vec![]] {
+            let taken = plan(&chunks, &bounds);
+            assert_eq!(ids(&taken), expected);
+            chunks.retain(|chunk| !taken.contains(&chunk.chunk));
+        }
+        let roomy = PlanBounds {
+            space_left: 2 * GIB,
+            ..bounds
+        };
+        assert_eq!(ids(&plan(&chunks, &roomy)), [31]);
+    }
+
+    #[test]
+    fn a_chunk_fits_if_what_lives_in_it_does() {
+        let bounds = PlanBounds {
+            space_left: 34 * MIB,
+            ..PlanBounds::default()
+        };
+        let fits = |live| chunk(1, ChunkKind::Log, 256 * MIB, live).fits(&bounds);
+        assert!(fits(0) && fits(32 * MIB) && !fits(33 * MIB));
+        let none = PlanBounds {
+            space_left: 0,
+            ..bounds
+        };
+        assert!(chunk(1, ChunkKind::Log, 256 * MIB, 0).fits(&none));
     }
 
     #[test]

@@ -256,10 +256,6 @@ impl LocalBackend {
 
     pub(super) async fn trim(&self, name: &str, trim: TrimTopic) -> Result<TopicDetail, Refusal> {
         let topic = self.topic(name)?;
-        if topic.settings.cleanup.keeps_newest() {
-            let why = format!("topic \"{name}\": records go when newer ones of their keys come");
-            return Err(Refusal::new(Code::CompactedOnly, why));
-        }
         let partitions: Vec<PartitionId> = match trim.partition {
             None => topic.partitions.clone(),
             Some(index) => {
@@ -280,6 +276,7 @@ impl LocalBackend {
             outcome.map_err(|why| {
                 let code = match why {
                     TrimRefusal::UnknownPartition(_) => Code::PartitionUnknown,
+                    TrimRefusal::KeepsNewest(_) => Code::CompactedOnly,
                     TrimRefusal::Partition(_) => Code::OffsetOutOfRange,
                 };
                 Refusal::new(code, format!("topic \"{name}\": {why}"))
