@@ -320,7 +320,7 @@ impl Process {
     /// Nobody is let in before the new leadership is synced: it must never be begun twice.
     fn first_sync(&mut self, clock: Clock) -> Result<(), Fault> {
         let now = clock.now();
-        let _nothing_to_answer = self.visit(now, |lane, turn| lane.begin(now, turn));
+        let _nothing_to_answer = self.visit(now, |lane, _| lane.begin(now));
         while self.step_store(1) {
             while let Some(came) = self.deliver(clock.now()) {
                 if let Some(fault) = came.ended {

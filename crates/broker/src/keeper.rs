@@ -411,7 +411,7 @@ fn beat(broker: &Broker) {
     broker.pulse().keeper(broker.now().elapsed);
 }
 
-/// Raises an alarm while the wall clock is not believed: retention and expiry wait.
+/// Raises an alarm while the wall clock is not believed: retention and compaction wait.
 ///
 /// It goes when the clock comes back, or at the next start.
 fn watch_clock(broker: &Broker) {
@@ -421,9 +421,11 @@ fn watch_clock(broker: &Broker) {
         return;
     }
     if believed {
-        tracing::info!("the wall clock is where it was: retention and expiry go on");
+        tracing::info!("the wall clock is where it was: retention and compaction go on");
     } else {
-        tracing::error!("the wall clock was set by more than an hour: retention and expiry wait");
+        tracing::error!(
+            "the wall clock was set by more than an hour: retention and compaction wait"
+        );
     }
 }
 
@@ -458,7 +460,7 @@ fn make_room(broker: &Arc<Broker>) -> Result<(), Fault> {
     let work = broker.lane().room_work();
     match work {
         Some(RoomWork::NextChunk) => {
-            broker.visit_quietly(Lane::begin_next_chunk);
+            broker.visit_quietly(Lane::roll);
         }
         Some(RoomWork::Checkpoint) => checkpoint(broker)?,
         None => {}

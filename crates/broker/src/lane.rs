@@ -19,13 +19,12 @@ use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::{Durability, Topic};
 use mulgil_meta::state::Metadata;
-use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
+use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 
 use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
 
 mod append;
-mod belief;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -38,6 +37,7 @@ mod mark_wait;
 mod offsets;
 mod producers;
 mod read;
+mod refused;
 mod replay;
 mod room;
 mod topics;
@@ -121,8 +121,8 @@ pub struct LaneOptions {
     pub sync_after_ms: u64,
     /// Limits and waits of consumer groups.
     pub groups: GroupSettings,
-    /// A wall clock that goes this far off the running time has been set, milliseconds: retention
-    /// and expiry wait.
+    /// A wall clock that goes this far off the running time has been set, milliseconds: retention and
+    /// compaction wait, and committed offsets expire by the date that was believed before.
     pub clock_step_ms: u64,
 }
 
@@ -251,16 +251,13 @@ pub struct Lane {
     carried: BTreeMap<ChunkId, Vec<DamagedRange>>,
     /// A read gets at most so many bytes, for now.
     read_limit: u32,
-    /// The first sequence number of each producer that was refused for want of room, until it comes
-    /// again. Forgotten when the disk fills up anew, so that it stays small.
-    refused: BTreeMap<(PartitionId, ProducerId), (ProducerEpoch, i32)>,
+    refused: refused::Refused,
     full: bool,
     /// So little room is left that it is for what frees more.
     exhausted: bool,
     /// Bytes of the file system, and the free ones of them, when the keeper last looked.
     space: Option<(u64, u64)>,
     stopping: bool,
-    clock: belief::Belief,
     dropped: Dropped,
 }
 
@@ -330,8 +327,8 @@ impl Lane {
     }
 
     /// Begins to live, after all was replayed.
-    pub fn begin(&mut self, now: Now, turn: &mut Turn) {
-        self.wake_groups(now, turn);
+    pub fn begin(&mut self, now: Now) {
+        self.wake_groups(now);
     }
 
     /// Forgets a connection that is gone: nobody will read its answers.
@@ -349,21 +346,19 @@ impl Lane {
         self.read_limit = read_limit(bytes, self.options.read_bytes_max);
     }
 
-    /// Whether the wall clock can be believed at `now`. While it cannot, nothing is given up by a date.
+    /// Whether the wall clock can be believed at `now`. While it cannot, no record is given up by a date.
     pub fn believes(&mut self, now: Now) -> bool {
-        self.clock.look(now)
+        self.log.dates.believes(now)
     }
 
-    /// Whether the disk has so little room that consumers must be refused, too.
+    /// Whether the disk has so little room that it is kept for what frees more: commits, joins and
+    /// assignments are refused, too.
     pub const fn set_exhausted(&mut self, exhausted: bool) {
         self.exhausted = exhausted;
     }
 
     /// Whether the disk has room. When it has none, only what frees it is taken.
-    pub fn set_full(&mut self, full: bool) {
-        if full && !self.full {
-            self.refused.clear();
-        }
+    pub const fn set_full(&mut self, full: bool) {
         self.full = full;
     }
 

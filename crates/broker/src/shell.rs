@@ -146,7 +146,7 @@ impl Broker {
             .set(Arc::downgrade(&broker))
             .expect("a port serves one broker");
         // The first frame says that a new leadership has begun.
-        let ((), turn) = broker.visit(|lane, now, turn| lane.begin(now, turn));
+        let ((), turn) = broker.visit(|lane, now, _| lane.begin(now));
         broker.post(turn);
         let weak = Arc::downgrade(&broker);
         std::thread::Builder::new()

@@ -41,8 +41,12 @@ fn at(elapsed: u64, off: u64) -> Now {
 }
 
 fn lane() -> Lane {
+    lane_with(&LaneOptions::default())
+}
+
+fn lane_with(options: &LaneOptions) -> Lane {
     let disk: Arc<dyn Disk> = Arc::new(MemDisk::new(1));
-    let found = start::read_back(&disk, &LaneOptions::default()).unwrap();
+    let found = start::read_back(&disk, options).unwrap();
     let recovered = found.recovered;
     let head = LogHead {
         chunk: recovered.next_chunk,
@@ -55,7 +59,7 @@ fn lane() -> Lane {
     };
     let mut lane = found.replayer.finish(head, at(0, 0));
     let mut turn = Turn::default();
-    lane.begin(at(0, 0), &mut turn);
+    lane.begin(at(0, 0));
     settle(&mut lane, at(0, 0), &mut turn);
     lane
 }
@@ -180,4 +184,33 @@ fn nothing_is_given_up_by_a_clock_that_was_set() {
     let month = at(MONTH_MS, 0);
     pass(&mut lane, month);
     assert_eq!(left(&mut lane, partition, month), (1, 0, 0));
+}
+
+#[test]
+fn producers_expire_by_running_time_whatever_the_wall_clock_says() {
+    let mut lane = lane();
+    let partition = fill(&mut lane, at(10, 0));
+    let day = 24 * 60 * MINUTE_MS;
+    let short = at(day, MONTH_MS);
+    pass(&mut lane, short);
+    assert_eq!(left(&mut lane, partition, short), (0, 1, 1));
+    let over = at(day + MINUTE_MS, MONTH_MS);
+    pass(&mut lane, over);
+    assert!(!lane.believes(over));
+    assert_eq!(left(&mut lane, partition, over), (0, 0, 1));
+}
+
+#[test]
+fn how_far_a_clock_may_step_holds_for_all_dates() {
+    let options = LaneOptions {
+        clock_step_ms: MONTH_MS,
+        ..LaneOptions::default()
+    };
+    let mut lane = lane_with(&options);
+    let partition = fill(&mut lane, at(10, 0));
+    // Believed: records and offsets have had their time.
+    let stepped = at(11 * MINUTE_MS, MONTH_MS);
+    pass(&mut lane, stepped);
+    assert!(lane.believes(stepped));
+    assert_eq!(left(&mut lane, partition, stepped), (1, 1, 0));
 }

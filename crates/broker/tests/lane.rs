@@ -36,6 +36,11 @@ use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
+#[path = "lane/groups.rs"]
+mod groups;
+#[path = "lane/refused.rs"]
+mod refused;
+
 const NOW: Now = Now {
     elapsed: Elapsed(1),
     wall: WallTime(1_000),
@@ -55,6 +60,7 @@ struct World {
     inbox: Arc<Mutex<VecDeque<Completion>>>,
     replies: Vec<(u64, Reply)>,
     asked: u64,
+    now: Now,
 }
 
 impl World {
@@ -64,6 +70,15 @@ impl World {
     }
 
     fn start_with(disk: MemDisk, checkpoint: &[Objects], options: &LaneOptions) -> Self {
+        Self::start_as(disk, checkpoint, options, NOW)
+    }
+
+    /// Starts at another time than the others.
+    fn start_at(disk: MemDisk, now: Now) -> Self {
+        Self::start_as(disk, &[], &LaneOptions::default(), now)
+    }
+
+    fn start_as(disk: MemDisk, checkpoint: &[Objects], options: &LaneOptions, now: Now) -> Self {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let found = start::read_back_by(&shared, options, |replayer, from| {
             for objects in checkpoint {
@@ -93,13 +108,14 @@ impl World {
         let complete = Arc::new(move |said| theirs.lock().unwrap().push_back(said));
         let mut world = Self {
             disk,
-            lane: found.replayer.finish(head, NOW),
+            lane: found.replayer.finish(head, now),
             store: StepStore::new(shared, StoreOptions::default(), complete),
             inbox,
             replies: Vec::new(),
             asked: 0,
+            now,
         };
-        world.visit(|lane, turn| lane.begin(NOW, turn));
+        world.visit(|lane, _| lane.begin(now));
         world.settle();
         world
     }
@@ -107,7 +123,7 @@ impl World {
     fn visit(&mut self, visit: impl FnOnce(&mut Lane, &mut Turn)) {
         let mut turn = Turn::default();
         visit(&mut self.lane, &mut turn);
-        if let Some(group) = self.lane.take_group(NOW) {
+        if let Some(group) = self.lane.take_group(self.now) {
             self.store.submit(group);
         }
         let came = turn.replies.into_iter();
@@ -120,7 +136,8 @@ impl World {
         let first = self.asked;
         self.asked += requests.len() as u64;
         let asks = (first..).map(Ticket).zip(requests);
-        self.visit(|lane, turn| lane.enter(ORIGIN, asks, NOW, turn));
+        let now = self.now;
+        self.visit(|lane, turn| lane.enter(ORIGIN, asks, now, turn));
         first
     }
 
@@ -130,8 +147,18 @@ impl World {
         let Some(said) = next else {
             return self.store.step() && self.hear();
         };
-        self.visit(|lane, turn| lane.completed(said, NOW, turn));
+        let now = self.now;
+        self.visit(|lane, turn| lane.completed(said, now, turn));
         true
+    }
+
+    /// Lets so much time pass, by both clocks, and one tick come.
+    fn pass(&mut self, ms: u64) {
+        self.now.elapsed.0 += ms;
+        self.now.wall.0 += ms;
+        let now = self.now;
+        self.visit(|lane, turn| lane.tick(now, turn));
+        self.settle();
     }
 
     fn settle(&mut self) {

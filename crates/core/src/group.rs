@@ -20,8 +20,10 @@
 //! Consumers that assign themselves commit with no member and a negative generation; a group of
 //! only such has offsets and no members.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Bound;
 
 use bytes::Bytes;
 use mulgil_record::ids::TopicId;
@@ -146,6 +148,44 @@ impl Group {
         self.offsets.kept.iter()
     }
 
+    /// Which of `topics` it has offsets of. Takes time by the shorter of both lists.
+    #[must_use]
+    pub fn topics_among(&self, topics: &BTreeSet<TopicId>) -> Vec<TopicId> {
+        let mut found = Vec::new();
+        let mut rest = Bound::Unbounded;
+        while let Some(topic) = topics.range((rest, Bound::Unbounded)).next() {
+            let mut kept = self.offsets.kept.range(OffsetKey::first_of(*topic)..);
+            let Some((key, _)) = kept.next() else { break };
+            if key.topic == *topic {
+                found.push(*topic);
+                rest = Bound::Excluded(*topic);
+            } else {
+                rest = Bound::Included(key.topic);
+            }
+        }
+        found
+    }
+
+    /// Whether deciding `command` may write more than a few words.
+    #[must_use]
+    pub fn is_large(&self, command: &Command) -> bool {
+        match command {
+            Command::Join(_) | Command::CommitOffsets(_) => true,
+            // The leader's, which brings all shares.
+            Command::Sync(sync) => {
+                self.state() == State::CompletingRebalance
+                    && self.leader() == Some(&sync.claim.member)
+            }
+            Command::Heartbeat(_)
+            | Command::Leave(_)
+            | Command::DeleteOffsets(_)
+            | Command::ForgetTopic(_)
+            | Command::ExpireUnread(_)
+            | Command::Tick
+            | Command::Delete => false,
+        }
+    }
+
     /// The fewest durable changes that lead to what the log has of this group: its checkpoint.
     #[must_use]
     pub fn checkpoint(&self) -> Vec<Durable> {
@@ -167,8 +207,13 @@ impl Group {
     }
 
     fn forget_topic(&self, draft: &mut Draft<'_>, topic: TopicId) {
-        let keys = OffsetKey::first_of(topic)..=OffsetKey::last_of(topic);
-        if self.offsets.kept.range(keys).next().is_some() {
+        if self
+            .offsets
+            .kept
+            .range(OffsetKey::all_of(topic))
+            .next()
+            .is_some()
+        {
             draft.riding(Durable::TopicForgotten(topic));
         }
     }
@@ -227,7 +272,13 @@ impl Group {
                     kept.remove(key);
                 }
             }
-            Durable::TopicForgotten(topic) => kept.retain(|key, _| key.topic != *topic),
+            Durable::TopicForgotten(topic) => {
+                let gone = kept.range(OffsetKey::all_of(*topic));
+                let gone: Vec<OffsetKey> = gone.map(|(key, _)| *key).collect();
+                for key in gone {
+                    kept.remove(&key);
+                }
+            }
             Durable::Deleted => self.offsets = Offsets::default(),
             Durable::Created { .. }
             | Durable::Begun { .. }

@@ -255,6 +255,23 @@ impl Partition {
         Some((found.map_or(epoch, |(e, _)| *e), end))
     }
 
+    /// Whether a batch would be taken on faith: nothing that is known here says whether its producer
+    /// wrote what comes before it. Those in order, repeated ones, and first ones of an epoch are not.
+    #[must_use]
+    pub fn is_on_faith(&self, sequence: Sequence) -> bool {
+        let Some(known) = self.producers.get(&sequence.producer) else {
+            return sequence.first != 0;
+        };
+        let newest = known.batches.back();
+        if sequence.epoch != known.epoch {
+            return sequence.epoch > known.epoch && known.may_skip && sequence.first != 0;
+        }
+        newest.is_none_or(|newest| {
+            let expected = next_sequence(newest.last);
+            known.may_skip && ahead_of(sequence.first, expected)
+        })
+    }
+
     fn check_sequence(&self, sequence: Sequence) -> Result<Option<Offset>, Refusal> {
         let producer = sequence.producer;
         let Some(known) = self.producers.get(&producer) else {

@@ -199,7 +199,7 @@ impl Process {
         }
         let removed = self.remove(now)?;
         let believed = self.believes(now);
-        let mut from = believed.then_some(PartitionId(0));
+        let mut from = Some(PartitionId(0));
         while let Some(id) = from {
             let _no_answers = self.visit(now, |lane, _| from = lane.retain(id, SLICE, now));
         }
@@ -249,7 +249,7 @@ impl Process {
         let work = makes.then(|| self.lane.room_work()).flatten();
         match work {
             Some(RoomWork::NextChunk) => {
-                let _no_answers = self.visit(now, |lane, _| lane.begin_next_chunk(now));
+                let _no_answers = self.visit(now, |lane, _| lane.roll(now));
                 Ok("the next log chunk is begun, to make room")
             }
             Some(RoomWork::Checkpoint) => self.begin_checkpoint(now),

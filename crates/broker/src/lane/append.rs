@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mulgil_core::machine::{Decision, Machine, Now};
-use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence, ahead_of};
+use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::index::TailEntry;
 use mulgil_log::position::Position;
@@ -22,9 +22,6 @@ pub(crate) const BATCH_PREFIX_BYTES: usize = 8;
 /// How many offsets beyond what is needed a partition that does not sync reserves at once. Renewed
 /// when half is used, so that no append waits for it in a steady stream.
 const CEILING_STEP: i64 = 1 << 20;
-
-/// Producers whose refused batches are remembered, so that strangers fill no memory with them.
-const REFUSED_MAX: usize = 100_000;
 
 impl Lane {
     pub(super) fn append(&mut self, append: Append, now: Now) -> (Due, Reply) {
@@ -57,7 +54,7 @@ impl Lane {
         if !self.partitions.contains_key(&id) {
             return Err(AppendRefusal::UnknownPartition(id));
         }
-        self.check_room(id, sequence_of(batch))?;
+        self.check_room(id, sequence_of(batch), now)?;
         let hosted = self
             .partitions
             .get_mut(&id)
@@ -112,39 +109,35 @@ impl Lane {
         ))
     }
 
-    /// Refuses appends while there is no room on the disk or in memory, and then all of a producer that follow one refused.
-    ///
-    /// A producer of which nothing is known may begin with any sequence number, and one whose records
-    /// were lost may skip some. What it has under way behind a refused batch must not take that chance:
-    /// the refused one would come too late, and be taken for a duplicate.
+    /// Refuses appends while there is no room on the disk or in memory, and then all of a producer that
+    /// follow one refused.
     fn check_room(
         &mut self,
         id: PartitionId,
         sequence: Option<Sequence>,
+        now: Now,
     ) -> Result<(), AppendRefusal> {
         let no_room = if self.full {
-            Some(AppendRefusal::DiskFull)
+            Err(AppendRefusal::DiskFull)
         } else if self.log.waiting_bytes() > self.options.waiting_bytes_max {
-            Some(AppendRefusal::Overloaded)
+            Err(AppendRefusal::Overloaded)
         } else {
-            None
+            Ok(())
         };
         let Some(sequence) = sequence else {
-            return no_room.map_or(Ok(()), Err);
+            return no_room;
         };
-        let key = (id, sequence.producer);
-        let refused = self.refused.get(&key).copied();
-        let refused = refused.filter(|(epoch, _)| *epoch == sequence.epoch);
-        let behind = refused.is_some_and(|(_, first)| ahead_of(sequence.first, first));
-        if no_room.is_some() || behind {
-            if !behind && self.refused.len() < REFUSED_MAX {
-                self.refused.insert(key, (sequence.epoch, sequence.first));
-            }
-            return Err(no_room.unwrap_or(AppendRefusal::Overloaded));
+        if no_room.is_err() {
+            self.refused.refuse(id, sequence, now.elapsed);
+            return no_room;
         }
-        if refused.is_none_or(|(_, first)| first == sequence.first) {
-            self.refused.remove(&key);
+        let hosted = self.partitions.get(&id);
+        let on_faith = hosted.is_some_and(|hosted| hosted.machine.is_on_faith(sequence));
+        let refused = &mut self.refused;
+        if refused.keeps_back(id, sequence, on_faith, now.elapsed) {
+            return Err(AppendRefusal::Overloaded);
         }
+        refused.let_through(id, sequence);
         Ok(())
     }
 

@@ -24,6 +24,9 @@ use super::append::entry;
 use super::commit::CHUNK_START;
 use super::keep::Deletion;
 
+/// Pages of a checkpoint that one visit to the lane makes: about a millisecond.
+const SLICE_BYTES: usize = 1 << 20;
+
 /// Kinds of pages. The numbers are on disk and never change their meaning.
 mod kind {
     /// The set of chunks. Object 0.
@@ -190,31 +193,39 @@ impl Lane {
     /// Goes on with some partitions from `from` on.
     #[must_use]
     pub fn checkpoint_partitions(&self, from: u64, max: usize) -> Objects {
-        let mut hosted = self.partitions.range(PartitionId(from)..);
-        let mut objects = Vec::new();
-        for (id, hosted) in hosted.by_ref().take(max) {
+        let hosted = self.partitions.range(PartitionId(from)..);
+        let pages = hosted.map(|(id, hosted)| {
             let mut page = Vec::new();
             partition::wire::encode(&hosted.machine, &mut page);
-            objects.push((kind::PARTITION, id.0, page));
-        }
-        let next = hosted.next().map(|(id, _)| id.0);
-        Objects {
-            good_for: self.log.position(),
-            objects,
-            next,
-        }
+            (id.0, page)
+        });
+        self.objects(kind::PARTITION, pages, max)
     }
 
     /// Goes on with some groups from `from` on.
     #[must_use]
     pub fn checkpoint_groups(&self, from: u64, max: usize) -> Objects {
-        let mut pages = self.groups.pages(GroupId(from));
-        let objects = pages
-            .by_ref()
-            .take(max)
-            .map(|(id, page)| (kind::GROUP, id.0, page))
-            .collect();
-        let next = pages.next().map(|(id, _)| id.0);
+        self.objects(kind::GROUP, self.groups.pages(GroupId(from)), max)
+    }
+
+    /// So many pages as one visit may make: `max`, or fewer if they are large. Ids that follow one
+    /// another are those of objects, or of none.
+    fn objects(
+        &self,
+        kind: u16,
+        pages: impl Iterator<Item = (u64, Vec<u8>)>,
+        max: usize,
+    ) -> Objects {
+        let mut objects = Vec::new();
+        let (mut bytes, mut next) = (0, None);
+        for (id, page) in pages {
+            bytes += page.len();
+            objects.push((kind, id, page));
+            if objects.len() == max || bytes >= SLICE_BYTES {
+                next = id.checked_add(1);
+                break;
+            }
+        }
         Objects {
             good_for: self.log.position(),
             objects,

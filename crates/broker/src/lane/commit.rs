@@ -93,7 +93,7 @@ impl Commit {
             mark_due: None,
             frame_bytes_max: options.frame_bytes_max,
             chunk_bytes_max: options.chunk_bytes_max,
-            dates: Dates::at_start(now),
+            dates: Dates::at_start(now, options.clock_step_ms),
             mark_wait: MarkWait::new(options.mark_after_ms),
             sync_after_ms: options.sync_after_ms,
             only_mark: false,
@@ -165,18 +165,8 @@ impl Commit {
     }
 
     fn close(&mut self, now: Now) {
-        let full = self.open.end().offset() >= self.chunk_bytes_max;
-        self.close_frame(full, now);
-    }
-
-    /// Closes the open frame, which holds something, as the last of its chunk.
-    pub(super) fn close_chunk(&mut self, now: Now) {
-        self.close_frame(true, now);
-    }
-
-    fn close_frame(&mut self, ends_chunk: bool, now: Now) {
         let end = self.open.end();
-        let next = if ends_chunk {
+        let next = if end.offset() >= self.chunk_bytes_max {
             self.retire(end, self.head.lsn.next(), now)
         } else {
             end

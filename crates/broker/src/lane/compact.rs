@@ -138,7 +138,8 @@ impl Lane {
         )
     }
 
-    /// Goes on in the next log chunk, so that what lies in this one can be compacted soon.
+    /// Goes on in the next log chunk although this one is not full, so that what lies in this one can be
+    /// compacted, or go, soon.
     pub fn roll(&mut self, now: Now) {
         self.log.roll(now);
         // The chunk before is known to be synced when something behind it is.

@@ -7,17 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mulgil_core::group::{
-    Change, Command, Durable, Effect, Group, GroupRefusal, GroupSettings, OffsetKey, Waiter, wire,
+    Change, Command, Durable, Effect, Group, GroupRefusal, GroupSettings, OffsetKey, wire,
 };
 use mulgil_core::machine::{After, Decision, Elapsed, Machine, Now};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::Position;
-use mulgil_record::ids::{GroupId, TopicId};
+use mulgil_record::ids::GroupId;
 
-use super::{Due, Lane, Origin, ReplyTo, Turn};
+use self::waiters::Waiters;
+use super::{Due, Lane, ReplyTo, Turn};
 use crate::group::{GroupLine, GroupName, GroupPicture, GroupReply, GroupRequest};
 use crate::request::Reply;
+
+mod upkeep;
+mod waiters;
 
 /// Flag of a group entry whose payload is the group's name.
 const FLAG_NAME: u8 = 1;
@@ -44,8 +48,7 @@ pub(super) struct Groups {
     names: BTreeMap<GroupName, GroupId>,
     next: u64,
     deadlines: BTreeSet<(Elapsed, GroupId)>,
-    waiters: BTreeMap<Waiter, ReplyTo>,
-    next_waiter: u64,
+    waiters: Waiters,
     /// The newest deletion: who is told that a group is not there is told that.
     gone: Position,
 }
@@ -58,38 +61,8 @@ impl Groups {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Elapsed> {
-        self.deadlines.first().map(|(due, _)| *due)
-    }
-
-    fn wait(&mut self, to: ReplyTo) -> Waiter {
-        self.next_waiter += 1;
-        let waiter = Waiter(self.next_waiter);
-        self.waiters.insert(waiter, to);
-        waiter
-    }
-
     pub(super) fn len(&self) -> usize {
         self.hosted.len()
-    }
-
-    /// Puts the group's next tick on the list.
-    fn arm(&mut self, id: GroupId, now: Now) {
-        let Some(hosted) = self.hosted.get_mut(&id) else {
-            return;
-        };
-        let (elapsed, wall) = hosted.machine.deadline();
-        // A date is looked at again when it should have come; if the clock was set back meanwhile,
-        // the tick finds nothing due and a new date is set.
-        let wall = wall.map(|w| Elapsed(now.elapsed.0 + w.0.saturating_sub(now.wall.0)));
-        let due = [elapsed, wall].into_iter().flatten().min();
-        if hosted.armed == due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut hosted.armed, due) {
-            self.deadlines.remove(&(old, id));
-        }
-        self.deadlines.extend(due.map(|due| (due, id)));
     }
 
     fn drop_group(&mut self, id: GroupId) {
@@ -119,7 +92,7 @@ impl Groups {
     }
 
     /// Groups from `from` on as pages of a checkpoint: u16 length of the name, the name, the state.
-    pub(super) fn pages(&self, from: GroupId) -> impl Iterator<Item = (GroupId, Vec<u8>)> {
+    pub(super) fn pages(&self, from: GroupId) -> impl Iterator<Item = (u64, Vec<u8>)> {
         self.hosted.range(from..).map(|(id, hosted)| {
             let mut page = Vec::new();
             let name = hosted.name.as_bytes();
@@ -127,7 +100,7 @@ impl Groups {
             page.extend_from_slice(&length.to_le_bytes());
             page.extend_from_slice(name);
             wire::encode_checkpoint(&hosted.machine, &mut page);
-            (*id, page)
+            (id.0, page)
         })
     }
 
@@ -226,16 +199,16 @@ impl Lane {
         }
         let mut waiter = None;
         if let Command::Join(join) = &mut command {
-            join.waiter = self.groups.wait(to);
+            join.waiter = self.groups.waiters.wait(to);
             waiter = Some(join.waiter);
         } else if let Command::Sync(sync) = &mut command {
-            sync.waiter = self.groups.wait(to);
+            sync.waiter = self.groups.waiters.wait(to);
             waiter = Some(sync.waiter);
         }
         let id = self.group_id(group);
         if let Err(why) = self.decide_group(id, Some(to), command, now, turn) {
             if let Some(waiter) = waiter {
-                self.groups.waiters.remove(&waiter);
+                self.groups.waiters.take(waiter);
             }
             let due = self.group_due(self.groups.hosted.get(&id));
             self.answer(to, due, Reply::Group(GroupReply::Refused(why)), turn);
@@ -252,15 +225,19 @@ impl Lane {
             let too_long = GroupRefusal::NameTooLong { bytes, max };
             return Some(GroupReply::Refused(too_long));
         }
-        let writes = matches!(command, Command::Join(_) | Command::CommitOffsets(_));
+        // What is left then is for what frees more, and for what says little.
+        let hosted = self.hosted_group(group);
+        let writes = match hosted {
+            Some(hosted) => hosted.machine.is_large(command),
+            None => matches!(command, Command::Join(_) | Command::CommitOffsets(_)),
+        };
         if self.exhausted && writes {
             return Some(GroupReply::DiskFull);
         }
         // Those who work the disk free join their groups and commit, from the reserve; a join that
         // would make a new group is not taken.
         let creates = matches!(command, Command::Join(_));
-        (self.full && creates && !self.groups.names.contains_key(group))
-            .then_some(GroupReply::DiskFull)
+        (self.full && creates && hosted.is_none()).then_some(GroupReply::DiskFull)
     }
 
     /// The number of a group; a new one if nobody knows the name.
@@ -298,9 +275,9 @@ impl Lane {
         let Some(hosted) = self.groups.hosted.get(&id) else {
             return Ok(());
         };
-        let again = command.clone();
         let believed = self.log.dates.believed(now);
-        let date = if matches!(command, Command::Tick) {
+        let gives_up_by_date = matches!(command, Command::Tick | Command::ExpireUnread(_));
+        let date = if gives_up_by_date {
             believed
         } else {
             self.log.dates.stamp(now)
@@ -318,10 +295,8 @@ impl Lane {
             };
             self.group_effect(id, to, due, effect, turn);
         }
+        // A tick that has done a part of its work finds the rest due.
         self.groups.arm(id, believed);
-        if decision.again {
-            return self.decide_group(id, to, again, now, turn);
-        }
         Ok(())
     }
 
@@ -364,6 +339,7 @@ impl Lane {
             | Effect::Left(_)
             | Effect::Committed(_)
             | Effect::OffsetsDeleted(_)
+            | Effect::UnreadExpired { .. }
             | Effect::Deleted => None,
         };
         if matches!(effect, Effect::Deleted) {
@@ -372,7 +348,7 @@ impl Lane {
         }
         // A waiter whose connection is gone gets no answer.
         let to = match waiter {
-            Some(waiter) => self.groups.waiters.remove(&waiter),
+            Some(waiter) => self.groups.waiters.take(waiter),
             None => to,
         };
         let Some(to) = to else { return };
@@ -382,59 +358,6 @@ impl Lane {
             GroupReply::Done(effect)
         };
         self.answer(to, due, Reply::Group(reply), turn);
-    }
-
-    pub(super) fn tick_groups(&mut self, now: Now, turn: &mut Turn) {
-        while let Some((due, id)) = self.groups.deadlines.first().copied()
-            && due <= now.elapsed
-        {
-            self.groups.deadlines.pop_first();
-            if let Some(hosted) = self.groups.hosted.get_mut(&id) {
-                hosted.armed = None;
-            }
-            // A tick is never turned down.
-            let _never = self.decide_group(id, None, Command::Tick, now, turn);
-            if self
-                .groups
-                .hosted
-                .get(&id)
-                .is_some_and(|h| h.armed.is_some_and(|a| a <= now.elapsed))
-            {
-                // The machine has said what is due now; whatever it still wants comes a moment later.
-                self.groups.rearm_later(id, now);
-            }
-        }
-    }
-
-    pub(super) fn forget_in_groups(&mut self, origin: Origin) {
-        self.groups.waiters.retain(|_, to| to.origin != origin);
-    }
-
-    /// Gives up the offsets of topics that are deleted, in all groups.
-    pub(super) fn forget_topics_in_groups(
-        &mut self,
-        topics: &BTreeSet<TopicId>,
-        now: Now,
-        turn: &mut Turn,
-    ) {
-        if topics.is_empty() {
-            return;
-        }
-        let mut kept = Vec::new();
-        for (id, hosted) in &self.groups.hosted {
-            // By topic, as the offsets lie: one of each is enough.
-            let mut last = None;
-            for (key, _) in hosted.machine.offsets() {
-                if last != Some(key.topic) && topics.contains(&key.topic) {
-                    kept.push((*id, key.topic));
-                }
-                last = Some(key.topic);
-            }
-        }
-        for (id, topic) in kept {
-            // Forgetting is never turned down.
-            let _never = self.decide_group(id, None, Command::ForgetTopic(topic), now, turn);
-        }
     }
 
     /// Applies an entry of a group that was read back.
@@ -476,28 +399,6 @@ impl Lane {
             self.groups.drop_group(id);
         }
         Ok(())
-    }
-
-    /// Groups as the log has them begin to live: their members have a session to show themselves.
-    pub(super) fn wake_groups(&mut self, now: Now, turn: &mut Turn) {
-        let ids: Vec<_> = self.groups.hosted.keys().copied().collect();
-        for id in ids {
-            // A tick is never turned down.
-            let _never = self.decide_group(id, None, Command::Tick, now, turn);
-        }
-    }
-}
-
-impl Groups {
-    fn rearm_later(&mut self, id: GroupId, now: Now) {
-        let Some(hosted) = self.hosted.get_mut(&id) else {
-            return;
-        };
-        let later = Elapsed(now.elapsed.0 + 1);
-        if let Some(old) = hosted.armed.replace(later) {
-            self.deadlines.remove(&(old, id));
-        }
-        self.deadlines.insert((later, id));
     }
 }
 

@@ -300,10 +300,11 @@ impl Lane {
         goes.into_iter().map(|(_, chunk)| chunk).collect()
     }
 
-    /// Gives up what retention no longer keeps, for some partitions from `from` on; says where to go on.
+    /// Gives up what retention no longer keeps, for some partitions from `from` on, and forgets producers
+    /// that have long been silent; says where to go on.
     ///
     /// Retention is by whole batches, and never touches what is not yet durable. While the wall clock
-    /// is not believed, nothing is given up at all.
+    /// is not believed, no record is given up at all; producers expire by running time.
     pub fn retain(
         &mut self,
         from: PartitionId,
@@ -313,9 +314,7 @@ impl Lane {
         if from == PartitionId(0) {
             self.forget_damage();
         }
-        if !self.believes(now) {
-            return None;
-        }
+        let believed = self.believes(now);
         let ids: Vec<_> = self
             .partitions
             .range(from..)
@@ -323,7 +322,9 @@ impl Lane {
             .take(partitions_max + 1)
             .collect();
         for id in ids.iter().take(partitions_max) {
-            self.retain_one(*id, now);
+            if believed {
+                self.retain_one(*id, now);
+            }
             self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()

@@ -82,12 +82,11 @@ impl Replayer {
             damaged: Vec::new(),
             carried: BTreeMap::new(),
             read_limit: options.read_bytes_max,
-            refused: BTreeMap::new(),
+            refused: super::refused::Refused::default(),
             full: false,
             exhausted: false,
             space: None,
             stopping: false,
-            clock: super::belief::Belief::new(options.clock_step_ms),
             dropped: super::Dropped::default(),
             options,
         };
@@ -112,8 +111,6 @@ impl Replayer {
         lane.log = Commit::new(head, &lane.options, now);
         lane.loaded = super::checkpoint::Loaded::default();
         lane.leader_epoch = epoch;
-        // The clock is believed as it is now: the first look at it may be long after the start.
-        lane.clock.look(now);
         lane.log
             .push(entry(EntryKind::LeaderEpoch, 0, i64::from(epoch.0)), &[]);
         let Lane {

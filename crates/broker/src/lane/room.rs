@@ -9,9 +9,7 @@
 //! chunk 7 (dead weight)   checkpoint   chunk 8 names it   checkpoint   chunk 9 names it   7 may go
 //! ```
 
-use mulgil_core::machine::Now;
 use mulgil_log::chunk::ChunkKind;
-use mulgil_log::chunkset::ChunkSetChange;
 
 use super::Lane;
 use super::commit::CHUNK_START;
@@ -27,7 +25,7 @@ const WORTH_MIN: u64 = 64 << 10;
 /// What brings the end of the log's dead weight nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomWork {
-    /// [`Lane::begin_next_chunk`].
+    /// [`Lane::roll`].
     NextChunk,
     /// A checkpoint.
     Checkpoint,
@@ -47,18 +45,6 @@ impl Lane {
         } else {
             RoomWork::NextChunk
         })
-    }
-
-    /// Goes on in another log chunk, although this one is not full.
-    pub fn begin_next_chunk(&mut self, now: Now) {
-        // A change of nothing ends the old chunk, and another begins the new one, whose header then
-        // gets synced.
-        let nothing = ChunkSetChange::default();
-        self.log.cut(now);
-        self.change_chunks(&nothing);
-        self.log.close_chunk(now);
-        self.log.cut(now);
-        self.change_chunks(&nothing);
     }
 
     /// Bytes that nobody wants in log chunks that a start might have to replay.

@@ -28,7 +28,8 @@ pub enum Command {
     DeleteOffsets(DeleteOffsets),
     /// Give up the offsets of a topic that is deleted.
     ForgetTopic(TopicId),
-    /// Give up offsets of topics that the members of a stable group have not read for the retention.
+    /// Give up offsets of topics that the members of a stable group have not read for the retention, one
+    /// turn's worth of them.
     ExpireUnread(Subscribed),
     /// Do what is due.
     Tick,

@@ -53,6 +53,11 @@ pub enum Effect {
     Committed(Vec<Result<(), GroupRefusal>>),
     /// To a deletion of offsets: what became of each, in order.
     OffsetsDeleted(Vec<Result<(), GroupRefusal>>),
+    /// To a look for offsets that nobody reads: one turn's worth was looked at.
+    UnreadExpired {
+        /// Whether there is more to look at, by the same command.
+        more: bool,
+    },
     /// The group is gone, on demand or because nothing in it was left: drop the machine and its name.
     Deleted,
 }

@@ -158,7 +158,8 @@ fn sweep(
     last.filter(|_| more)
 }
 
-/// Gives up old offsets of topics that a stable group does not read (KIP-211, second rule).
+/// Gives up old offsets of topics that a stable group does not read (KIP-211, second rule), one turn's
+/// worth of them: who knows what the members read asks again while there are more.
 pub(super) fn expire_unread(
     draft: &mut Draft<'_>,
     offsets: &Offsets,
@@ -176,8 +177,7 @@ pub(super) fn expire_unread(
     let from = sweep(draft, offsets, WallTime(0), Some(&keep));
     let next = offsets.next_check;
     draft.volatile(Volatile::Swept { next, from });
-    if from.is_some() {
-        draft.again();
-    }
+    let more = from.is_some();
+    draft.effect(Effect::UnreadExpired { more });
     Ok(())
 }

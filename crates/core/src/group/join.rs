@@ -11,7 +11,7 @@ use super::command::Join;
 use super::draft::{Draft, all_members, joined};
 use super::effect::Effect;
 use super::live::{Live, Phase, Seat};
-use super::member::{Member, Offered, offer_once, offered_bytes};
+use super::member::{Member, Offered, offer_once, said_bytes};
 use super::names::{InstanceId, MemberId};
 use super::rebalance::{complete_if_all_joined, look_later, prepare, prepare_or_complete};
 use super::refusal::GroupRefusal;
@@ -70,25 +70,20 @@ fn has_room(live: &Live, member: Option<&MemberId>, members_max: usize) -> bool 
     }
 }
 
-/// What a member may always say of itself: ten thousand of them stay within what a small machine has.
-const SMALL_BYTES: usize = 16 << 10;
-
-/// Bounds what a member says of itself, and what all of them say. They are counted only for one that
-/// says much, so that many small members do not each count all others.
+/// Bounds what a member says of itself, and what all of them say.
 fn check_size(draft: &Draft<'_>, join: &Join) -> Result<(), GroupRefusal> {
-    let instance = join.instance.as_ref().map_or(0, |i| i.0.len());
-    let names = join.new_member.0.len() + instance + join.client_id.len();
-    let bytes = names + offered_bytes(&join.offered);
-    if bytes <= SMALL_BYTES {
-        return Ok(());
-    }
+    let live = &draft.before.live;
+    let id = join.member.as_ref().unwrap_or(&join.new_member);
+    let bytes = said_bytes(id, join.instance.as_ref(), &join.client_id, &join.offered);
     let max = draft.settings.member_bytes_max;
     if bytes > max {
         return Err(GroupRefusal::TooLarge { bytes, max });
     }
-    let others = draft.before.live.seats.iter();
-    let others = others.filter(|(id, _)| Some(*id) != join.member.as_ref());
-    let all = others.map(|(_, seat)| seat.member.bytes()).sum::<usize>() + bytes;
+    // It takes its own place: as a member, or as a static one that comes back under another name.
+    let instance = join.instance.as_ref().and_then(|i| live.instances.get(i));
+    let place = join.member.as_ref().or(instance);
+    let before = place.and_then(|id| live.seats.get(id));
+    let all = live.bytes - before.map_or(0, |seat| seat.member.bytes()) + bytes;
     let max = draft.settings.group_bytes_max;
     if all > max {
         return Err(GroupRefusal::TooLarge { bytes: all, max });

@@ -52,6 +52,8 @@ pub(super) struct Live {
     pub(super) instances: BTreeMap<InstanceId, MemberId>,
     /// How many members offer each way of assigning.
     pub(super) offered: BTreeMap<Arc<str>, usize>,
+    /// What all members say of themselves, bytes.
+    pub(super) bytes: usize,
     /// How many members wait for the next generation.
     pub(super) joining: usize,
     /// Names that were given out and not used yet, with the end of the wait for them.
@@ -174,6 +176,7 @@ impl Live {
             self.instances.insert(instance.clone(), id.clone());
         }
         self.count_offers(&member, 1);
+        self.bytes += member.bytes();
         let seat = Seat {
             member,
             assignment: Bytes::new(),
@@ -189,6 +192,7 @@ impl Live {
     pub(super) fn unseat(&mut self, id: &MemberId) -> Option<Seat> {
         let seat = self.seats.remove(id)?;
         self.count_offers(&seat.member, -1);
+        self.bytes -= seat.member.bytes();
         if let Some(instance) = &seat.member.instance
             && self.instances.get(instance) == Some(id)
         {

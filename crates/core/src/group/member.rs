@@ -40,8 +40,19 @@ pub struct Member {
 /// What an offer takes in memory beside its bytes: it may have none.
 const OFFER_BYTES: usize = 64;
 
+/// Bytes that a member says of itself, about.
+pub(super) fn said_bytes(
+    id: &MemberId,
+    instance: Option<&InstanceId>,
+    client_id: &str,
+    offered: &[Offered],
+) -> usize {
+    let instance = instance.map_or(0, |i| i.0.len());
+    id.0.len() + instance + client_id.len() + offered_bytes(offered)
+}
+
 /// Bytes of what is offered, names included.
-pub(super) fn offered_bytes(offered: &[Offered]) -> usize {
+fn offered_bytes(offered: &[Offered]) -> usize {
     offered
         .iter()
         .map(|o| OFFER_BYTES + o.name.len() + o.metadata.len())
@@ -58,9 +69,12 @@ pub(super) fn offer_once(offered: &mut Vec<Offered>) {
 impl Member {
     /// Bytes that it says of itself, about.
     pub(super) fn bytes(&self) -> usize {
-        let instance = self.instance.as_ref().map_or(0, |i| i.0.len());
-        let names = self.id.0.len() + instance + self.client_id.len();
-        names + offered_bytes(&self.offered)
+        said_bytes(
+            &self.id,
+            self.instance.as_ref(),
+            &self.client_id,
+            &self.offered,
+        )
     }
 
     /// What it wants the leader to know for `protocol`; empty if it never offered that.

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use core::ops::RangeInclusive;
 
 use mulgil_record::ids::{LeaderEpoch, Offset, TopicId};
 
@@ -23,10 +24,10 @@ impl OffsetKey {
         Self { topic, partition }
     }
 
-    /// After every key of `topic`.
-    pub(super) const fn last_of(topic: TopicId) -> Self {
+    /// Every key of `topic`.
+    pub(super) const fn all_of(topic: TopicId) -> RangeInclusive<Self> {
         let partition = i32::MAX;
-        Self { topic, partition }
+        Self::first_of(topic)..=Self { topic, partition }
     }
 }
 

@@ -132,3 +132,41 @@ fn answers_wait_for_the_frame_only_if_it_holds_something() {
             .all(|(keep, _)| *keep == Keep::Volatile)
     );
 }
+
+#[test]
+fn many_who_say_little_are_bounded_together() {
+    let settings = GroupSettings {
+        group_bytes_max: 20_000,
+        ..GroupSettings::default()
+    };
+    let mut group = Group::new(settings);
+    let large = |number: u64, member: Option<MemberId>, bytes: usize| {
+        let Command::Join(mut join) = join(number, member) else {
+            unreachable!("it joins");
+        };
+        join.offered[0].metadata = Bytes::from(alloc::vec![0; bytes]);
+        Command::Join(join)
+    };
+    let now = Now {
+        elapsed: Elapsed(0),
+        wall: WallTime(0),
+    };
+    let refused = |group: &Group, command| {
+        let refused = group.decide(command, now, &mut Decision::default());
+        matches!(refused, Err(GroupRefusal::TooLarge { .. }))
+    };
+    for number in 0..18 {
+        step(&mut group, large(number, None, 1_000), 0);
+    }
+    assert!(refused(&group, large(18, None, 1_000)));
+    // Who joins again takes its own place, and who leaves makes room.
+    let same = MemberId::from("m3");
+    step(&mut group, large(30, Some(same.clone()), 1_000), 0);
+    assert!(refused(&group, large(31, Some(same.clone()), 3_000)));
+    let leaving = Leaving {
+        member: Some(same),
+        instance: None,
+    };
+    step(&mut group, Command::Leave(Vec::from([leaving])), 0);
+    step(&mut group, large(18, None, 1_000), 0);
+}

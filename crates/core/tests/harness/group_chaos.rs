@@ -310,7 +310,8 @@ impl Chaos {
             Effect::Alive { .. }
             | Effect::Left(_)
             | Effect::Committed(_)
-            | Effect::OffsetsDeleted(_) => return,
+            | Effect::OffsetsDeleted(_)
+            | Effect::UnreadExpired { .. } => return,
         };
         let who = self.waiting.remove(&waiter).expect("answered once");
         let client = self.clients.get_mut(who).expect("a client");

@@ -65,6 +65,8 @@ pub(crate) fn effect(effect: &Effect, name: impl Fn(Waiter) -> String) -> String
         Effect::Left(results) => format!("left {}", outcomes(results)),
         Effect::Committed(results) => format!("committed {}", outcomes(results)),
         Effect::OffsetsDeleted(results) => format!("offsets deleted {}", outcomes(results)),
+        Effect::UnreadExpired { more: true } => "looked at some, there are more".into(),
+        Effect::UnreadExpired { more: false } => "looked at all".into(),
         Effect::Deleted => "gone".into(),
     }
 }

@@ -280,6 +280,7 @@ impl GroupScript {
             | Effect::Left(_)
             | Effect::Committed(_)
             | Effect::OffsetsDeleted(_)
+            | Effect::UnreadExpired { .. }
             | Effect::Deleted => return,
         };
         let who = self.waiting.remove(&waiter).expect("someone waits");
