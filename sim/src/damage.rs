@@ -55,14 +55,19 @@ impl World {
         let at = usize::try_from(self.dice().below(count)).unwrap_or(0);
         let (name, bytes) = files.into_iter().nth(at)?;
         let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
-        let header = self.dice().below(8) == 0;
+        let part = self.dice().below(8);
+        let header = part == 0;
         let limit = if header { 4096.min(used) } else { used };
         let from = if header || used <= 4096 { 0 } else { 4096 };
-        let at = from + {
-            let span = (limit - from).max(1) as u64;
-            usize::try_from(self.dice().below(span)).unwrap_or(0)
-        };
-        Some((name, at as u64))
+        let mut places: Vec<_> = (from..limit.max(from + 1)).collect();
+        if part <= 2 && !header {
+            // What names the parts of a chunk lies in its last page, between zeroes.
+            let said = |at: &usize| *at + 4096 >= used && bytes.get(*at).is_some_and(|b| *b != 0);
+            places.retain(said);
+        }
+        let at = self.dice().below(places.len().max(1) as u64);
+        let at = places.get(usize::try_from(at).unwrap_or(0)).copied();
+        Some((name, at.unwrap_or(from) as u64))
     }
 
     fn flip(&self, disk: &MemDisk, (name, at, bit): (&str, u64, u8)) -> Result<Verdict, Violation> {
@@ -82,6 +87,10 @@ impl World {
                     return Err(Violation::new(Rule::Damage, what));
                 }
                 self.compare(disk, &before, &place)?;
+                if name.ends_with(".sorted") || name.ends_with(".compacted") {
+                    let what = format!("{place}: a start is refused for what can be told again");
+                    return Err(Violation::new(Rule::Damage, what));
+                }
                 return Ok(Verdict::Refused);
             }
             Err(Some(violation)) => {

@@ -208,6 +208,8 @@ pub struct BrokerCounters {
     pub quarantine_bytes: u64,
     /// Ranges of offsets whose bytes are damaged.
     pub damaged_ranges: u64,
+    /// Pages that the disk did not give back, each time that one was met.
+    pub unreadable_pages: u64,
     /// Space on the disk of the data directory, bytes.
     pub disk_bytes: u64,
     /// What of it is free.

@@ -65,6 +65,9 @@ pub enum ConfigureRefusal {
 pub struct GrowTopics {
     /// Which, and how many partitions they have from now on: more than before.
     pub topics: Vec<(TopicRef, u32)>,
+    /// How many partitions are asked for in all pieces of one request, of which all together have a
+    /// bound.
+    pub asked_in_all: u64,
     /// Only say what would happen.
     pub validate_only: bool,
 }

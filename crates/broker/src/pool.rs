@@ -71,7 +71,7 @@ impl OpenChunks {
     fn sealed(&self, chunk: ChunkId) -> Result<(Arc<ChunkFile>, Footer), Fault> {
         match self.get(chunk, true)? {
             (file, Some(footer)) => Ok((file, footer)),
-            (file, None) => Footer::open(&Sparing(&file)).map(|footer| (file, footer)),
+            (file, None) => footer_of(&file).map(|footer| (file, footer)),
         }
     }
 
@@ -86,9 +86,7 @@ impl OpenChunks {
         }
         drop(open);
         let file = self.store.open_chunk(chunk)?;
-        let footer = with_footer
-            .then(|| Footer::open(&Sparing(&file)))
-            .transpose()?;
+        let footer = with_footer.then(|| footer_of(&file)).transpose()?;
         let mut open = lock(&self.open);
         open.retain(|(id, _)| *id != chunk);
         while open.len() >= OPEN_MAX {
@@ -135,7 +133,7 @@ impl OpenChunks {
         tracing::warn!(%damage, partition = read.partition, "entries are read without their footer");
         let kind = file.header().kind;
         let file = Sparing(file);
-        let footer = Footer::open(&file).ok();
+        let footer = Footer::open_as(&file, kind).ok();
         let found = Unlisted::find(&file, kind, footer.as_ref(), read, &max_timestamp)?;
         let found = Arc::new(found);
         let mut kept = lock(&self.unlisted);
@@ -417,4 +415,8 @@ fn refusal(error: ReadError) -> ReadRefusal {
         },
         ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
     }
+}
+
+fn footer_of(file: &ChunkFile) -> Result<Footer, Fault> {
+    Footer::open_as(&Sparing(file), file.header().kind)
 }

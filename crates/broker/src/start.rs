@@ -285,7 +285,7 @@ fn log_bytes(disk: &Arc<dyn Disk>, from: Position) -> Result<u64, Fault> {
 fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Listed, Fault> {
     let file = ChunkFile::open(&**disk, chunk, kind)?;
     let file = Sparing(&file);
-    let footer = Footer::open(&file)?;
+    let footer = Footer::open_as(&file, kind)?;
     let extents = footer.extents(&file)?;
     let mut damaged = Vec::new();
     for range in footer.each_damaged(&file)? {

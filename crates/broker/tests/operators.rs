@@ -164,10 +164,20 @@ async fn grow(
     topics: &[(&str, u32)],
     validate_only: bool,
 ) -> Vec<Result<(), AlterRefusal>> {
+    grow_piece(broker, topics, 0, validate_only).await
+}
+
+async fn grow_piece(
+    broker: &Broker,
+    topics: &[(&str, u32)],
+    asked_in_all: u64,
+    validate_only: bool,
+) -> Vec<Result<(), AlterRefusal>> {
     let topics = topics.iter();
     let topics = topics.map(|(name, to)| (TopicRef::Name(TopicName::in_default(name)), *to));
     let ask = GrowTopics {
         topics: topics.collect(),
+        asked_in_all,
         validate_only,
     };
     let Some(Reply::GrowTopics(outcomes)) = broker.ask(Request::GrowTopics(ask)).await else {
@@ -183,6 +193,17 @@ fn one_command_adds_a_bounded_number_of_partitions_to_all_its_topics() {
             create(&broker, name, TopicSettings::default()).await;
         }
         let most = 10_000;
+        // One piece of many counts with the others.
+        let asked = u64::from(most) + 1;
+        let refused = Err(AlterRefusal::TooMany { asked, most });
+        assert_eq!(
+            grow_piece(&broker, &[("a", 3)], asked, false).await,
+            [refused]
+        );
+        assert_eq!(
+            grow_piece(&broker, &[("a", 3)], asked - 1, true).await,
+            [Ok(())]
+        );
         for dry in [true, false] {
             let asked = 18_000;
             let too_many = Err(AlterRefusal::TooMany { asked, most });

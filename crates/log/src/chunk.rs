@@ -203,6 +203,23 @@ impl ChunkHeader {
         Position::new(self.chunk, CHUNK_HEADER_BYTES)
     }
 
+    /// The header of a chunk without frames that has lost its own.
+    const fn made_up(chunk: ChunkId, kind: ChunkKind) -> Self {
+        Self {
+            chunk,
+            kind,
+            incarnation: 0,
+            previous_end: Position::ZERO,
+            first_lsn: Lsn(0),
+            elapsed_ms: 0,
+            wall_ms: 0,
+            checkpoint: ChunkId::NONE,
+            cluster: 0,
+            synced: Position::ZERO,
+            salt: Salt::NONE,
+        }
+    }
+
     /// The name of its file.
     #[must_use]
     pub fn name(&self) -> String {
@@ -309,17 +326,29 @@ impl fmt::Debug for ChunkFile {
 impl ChunkFile {
     /// Opens `chunk`, which has this kind, and checks its header.
     ///
+    /// Where there are no frames, nobody asks the header for more than the name says: one that is
+    /// damaged is made up.
+    ///
     /// # Errors
     ///
-    /// Corrupt if the header is damaged; otherwise what the system says.
+    /// Corrupt if the header is damaged and needed; otherwise what the system says.
     pub fn open(disk: &dyn Disk, chunk: ChunkId, kind: ChunkKind) -> Result<Self, Fault> {
         let name = chunk_name(chunk, kind);
         let failed = |source| Fault::io(FaultKind::Unavailable, format!("opening {name}"), source);
         let file = disk.open(&name).map_err(failed)?;
         let mut bytes = vec![0; CHUNK_HEADER_BYTES as usize];
-        let read = file.read_at(&mut bytes, 0).map_err(failed)?;
-        let header = ChunkHeader::read(bytes.get(..read).unwrap_or_default(), chunk)
-            .map_err(|error| Fault::new(FaultKind::Corrupt, format!("{error} in {name}")))?;
+        let read = if kind.is_sorted() {
+            spare::read_at(&*file, &mut bytes, 0).map(|(read, _)| read)
+        } else {
+            file.read_at(&mut bytes, 0)
+        };
+        let read = read.map_err(failed)?;
+        let header = match ChunkHeader::read(bytes.get(..read).unwrap_or_default(), chunk) {
+            Err(ChunkError::Damaged) if kind.is_sorted() => Ok(ChunkHeader::made_up(chunk, kind)),
+            other => other,
+        };
+        let damaged = |error| Fault::new(FaultKind::Corrupt, format!("{error} in {name}"));
+        let header = header.map_err(damaged)?;
         Ok(Self { header, file })
     }
 

@@ -33,6 +33,7 @@ pub use planted::Planted;
 pub use real::RealDisk;
 #[cfg(any(test, feature = "recording"))]
 pub use recording::RecordingDisk;
+pub use spare::unreadable_pages;
 
 /// What a disk gives back as a whole, or not at all.
 pub(crate) const PAGE_BYTES: u64 = 4096;

@@ -15,9 +15,11 @@
 //! its length was compared with the length of the file. The same bytes close a whole object. The
 //! layout is described byte by byte in `docs/internals/chunks.md`.
 
+use std::collections::VecDeque;
+
 use crate::access::{ReadAt, corrupt, read_exactly};
 use crate::chunk::ChunkKind;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::fields::{i64_at, u16_at, u32_at, u64_at};
 use crate::index::Extent;
 use crate::position::{ChunkId, Position};
@@ -26,6 +28,7 @@ use mulgil_record::crc::crc32c;
 
 mod blocks;
 mod build;
+mod rebuild;
 #[cfg(test)]
 mod tests;
 
@@ -318,15 +321,17 @@ impl Footer {
             .ok_or_else(|| corrupt(self.chunk, format!("slot {slot} of its footer is damaged")))
     }
 
-    /// All records of the directory, in order, read in large pieces.
+    /// All records of the directory, in order, read in large pieces. Of a chunk without frames, those
+    /// that are damaged are found again by what lies beside them, if that can be told for certain.
     #[must_use]
-    pub const fn directory<'a>(&self, file: &'a dyn ReadAt) -> Directory<'a> {
+    pub fn directory<'a>(&self, file: &'a dyn ReadAt) -> Directory<'a> {
         Directory {
             footer: *self,
             file,
             next: 0,
             window: bytes::Bytes::new(),
             newest: None,
+            rebuilt: VecDeque::new(),
         }
     }
 
@@ -403,7 +408,9 @@ pub struct Directory<'a> {
     file: &'a dyn ReadAt,
     next: u32,
     window: bytes::Bytes,
-    newest: Option<(u64, i64)>,
+    newest: Option<DirectoryRecord>,
+    /// Records that are damaged, as far as they were found again.
+    rebuilt: VecDeque<DirectoryRecord>,
 }
 
 impl core::fmt::Debug for Directory<'_> {
@@ -424,14 +431,44 @@ impl Directory<'_> {
         }
         let slot = self.next;
         let bytes = self.window.split_to(SLOT_BYTES.min(self.window.len()));
-        let record = self.footer.record(&bytes, slot)?;
-        let before = self.newest.replace((record.partition, record.last));
-        if before.is_some_and(|before| before >= (record.partition, record.first)) {
+        let record = match self.rebuilt.pop_front() {
+            Some(record) => record,
+            None => match self.footer.record(&bytes, slot) {
+                Err(fault) if fault.kind == FaultKind::Corrupt => self.rebuild(slot, fault)?,
+                other => other?,
+            },
+        };
+        let before = self.newest.replace(record);
+        let key = (record.partition, record.first);
+        if before.is_some_and(|before| (before.partition, before.last) >= key) {
             let what = format!("slot {slot} of its footer is out of order");
             return Err(corrupt(self.footer.chunk, what));
         }
         self.next += 1;
         Ok((slot, record))
+    }
+
+    /// The record of a damaged slot; those of the damaged ones behind it are kept for later.
+    fn rebuild(&mut self, slot: u32, damage: Fault) -> Result<DirectoryRecord, Fault> {
+        if !self.footer.kind.is_sorted() {
+            return Err(damage);
+        }
+        let mut after = None;
+        let mut end = slot + 1;
+        while end < self.footer.slots {
+            match self.footer.slot(self.file, end) {
+                Ok(record) => {
+                    after = Some(record);
+                    break;
+                }
+                Err(fault) if fault.kind == FaultKind::Corrupt => end += 1,
+                Err(fault) => return Err(fault),
+            }
+        }
+        let (run, before) = (slot..end, self.newest.as_ref());
+        let rebuilt = self.footer.rebuild(self.file, &run, before, after.as_ref());
+        self.rebuilt = rebuilt?.into();
+        self.rebuilt.pop_front().ok_or(damage)
     }
 }
 

@@ -409,7 +409,7 @@ impl Process {
         let mut files = Vec::with_capacity(chosen.len());
         for chunk in chosen {
             let file = self.store.open_chunk(*chunk)?;
-            let footer = Footer::open(&*file)?;
+            let footer = Footer::open_as(&*file, file.header().kind)?;
             files.push((file, footer));
         }
         let sources = files.iter().map(|(file, footer)| Source {

@@ -230,7 +230,7 @@ const PROCESS: [Row<ProcessCounters>; 3] = [
 ];
 
 #[rustfmt::skip]
-const BROKER: [KindRow<BrokerCounters>; 21] = [
+const BROKER: [KindRow<BrokerCounters>; 22] = [
     ("mulgil_topics", "gauge", "Topics there are.", |c| c.topics),
     ("mulgil_partitions", "gauge", "Partitions there are.", |c| c.partitions),
     ("mulgil_consumer_groups", "gauge", "Consumer groups there are.", |c| c.groups),
@@ -250,6 +250,7 @@ const BROKER: [KindRow<BrokerCounters>; 21] = [
     ("mulgil_checkpoints_total", "counter", "Checkpoints written.", |c| c.checkpoints),
     ("mulgil_quarantine_bytes", "gauge", "Bytes that this start took out of the log.", |c| c.quarantine_bytes),
     ("mulgil_damaged_ranges", "gauge", "Ranges of offsets whose bytes are damaged.", |c| c.damaged_ranges),
+    ("mulgil_unreadable_pages_total", "counter", "Pages that the disk did not give back, each time that one was met.", |c| c.unreadable_pages),
     ("mulgil_disk_bytes", "gauge", "Space on the disk of the data directory.", |c| c.disk_bytes),
     ("mulgil_disk_free_bytes", "gauge", "Free space on the disk of the data directory.", |c| c.disk_free_bytes),
 ];

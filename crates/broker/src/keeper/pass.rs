@@ -138,7 +138,7 @@ impl Pass<'_> {
         let mut files = Vec::with_capacity(self.chosen.len());
         for chunk in self.chosen {
             let file = broker.store().open_chunk(*chunk)?;
-            let footer = Footer::open(&*file)?;
+            let footer = Footer::open_as(&*file, file.header().kind)?;
             files.push((file, footer));
         }
         let sources: Vec<_> = files

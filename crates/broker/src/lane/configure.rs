@@ -73,7 +73,13 @@ impl Lane {
             let has = known.map_or(*partitions, |topic| self.partitions_of(topic.id));
             u64::from(partitions.saturating_sub(has))
         });
-        let (asked, most): (u64, _) = (more.sum(), self.creatable());
+        let (own, left): (u64, _) = (more.sum(), self.creatable());
+        let most = self.options.created_partitions_max;
+        let (asked, most) = if ask.asked_in_all > u64::from(most) {
+            (ask.asked_in_all, most)
+        } else {
+            (own, left)
+        };
         let mut outcomes = Vec::with_capacity(ask.topics.len());
         for (topic, partitions) in ask.topics {
             outcomes.push(if asked > u64::from(most) {

@@ -11,7 +11,7 @@ use mulgil_broker::configure::GrowTopics;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{Reply, Request, TopicRef};
 
-use super::{Step, Turn, Waiting, only_reply};
+use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::topic_name;
 use crate::to_wire::message;
 use crate::wire_errors;
@@ -48,11 +48,24 @@ pub(crate) fn start(request: CreatePartitionsRequest, turn: &Turn<'_>) -> Result
     if topics.is_empty() {
         return waits.finish(turn);
     }
-    let ask = GrowTopics {
-        topics,
-        validate_only: request.validate_only,
-    };
-    Ok(Step::Ask(vec![Request::GrowTopics(ask)], Box::new(waits)))
+    let catalog = turn.catalog();
+    let more = topics.iter().map(|(topic, asked): &(TopicRef, u32)| {
+        let known = match topic {
+            TopicRef::Name(name) => catalog.topic(name),
+            TopicRef::Id(_) => None,
+        };
+        let has = known.map(|topic| topic.partitions.len() as u64);
+        has.map_or(0, |has| u64::from(*asked).saturating_sub(has))
+    });
+    let asked_in_all = more.sum();
+    let asks = in_pieces(topics, |topics| {
+        Request::GrowTopics(GrowTopics {
+            topics,
+            asked_in_all,
+            validate_only: request.validate_only,
+        })
+    });
+    Ok(Step::Ask(asks, Box::new(waits)))
 }
 
 fn check(topic: &CreatePartitionsTopic, turn: &Turn<'_>) -> Result<u32, Refused> {
@@ -104,10 +117,10 @@ struct Waits {
 impl Waiting for Waits {
     fn answered(
         mut self: Box<Self>,
-        mut replies: Vec<Reply>,
+        replies: Vec<Reply>,
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
-        let outcomes = only_reply!(replies, GrowTopics);
+        let outcomes = joined_replies!(replies, GrowTopics);
         for (at, outcome) in self.asked.iter().zip(outcomes) {
             if let Some((_, row)) = self.rows.get_mut(*at) {
                 *row = outcome.map_err(|why| (wire_errors::alter(&why), why.to_string()));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -123,6 +124,33 @@ fn long_lists_are_asked_about_in_pieces_and_answered_in_one() {
         rows.iter()
             .all(|row| row.offset == 0 && row.error_code == 0)
     );
+}
+
+/// A change of each topic goes to one frame with the others of its piece.
+#[test]
+fn partitions_of_many_topics_are_added_in_pieces_that_know_of_each_other() {
+    let broker = FakeBroker::new();
+    let names: Vec<_> = (0..1000).map(|at| format!("t{at}")).collect();
+    let mut request = CreatePartitionsRequest::default();
+    for name in &names {
+        broker.with_topic(name, 1, TopicSettings::default());
+        let topic = CreatePartitionsTopic::default().with_name(crate::samples::name(name));
+        let topic = topic.with_count(3);
+        request.topics.push(topic.with_assignments(None));
+    }
+    let mut driver = Driver::new(&broker);
+    driver.receive(frame(ApiKey::CreatePartitions, 3, 1, &request));
+    let parts: Vec<_> = driver.asked.iter().map(|(_, ask)| ask.parts()).collect();
+    assert_eq!(
+        parts,
+        [VISIT_PARTS_MAX, VISIT_PARTS_MAX, VISIT_PARTS_MAX, 232]
+    );
+    for (_, ask) in &driver.asked {
+        let Request::GrowTopics(grow) = ask else {
+            panic!("{ask:?}")
+        };
+        assert_eq!(grow.asked_in_all, 2_000);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! reads plainly and fails.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -15,6 +16,15 @@ use super::{DiskFile, PAGE_BYTES};
 /// More in one read is no bad sector but a disk that does not answer, and trying it page by page would
 /// take hours. No file system or disk remaps in larger pieces.
 const UNREADABLE_PAGES_MAX: usize = 64;
+
+/// Pages that were met, each time.
+static UNREADABLE: AtomicU64 = AtomicU64::new(0);
+
+/// How many times this process has met a page that a disk did not give back, and read around it.
+#[must_use]
+pub fn unreadable_pages() -> u64 {
+    UNREADABLE.load(Ordering::Relaxed)
+}
 
 /// As [`DiskFile::read_at`], with zeroes for pages that cannot be read; says how many these were, too.
 pub(crate) fn read_at(
@@ -71,6 +81,7 @@ fn by_page(
             Ok(_) => {}
             Err(error) if is_bad_sector(&error) => {
                 unreadable += 1;
+                UNREADABLE.fetch_add(1, Ordering::Relaxed);
                 if unreadable > UNREADABLE_PAGES_MAX {
                     return Err(failed);
                 }
@@ -101,7 +112,9 @@ mod tests {
         assert!(disk.lose_page("1.log", 3 * 4096 + 5));
         let mut buf = vec![9; 9 * 4096];
         assert!(file.read_at(&mut buf, 5_000).is_err());
+        let before = unreadable_pages();
         let (read, unreadable) = read_at(&*file, &mut buf, 5_000).unwrap();
+        assert!(unreadable_pages() > before, "it is counted");
         assert_eq!((read, unreadable), (10 * 4096 - 100 - 5_000, 1));
         for (at, byte) in buf.iter().take(read).enumerate() {
             let bad = (at + 5_000) / 4096 == 3;

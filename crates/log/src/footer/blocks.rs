@@ -135,6 +135,11 @@ pub(crate) fn is_first_page(bytes: &[u8], chunk: ChunkId) -> bool {
     bytes.len() == PAGE_BYTES && is_page(bytes, chunk, 0)
 }
 
+/// How many blocks are in this page of a chunk's footer, if it is one and whole.
+pub(super) fn blocks_in(bytes: &[u8], chunk: ChunkId, page: u32) -> Option<u32> {
+    is_page(bytes, chunk, page).then(|| u32_at(bytes, 4))
+}
+
 fn is_page(bytes: &[u8], chunk: ChunkId, page: u32) -> bool {
     let (before, after) = (bytes.get(..12), bytes.get(PAGE_HEADER_BYTES..));
     let parts = [before.unwrap_or_default(), after.unwrap_or_default()];

@@ -139,6 +139,12 @@ impl FooterBuilder {
         }
     }
 
+    /// The directory alone; no byte is written.
+    pub(super) fn into_directory(mut self) -> Vec<DirectoryRecord> {
+        self.split();
+        self.directory
+    }
+
     /// Adds offsets that can't be read any more.
     pub fn damage(&mut self, range: DamagedRange) {
         self.damaged.push(range);

@@ -225,6 +225,123 @@ fn an_absurd_trailer_is_refused_before_anything_is_allocated() {
     }
 }
 
+/// What a start reads of a sorted chunk, without what it reads of the blocks.
+fn listed(chunk: &MemChunk) -> Result<(Footer, Vec<(u64, Extent)>), Fault> {
+    let footer = Footer::open_as(chunk, ChunkKind::Sorted)?;
+    let extents = footer.extents(chunk)?;
+    Ok((footer, extents))
+}
+
+#[test]
+fn any_byte_of_directory_and_trailer_of_a_sorted_chunk_may_be_damaged() {
+    for closed in [
+        sorted_chunk(8, &samples(9, 400, 400)),
+        sorted_chunk(8, &samples(1, 1, 40)),
+        split_chunk(),
+    ] {
+        let footer = closed.footer;
+        let mut chunk = closed.chunk;
+        let directory = usize::try_from(footer.directory_at()).unwrap();
+        for byte in directory..chunk.bytes.len() {
+            chunk.bytes[byte] ^= 1 << (byte % 8);
+            let same = listed(&chunk);
+            let same = same.unwrap_or_else(|fault| panic!("byte {byte}: {fault}"));
+            assert_eq!(same, (footer, closed.extents.clone()), "byte {byte}");
+            chunk.bytes[byte] ^= 1 << (byte % 8);
+        }
+    }
+}
+
+/// Partitions of which some have two records.
+fn split_chunk() -> Closed {
+    let mut chunk = MemChunk::new(8);
+    let mut builder = FooterBuilder::new(ChunkId(8), ChunkKind::Sorted);
+    let mut samples = samples(5, 60, 9_000);
+    samples.sort_unstable();
+    let mut entries = Vec::new();
+    for sample in &samples {
+        if sample.partition != 3 && sample.base == 14 {
+            builder.split();
+        }
+        let entry = crate::testing::put(&mut chunk, sample);
+        builder.entry(sample.partition, &entry);
+        entries.push((sample.partition, entry));
+    }
+    let sealed = builder.finish(&mut chunk).unwrap();
+    assert!(sealed.extents.len() > 5);
+    Closed {
+        chunk,
+        footer: sealed.footer,
+        extents: sealed.extents,
+        entries,
+    }
+}
+
+#[test]
+fn a_whole_page_of_the_directory_is_found_again() {
+    let closed = sorted_chunk(8, &samples(200, 2_000, 400));
+    let directory = usize::try_from(closed.footer.directory_at()).unwrap();
+    for page in 0..3 {
+        let mut chunk = closed.chunk.clone();
+        let from = directory + page * PAGE_BYTES;
+        chunk.bytes[from..from + PAGE_BYTES].fill(0);
+        assert_eq!(
+            listed(&chunk).unwrap(),
+            (closed.footer, closed.extents.clone())
+        );
+    }
+}
+
+/// Of a run of records whose partition was split nobody can tell where, unless every gap is one.
+#[test]
+fn what_can_not_be_told_for_certain_is_not_guessed() {
+    let closed = split_chunk();
+    let directory = usize::try_from(closed.footer.directory_at()).unwrap();
+    let mut told = 0;
+    let slots = closed.extents.len();
+    for slot in 0..slots - 1 {
+        let mut chunk = closed.chunk.clone();
+        let from = directory + slot * SLOT_BYTES;
+        chunk.bytes[from..from + 2 * SLOT_BYTES].fill(0xaa);
+        match listed(&chunk) {
+            Ok(same) => {
+                assert_eq!(same, (closed.footer, closed.extents.clone()));
+                told += 1;
+            }
+            Err(fault) => assert_eq!(fault.kind, FaultKind::Corrupt),
+        }
+    }
+    assert!(told > 0 && told < slots - 1, "{told} of {slots}");
+    // An entry beside a damaged record, or a page of blocks.
+    for at in [4096 + 3, usize::try_from(closed.footer.at).unwrap() + 40] {
+        let mut chunk = closed.chunk.clone();
+        chunk.bytes[directory] ^= 1;
+        chunk.bytes[at] ^= 1;
+        assert_eq!(listed(&chunk).unwrap_err().kind, FaultKind::Corrupt);
+    }
+}
+
+#[test]
+fn the_trailer_of_a_log_chunk_is_not_looked_for() {
+    let mut closed = log_chunk(7, &samples(9, 400, 40));
+    let end = closed.chunk.bytes.len();
+    closed.chunk.bytes[end - 9] ^= 1;
+    assert!(Footer::open_as(&closed.chunk, ChunkKind::Log).is_err());
+    let newer = Footer::open_as(&sorted_newer(), ChunkKind::Sorted).unwrap_err();
+    assert!(newer.what.contains("version 2 is unknown"), "{newer}");
+}
+
+fn sorted_newer() -> MemChunk {
+    let closed = sorted_chunk(7, &samples(9, 40, 40));
+    let mut chunk = closed.chunk;
+    let at = chunk.bytes.len() - TRAILER_BYTES;
+    let trailer = &mut chunk.bytes[at..];
+    trailer[4] = 2;
+    let crc = checksum(Part::Trailer, ChunkId(7), 0, [&trailer[..60], &[]]);
+    trailer[60..].copy_from_slice(&crc.to_le_bytes());
+    chunk
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -15,9 +15,9 @@ use super::scan::{Piece, describe, only_records, piece_at};
 use super::{remove_unfinished, sync_names, tail};
 use crate::checkpoint::CheckpointReader;
 use crate::chunk::{
-    CHUNK_HEADER_BYTES, ChunkFile, ChunkHeader, ChunkKind, chunk_name, temporary_name, write_failed,
+    CHUNK_HEADER_BYTES, ChunkFile, ChunkHeader, ChunkKind, temporary_name, write_failed,
 };
-use crate::disk::{Disk, QUARANTINE};
+use crate::disk::{Disk, DiskFile, QUARANTINE};
 use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, EntryKind};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
@@ -136,6 +136,9 @@ impl Work {
         let headers: Vec<_> = found.iter().map(|found| found.header.ok()).collect();
         self.from = checkpointed(disk, headers.iter().flatten());
         let mut plans = Vec::new();
+        if let (Some(first), Some(Some(header))) = (found.first(), headers.first()) {
+            plans = self.plan_beginning(&first.file, header)?;
+        }
         for (index, found) in found.into_iter().enumerate() {
             if found.header.is_err() && !found.has_frames()? {
                 continue;
@@ -147,6 +150,62 @@ impl Work {
             let plan = self.plan_chunk(found, next, plans.last())?;
             plans.push(plan);
         }
+        Ok(plans)
+    }
+
+    /// The chunks with which replay begins behind the newest checkpoint, if they are gone and `header`
+    /// is that of the first one that is left.
+    ///
+    /// All their frames are lost. How many there were nobody knows: the last ones before those that are
+    /// left get their numbers from these.
+    fn plan_beginning(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        header: &ChunkHeader,
+    ) -> Result<Vec<Plan>, Fault> {
+        let gone = header.previous_end.chunk();
+        if self.from == ChunkId::NONE || header.chunk <= self.from || gone < self.from {
+            return Ok(Vec::new());
+        }
+        let checkpoint = header.checkpoint;
+        let what = format!(
+            "a whole chunk, with which the replay behind checkpoint {checkpoint} begins: its records, \
+             and all changes of topics, groups, offsets and settings in it"
+        );
+        // No log begins with what is made up here, and so no start without a checkpoint does.
+        let mut before = Position::new(ChunkId::NONE, CHUNK_HEADER_BYTES);
+        let mut chunks = vec![(gone, header.previous_end)];
+        if gone > self.from {
+            let end = Position::new(self.from, CHUNK_HEADER_BYTES).plus(FRAME_HEADER_BYTES);
+            chunks.insert(0, (self.from, end));
+        }
+        let frames = chunks
+            .iter()
+            .filter(|(_, end)| u64::from(end.offset()) > FIRST);
+        let mut lsn = header.first_lsn.0.saturating_sub(frames.count() as u64);
+        let mut plans = Vec::new();
+        for (chunk, end) in chunks {
+            let made = ChunkHeader {
+                chunk,
+                kind: ChunkKind::Log,
+                previous_end: before,
+                first_lsn: Lsn(lsn),
+                synced: end,
+                ..*header
+            };
+            let mut plan = Plan::made_up(made, Arc::clone(file));
+            let (from, upto) = (FIRST, u64::from(end.offset()));
+            self.next = Some(Lsn(lsn));
+            if upto > from {
+                lsn += 1;
+                self.give_up(&mut plan, from, upto, Some(Lsn(lsn)), &what)?;
+            } else {
+                self.lose(&plan.chunk, 0, FIRST, &what);
+            }
+            plans.push(plan);
+            before = end;
+        }
+        self.end = before;
         Ok(plans)
     }
 
@@ -165,7 +224,6 @@ impl Work {
         if index == 0 || gone <= last.chunk.header.chunk || gone < self.from {
             return Ok(None);
         }
-        let name = chunk_name(gone, ChunkKind::Log);
         let end = u64::from(header.previous_end.offset());
         let made = ChunkHeader {
             chunk: gone,
@@ -175,22 +233,10 @@ impl Work {
             synced: header.previous_end,
             ..header
         };
-        // Nothing is read from it: any file that is there will do.
-        let chunk = LogChunk {
-            header: made,
-            file: disk
-                .open(&last.chunk.name)
-                .map_err(|source| Fault::io(FaultKind::Unavailable, "opening a chunk", source))?,
-            name,
-            length: end,
-            end,
-        };
-        let mut plan = Plan {
-            chunk,
-            missing: true,
-            header_lost: true,
-            patches: Vec::new(),
-        };
+        let file = disk
+            .open(&last.chunk.name)
+            .map_err(|source| Fault::io(FaultKind::Unavailable, "opening a chunk", source))?;
+        let mut plan = Plan::made_up(made, file);
         self.give_up(
             &mut plan,
             FIRST,
@@ -430,6 +476,24 @@ impl LogChunk {
 }
 
 impl Plan {
+    /// A chunk that is gone. Nothing is read from it: any `file` that is there will do.
+    fn made_up(header: ChunkHeader, file: Arc<dyn DiskFile>) -> Self {
+        let end = u64::from(header.synced.offset());
+        let chunk = LogChunk {
+            name: header.name(),
+            header,
+            file,
+            length: end,
+            end,
+        };
+        Self {
+            chunk,
+            missing: true,
+            header_lost: true,
+            patches: Vec::new(),
+        }
+    }
+
     /// Writes the chunk anew, after its damaged bytes have been kept.
     fn write(&self, disk: &dyn Disk) -> Result<(), Fault> {
         let chunk = &self.chunk;

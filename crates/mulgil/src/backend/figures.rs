@@ -8,6 +8,7 @@ use mulgil_admin::backend::{
 };
 use mulgil_admin::model::{Alarm, Broker as BrokerModel, Check, Disk};
 use mulgil_broker::figures::{Alarm as Raised, Counted};
+use mulgil_log::disk::unreadable_pages;
 
 use super::{LocalBackend, timestamp};
 
@@ -208,6 +209,7 @@ impl LocalBackend {
             checkpoints: keeper.checkpoints.load(Ordering::Relaxed),
             quarantine_bytes: self.quarantined_bytes,
             damaged_ranges: lane.damaged_ranges as u64,
+            unreadable_pages: unreadable_pages(),
             disk_bytes: disk.total_bytes,
             disk_free_bytes: disk.free_bytes,
         }

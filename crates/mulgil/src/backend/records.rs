@@ -165,6 +165,10 @@ impl Page {
             let behind = records.offset(batch.header.last_offset_delta).0 + 1;
             self.part.next = self.part.next.max(behind);
         }
+        // A read gives something if anything is there: compaction took away all up to the end.
+        if batches.is_empty() {
+            self.part.next = self.part.next.max(self.part.end);
+        }
         Ok(self)
     }
 

@@ -213,6 +213,10 @@ fn readers_get_behind_offsets_that_compaction_took_away() {
         let part = page.fill(&batches).unwrap().part;
         assert_eq!((part.records.len(), part.next), expected);
     }
+    // Nothing is left up to the end: a reader that stayed where it is would ask for ever.
+    let page = Page::new("t", from(6, 100), Offset(6), &out);
+    let part = page.fill(&[]).unwrap().part;
+    assert_eq!((part.records.len(), part.next), (0, 10));
 }
 
 #[test]

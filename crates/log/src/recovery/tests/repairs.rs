@@ -118,9 +118,8 @@ fn a_chunk_without_header_and_a_missing_one_are_made_up() {
     }
 }
 
-/// What regrouping has taken from the middle of the log is not lost: a checkpoint lies behind it.
-#[test]
-fn chunks_that_a_checkpoint_made_needless_are_not_missed() {
+/// Six log chunks, of which the last names a checkpoint; behind that the fourth is to be replayed.
+fn checkpointed_log() -> (MemDisk, Vec<chain::FoundChunk>, Position) {
     let disk = MemDisk::new(1);
     let (recovered, _) = hear(&mem(&disk)).unwrap();
     let mut broker = Broker::start(mem(&disk), &recovered, Known::default(), || 0);
@@ -148,6 +147,13 @@ fn chunks_that_a_checkpoint_made_needless_are_not_missed() {
         ..newest.header.unwrap()
     };
     newest.file.write_at(&named.encode(), 0).unwrap();
+    (disk, logs, from)
+}
+
+/// What regrouping has taken from the middle of the log is not lost: a checkpoint lies behind it.
+#[test]
+fn chunks_that_a_checkpoint_made_needless_are_not_missed() {
+    let (disk, logs, _) = checkpointed_log();
     let mut files = disk.files();
     for gone in logs.iter().skip(1).take(2) {
         files.remove(&gone.name).unwrap();
@@ -161,4 +167,37 @@ fn chunks_that_a_checkpoint_made_needless_are_not_missed() {
     let image = MemDisk::with_files(1, files);
     let planned = repair(&mem(&image), RepairMode::DryRun).unwrap();
     assert_eq!(planned.lost.len(), 1);
+}
+
+/// Without the chunk with which replay begins, and perhaps the one behind it, no start is possible.
+#[test]
+fn a_log_that_has_lost_its_beginning_is_repaired_and_told() {
+    for gone in [4, 5] {
+        let (disk, logs, from) = checkpointed_log();
+        let mut files = disk.files();
+        for gone in logs.iter().take(gone) {
+            files.remove(&gone.name).unwrap();
+        }
+        let image = MemDisk::with_files(1, files);
+        let start = || {
+            let mut heard = Heard::default();
+            let from = RecoverFrom { position: from };
+            recover(&mem(&image), &mut heard, from).map(|_| heard)
+        };
+        let refused = start().unwrap_err();
+        assert!(refused.what.contains("is missing"), "{refused}");
+        let before = image.files();
+        let planned = repair(&mem(&image), RepairMode::DryRun).unwrap();
+        assert_eq!(image.files(), before, "a dry run changes nothing");
+        assert_eq!(planned.lost.len(), gone - 3, "{planned:?}");
+        let clear = |lost: &Lost| lost.what.contains("all changes of topics, groups, offsets");
+        assert!(planned.lost.iter().all(clear), "{planned:?}");
+        assert_eq!(repair(&mem(&image), RepairMode::Write).unwrap(), planned);
+        let heard = start().unwrap_or_else(|fault| panic!("{fault} after {planned:?}"));
+        let kept = heard.frames.values().flatten();
+        let kept = kept.filter(|said| said.0 == EntryKind::Batch);
+        assert_eq!(kept.count(), 5 - gone, "what lies behind is there");
+        let again = repair(&mem(&image), RepairMode::DryRun).unwrap();
+        assert_eq!(again, Repair::default());
+    }
 }
