@@ -18,11 +18,15 @@ use crate::api::Api;
 use crate::failure::Outcome;
 use crate::out::{Out, Style};
 
+mod bench;
 mod group;
 mod message;
 mod server;
 mod topic;
 
+pub(crate) use bench::{
+    BenchCommand, BenchE2eArgs, BenchPubArgs, BenchSubArgs, BenchTopicArgs, KafkaBench,
+};
 pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
@@ -57,6 +61,9 @@ pub(crate) enum Command {
     /// Messages: publish, subscribe
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
+    /// Measure a server: publish, read, or both
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(BenchCommand),
     /// Show what a server is and how it is, on one screen
     Status(RemoteArgs),
     /// Say what a damaged data directory would lose by a repair, and repair it
