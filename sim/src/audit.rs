@@ -237,7 +237,7 @@ fn difference(was: &Partition, is: &Partition) -> String {
 /// # Errors
 ///
 /// If it has others.
-pub fn law_of_restart(before: &Process, after: &Process, now: Now) -> Kept {
+pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
     let broken = |what: String| Err(Violation::new(Rule::LawOfRestart, what));
     let (was, is) = (before.lane().catalog(), after.lane().catalog());
     if was.by_id != is.by_id {
@@ -261,5 +261,5 @@ pub fn law_of_restart(before: &Process, after: &Process, now: Now) -> Kept {
             }
         }
     }
-    groups::law_of_restart(before, after, now)
+    groups::law_of_restart(before, after)
 }

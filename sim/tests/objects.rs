@@ -125,6 +125,8 @@ const fn rules(planted: ObjectLie) -> &'static [Rule] {
             KeptRecords,
             AsProduced,
             LawOfRestart,
+            // What was in the chunk that is gone gave offsets, which are given again.
+            OffsetOnce,
             Topics,
         ],
     }

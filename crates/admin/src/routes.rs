@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request};
+use axum::extract::{FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -130,19 +131,23 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answered {
     Ok(response)
 }
 
-fn name(path: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
-    path.map(|Path(name)| name)
-        .map_err(|why| Refusal::new(Code::Malformed, why.body_text()))
+/// The name in the path of a topic or a group.
+struct Name(String);
+
+impl FromRequestParts<App> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let path = Path::from_request_parts(parts, app).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|why: PathRejection| Refusal::new(Code::Malformed, why.body_text()))
+    }
 }
 
 fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
     query
         .map(|Query(query)| query)
         .map_err(|why| Refusal::new(Code::Malformed, why.body_text()))
-}
-
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::new(Code::Malformed, error.to_string()))
 }
 
 /// A body and the permit to hold it in memory.
@@ -152,6 +157,17 @@ struct Held<'a> {
 }
 
 impl App {
+    /// The body of a request, which must be such JSON, and the permit to hold it.
+    async fn parsed<T: DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> Result<(T, Held<'_>), Refusal> {
+        let body = self.body(request, "application/json").await?;
+        let parsed = serde_json::from_slice(&body.bytes)
+            .map_err(|error| Refusal::new(Code::Malformed, error.to_string()))?;
+        Ok((parsed, body))
+    }
+
     /// The body of a request, which must have the content type `kind`.
     async fn body(&self, request: Request, kind: &str) -> Result<Held<'_>, Refusal> {
         let given = request

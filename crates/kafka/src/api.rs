@@ -37,6 +37,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod reassignments;
+mod rows;
 mod sync_group;
 
 use std::cell::Cell;

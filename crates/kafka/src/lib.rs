@@ -16,6 +16,7 @@ mod figures;
 mod from_wire;
 mod shared;
 mod to_wire;
+mod unread;
 mod versions;
 mod wire_errors;
 
@@ -23,3 +24,4 @@ pub use conn::KafkaConnection;
 pub use conn::session_room::SessionRoom;
 pub use figures::{KafkaFigures, Messages};
 pub use shared::{IdSource, KafkaOptions, KafkaShared};
+pub use unread::expire_unread;

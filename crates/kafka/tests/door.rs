@@ -49,6 +49,8 @@ mod settings;
 mod throttling;
 #[path = "door/topics.rs"]
 mod topics;
+#[path = "door/unread.rs"]
+mod unread;
 #[path = "door/versions.rs"]
 mod versions;
 #[path = "door/wire.rs"]

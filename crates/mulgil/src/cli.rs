@@ -9,11 +9,14 @@
     reason = "these comments become the text of --help"
 )]
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::out::Style;
+use crate::api::Api;
+use crate::failure::Outcome;
+use crate::out::{Out, Style};
 
 mod bench;
 mod group;
@@ -24,11 +27,11 @@ mod topic;
 pub(crate) use bench::{
     BenchCommand, BenchE2eArgs, BenchPubArgs, BenchSubArgs, BenchTopicArgs, KafkaBench,
 };
-pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, GroupListArgs, ResetArgs};
+pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
 pub(crate) use topic::{
-    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, ListArgs, TrimArgs,
+    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, TrimArgs,
 };
 
 /// The version, and what it was built from: a commit, if need be `-dirty`, or how else it came about.
@@ -62,7 +65,7 @@ pub(crate) enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Bench(BenchCommand),
     /// Show what a server is and how it is, on one screen
-    Status(StatusArgs),
+    Status(RemoteArgs),
     /// Say what a damaged data directory would lose by a repair, and repair it
     Repair(RepairArgs),
     /// Explain an error code, or list all of them
@@ -74,7 +77,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicCommand {
     /// List topics
-    Ls(ListArgs),
+    Ls(RemoteArgs),
     /// Create topics
     Create(CreateArgs),
     /// Show a topic with its settings and partitions
@@ -159,12 +162,25 @@ pub(crate) struct ConnectArgs {
     pub(crate) server: String,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
+/// What every command has that asks a server and shows the answer.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RemoteArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+impl RemoteArgs {
+    /// The server's API.
+    pub(crate) fn api(&self) -> Outcome<Api> {
+        Api::new(&self.connect.server)
+    }
+
+    /// Where the answer is shown.
+    pub(crate) fn out<'a>(&self, stdout: &'a mut dyn Write) -> Out<'a> {
+        Out::new(stdout, self.output.style())
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mulgil_admin::catalogue::Code;
 use mulgil_broker::clock::Clock;
@@ -159,6 +160,13 @@ pub(crate) fn start(
         })?);
     }
     let listener = port.map(Port::open).transpose()?;
+    if shared.is_some() {
+        let every_ms = options.lane.groups.expiry_check_ms;
+        let looks = (Arc::clone(&broker), stopped.clone());
+        threads.push(spawn("unread", move || {
+            look_for_unread(looks.0, every_ms, looks.1);
+        })?);
+    }
     let keeper = (Arc::clone(&broker), listener, halls, stopped);
     threads.push(spawn("accept", move || {
         keep(keeper.0, keeper.1, keeper.2, keeper.3);
@@ -423,6 +431,26 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
         while served.join_next().await.is_some() {}
         deliver.abort();
         beat.abort();
+    });
+}
+
+/// Looks from time to time for old offsets of topics that living groups do not read any more. On a thread
+/// of its own: what the members of many groups say takes its time to look at.
+fn look_for_unread(broker: Arc<Broker>, every_ms: u64, mut stopped: watch::Receiver<bool>) {
+    runtime().block_on(async move {
+        let look = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(every_ms)).await;
+                let ask = async |request| broker.ask(request).await;
+                if mulgil_kafka::expire_unread(ask, &*broker).await.is_none() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = look => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
     });
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use mulgil_broker::group::{GroupName, GroupReply, GroupRequest};
 use mulgil_broker::request::{Reply, Request};
-use mulgil_core::group::{Command, Group};
-use mulgil_core::machine::{Decision, Machine, Now, Restart};
+use mulgil_core::group::Group;
+use mulgil_core::machine::{Now, Restart};
 
 use crate::ledger::OffsetsFound;
 use crate::process::Process;
@@ -41,30 +41,19 @@ pub(super) fn offsets(
     Ok(all)
 }
 
-/// What a start makes of a group whose changes are all in the log; none if it is given up then.
-fn restarted(machine: &Group, now: Now) -> Option<Group> {
+/// What a start makes of a group whose changes are all in the log; none if it was never born. Whatever
+/// is due then waits for the first tick.
+fn restarted(machine: &Group) -> Option<Group> {
     let mut machine = machine.clone();
-    machine.forget_volatile();
-    loop {
-        let mut decision = Decision::default();
-        // A tick is never turned down.
-        let _never = machine.decide(Command::Tick, now, &mut decision);
-        for (_, change) in &decision.changes {
-            machine.apply(change);
-        }
-        if !decision.again {
-            break;
-        }
-    }
     machine.forget_volatile();
     (machine.state() != mulgil_core::group::State::Dead).then_some(machine)
 }
 
 /// The law of restart for groups.
-pub(super) fn law_of_restart(before: &Process, after: &Process, now: Now) -> Kept {
+pub(super) fn law_of_restart(before: &Process, after: &Process) -> Kept {
     let broken = |what: String| Err(Violation::new(Rule::LawOfRestart, what));
     for (name, machine) in before.lane().group_machines() {
-        let expected = restarted(machine, now);
+        let expected = restarted(machine);
         let replayed = after.lane().group_machine(name).cloned().map(|mut group| {
             group.forget_volatile();
             group

@@ -1,11 +1,11 @@
 //! `/api/v1/topics/{name}/records`: publish many as JSON lines, read a page of one partition.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{Answered, App, json, name, query};
+use super::{Answered, App, Name, json, query};
 use crate::backend::{Begin, Publish, Read};
 use crate::catalogue::Code;
 use crate::limits;
@@ -18,10 +18,9 @@ const READ_BYTES: u32 = 4 * 1024 * 1024;
 
 pub(super) async fn publish(
     State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
+    Name(name): Name,
     request: Request,
 ) -> Answered {
-    let name = name(path)?;
     let body = app.body(request, "application/x-ndjson").await?;
     let records = lines(&body.bytes)?;
     let results = app.gate.backend()?.publish(&name, records).await?;
@@ -95,10 +94,10 @@ pub(super) struct Wanted {
 
 pub(super) async fn read(
     State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
+    Name(name): Name,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answered {
-    let (topic, wanted) = (name(path)?, query(wanted)?);
+    let wanted = query(wanted)?;
     let from = wanted
         .from
         .as_deref()
@@ -110,9 +109,9 @@ pub(super) async fn read(
         bytes_max: READ_BYTES,
         wait_ms: wanted.wait_ms.unwrap_or(0).min(limits::READ_WAIT_MS_MAX),
     };
-    let part = app.gate.backend()?.read(&topic, read).await?;
+    let part = app.gate.backend()?.read(&name, read).await?;
     let page = ReadPage {
-        topic,
+        topic: name,
         partition: wanted.partition,
         start: part.start,
         end: part.end,

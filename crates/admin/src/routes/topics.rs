@@ -1,12 +1,12 @@
 //! `/api/v1/topics` and `/api/v1/topics/{name}`.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 
-use super::{Answered, App, json, name, parsed, query};
+use super::{Answered, App, Name, json, query};
 use crate::catalogue::Code;
 use crate::limits;
 use crate::model::{AlterTopic, CreateTopic, TrimTopic};
@@ -37,8 +37,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn create(State(app): State<App>, request: Request) -> Answered {
-    let body = app.body(request, "application/json").await?;
-    let topic: CreateTopic = parsed(&body.bytes)?;
+    let (topic, _held): (CreateTopic, _) = app.parsed(request).await?;
     check_name(&topic.name)?;
     let status = if topic.validate_only {
         StatusCode::OK
@@ -61,22 +60,13 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Code::TopicName, detail))
 }
 
-pub(super) async fn describe(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-) -> Answered {
-    let topic = app.gate.backend()?.describe_topic(&name(path)?).await?;
+pub(super) async fn describe(State(app): State<App>, Name(name): Name) -> Answered {
+    let topic = app.gate.backend()?.describe_topic(&name).await?;
     json(StatusCode::OK, &topic)
 }
 
-pub(super) async fn alter(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Answered {
-    let name = name(path)?;
-    let body = app.body(request, "application/json").await?;
-    let change: AlterTopic = parsed(&body.bytes)?;
+pub(super) async fn alter(State(app): State<App>, Name(name): Name, request: Request) -> Answered {
+    let (change, _held): (AlterTopic, _) = app.parsed(request).await?;
     if change == AlterTopic::default() {
         return Err(Refusal::new(Code::Malformed, "nothing is to be changed"));
     }
@@ -84,22 +74,13 @@ pub(super) async fn alter(
     json(StatusCode::OK, &topic)
 }
 
-pub(super) async fn trim(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Answered {
-    let name = name(path)?;
-    let body = app.body(request, "application/json").await?;
-    let trim: TrimTopic = parsed(&body.bytes)?;
+pub(super) async fn trim(State(app): State<App>, Name(name): Name, request: Request) -> Answered {
+    let (trim, _held): (TrimTopic, _) = app.parsed(request).await?;
     let topic = app.gate.backend()?.trim_topic(&name, trim).await?;
     json(StatusCode::OK, &topic)
 }
 
-pub(super) async fn delete(
-    State(app): State<App>,
-    path: Result<Path<String>, PathRejection>,
-) -> Answered {
-    app.gate.backend()?.delete_topic(&name(path)?).await?;
+pub(super) async fn delete(State(app): State<App>, Name(name): Name) -> Answered {
+    app.gate.backend()?.delete_topic(&name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -20,10 +20,10 @@ use mulgil_broker::meta::settings::{Edit, Operation};
 use mulgil_broker::request::{Reply, Request, TopicRef};
 
 use super::configs::resource;
-use super::describe_configs::{Refused, broker_scope, no_topic, unsupported};
+use super::describe_configs::{broker_scope, no_topic, unsupported};
+use super::rows::{Refused, Rows};
 use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::{is_topic_name, topic_name};
-use crate::to_wire::message;
 use crate::wire_errors;
 
 /// What an edit does (`AlterConfigOp.OpType`).
@@ -75,11 +75,7 @@ fn ask(
     validate_only: bool,
     turn: &Turn<'_>,
 ) -> Result<Step, Hangup> {
-    let mut waits = Waits {
-        rows: Vec::with_capacity(wishes.len()),
-        asked: Vec::new(),
-        replace,
-    };
+    let mut rows = Rows::of(wishes.len());
     let mut named = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for wish in &wishes {
@@ -96,16 +92,9 @@ fn ask(
         } else {
             prepare(&wish, turn)
         };
-        let outcome = match checked {
-            Err(refused) => Err(refused),
-            Ok(target) => {
-                waits.asked.push(waits.rows.len());
-                targets.push(target);
-                Ok(())
-            }
-        };
-        waits.rows.push((wish.kind, wish.name, outcome));
+        targets.extend(rows.add((wish.kind, wish.name), checked));
     }
+    let waits = Waits { rows, replace };
     if targets.is_empty() {
         return waits.finish(turn);
     }
@@ -157,9 +146,8 @@ fn prepare(wish: &Wish, turn: &Turn<'_>) -> Result<(Configured, Vec<Edit>), Refu
 
 #[derive(Debug)]
 struct Waits {
-    rows: Vec<(i8, StrBytes, Result<(), Refused>)>,
-    /// The row of each resource that was asked.
-    asked: Vec<usize>,
+    /// By kind and name of the resource.
+    rows: Rows<(i8, StrBytes)>,
     /// Whether this is the older request.
     replace: bool,
 }
@@ -171,12 +159,9 @@ impl Waiting for Waits {
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
         let outcomes = joined_replies!(replies, Configure);
-        for (at, outcome) in self.asked.iter().zip(outcomes) {
-            if let Some((kind, _, row)) = self.rows.get_mut(*at) {
-                let of_broker = *kind == resource::BROKER;
-                *row = outcome.map_err(|refusal| refused(&refusal, of_broker));
-            }
-        }
+        self.rows.fill(outcomes, |(kind, _), refusal| {
+            refused(&refusal, *kind == resource::BROKER)
+        });
         self.finish(turn)
     }
 }
@@ -188,15 +173,9 @@ fn refused(refusal: &ConfigureRefusal, of_broker: bool) -> Refused {
 
 impl Waits {
     fn finish(self, turn: &Turn<'_>) -> Result<Step, Hangup> {
-        let rows = self.rows.into_iter().map(|(kind, name, outcome)| {
-            let (code, why) = match outcome {
-                Ok(()) => (wire_errors::NONE, None),
-                Err((error, why)) => (error.code(), message(&why)),
-            };
-            (kind, name, code, why)
-        });
+        let rows = self.rows.told();
         if self.replace {
-            let rows = rows.map(|(kind, name, code, why)| {
+            let rows = rows.map(|((kind, name), code, why)| {
                 Row::default()
                     .with_resource_type(kind)
                     .with_resource_name(name)
@@ -205,7 +184,7 @@ impl Waits {
             });
             return turn.answer(&AlterConfigsResponse::default().with_responses(rows.collect()));
         }
-        let rows = rows.map(|(kind, name, code, why)| {
+        let rows = rows.map(|((kind, name), code, why)| {
             IncrementalRow::default()
                 .with_resource_type(kind)
                 .with_resource_name(name)

@@ -18,6 +18,7 @@ use mulgil_broker::connection::Hangup;
 use mulgil_broker::meta::quota::{Limit, Limits, Part, QuotaEntity};
 use mulgil_broker::request::{Reply, Request};
 
+use super::rows::{Refused, Rows};
 use super::{Step, Turn, Waiting, only_reply};
 use crate::to_wire::{message, text};
 use crate::wire_errors;
@@ -34,9 +35,6 @@ const ANY: i8 = 2;
 
 /// Millionths in a hundredth: percentages are kept so.
 const MICRO: f64 = 1_000_000.0;
-
-/// A refusal: its code and what to tell.
-type Refused = (ResponseError, String);
 
 const fn name_of(limit: Limit) -> &'static str {
     match limit {
@@ -170,10 +168,7 @@ impl Filter {
 }
 
 pub(crate) fn alter(request: AlterClientQuotasRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
-    let mut waits = Waits {
-        rows: Vec::with_capacity(request.entries.len()),
-        asked: Vec::new(),
-    };
+    let mut rows = Rows::of(request.entries.len());
     let mut seen = BTreeSet::new();
     let mut entities = Vec::new();
     for entry in request.entries {
@@ -185,12 +180,9 @@ pub(crate) fn alter(request: AlterClientQuotasRequest, turn: &Turn<'_>) -> Resul
             let edits: Result<_, _> = entry.ops.iter().map(edit_of).collect();
             Ok((entity, edits?))
         });
-        let outcome = checked.map(|wish| {
-            waits.asked.push(waits.rows.len());
-            entities.push(wish);
-        });
-        waits.rows.push((entry.entity, outcome));
+        entities.extend(rows.add(entry.entity, checked));
     }
+    let waits = Waits { rows };
     if entities.is_empty() {
         return waits.finish(turn);
     }
@@ -270,9 +262,7 @@ fn edit_of(op: &OpData) -> Result<LimitEdit, Refused> {
 
 #[derive(Debug)]
 struct Waits {
-    rows: Vec<(Vec<EntityData>, Result<(), Refused>)>,
-    /// The row of each entity that was asked.
-    asked: Vec<usize>,
+    rows: Rows<Vec<EntityData>>,
 }
 
 impl Waiting for Waits {
@@ -282,31 +272,25 @@ impl Waiting for Waits {
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
         let outcomes = only_reply!(replies, SetQuotas);
-        for (at, outcome) in self.asked.iter().zip(outcomes) {
-            if let Some((_, row)) = self.rows.get_mut(*at) {
-                *row =
-                    outcome.map_err(|why| (wire_errors::configure(&why, false), why.to_string()));
-            }
-        }
+        self.rows.fill(outcomes, |_, why| {
+            (wire_errors::configure(&why, false), why.to_string())
+        });
         self.finish(turn)
     }
 }
 
 impl Waits {
     fn finish(self, turn: &Turn<'_>) -> Result<Step, Hangup> {
-        let rows = self.rows.into_iter().map(|(entity, outcome)| {
+        let rows = self.rows.told().map(|(entity, code, why)| {
             let entity = entity.into_iter().map(|part| {
                 altered::EntityData::default()
                     .with_entity_type(part.entity_type)
                     .with_entity_name(part.entity_name)
             });
-            let row = altered::EntryData::default().with_entity(entity.collect());
-            match outcome {
-                Ok(()) => row.with_error_message(None),
-                Err((error, why)) => row
-                    .with_error_code(error.code())
-                    .with_error_message(message(&why)),
-            }
+            altered::EntryData::default()
+                .with_entity(entity.collect())
+                .with_error_code(code)
+                .with_error_message(why)
         });
         turn.answer(&AlterClientQuotasResponse::default().with_entries(rows.collect()))
     }

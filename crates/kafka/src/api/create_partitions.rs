@@ -1,8 +1,6 @@
 //! `CreatePartitions` (KIP-195): topics with more partitions, by the rules of
 //! `ReplicationControlManager.createPartitions` for a cluster of one broker.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -11,40 +9,20 @@ use mulgil_broker::configure::GrowTopics;
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{Reply, Request, TopicRef};
 
+use super::rows::{Refused, Rows, each_topic_once};
 use super::{Step, Turn, Waiting, in_pieces, joined_replies};
 use crate::from_wire::topic_name;
-use crate::to_wire::message;
 use crate::wire_errors;
 
-/// A refusal: its code and what to tell.
-type Refused = (ResponseError, String);
-
 pub(crate) fn start(request: CreatePartitionsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
-    let mut counts = BTreeMap::new();
-    for topic in &request.topics {
-        *counts.entry(topic.name.clone()).or_insert(0_u32) += 1;
-    }
-    let mut waits = Waits {
-        rows: Vec::with_capacity(counts.len()),
-        asked: Vec::new(),
-    };
+    let mut rows = Rows::of(request.topics.len());
     let mut topics = Vec::new();
-    for topic in request.topics {
-        let Some(count) = counts.remove(&topic.name) else {
-            continue;
-        };
-        let checked = if count > 1 {
-            let why = "duplicate topic name".to_owned();
-            Err((ResponseError::InvalidRequest, why))
-        } else {
-            check(&topic, turn)
-        };
-        let outcome = checked.map(|asked| {
-            waits.asked.push(waits.rows.len());
-            topics.push((TopicRef::Name(topic_name(&topic.name)), asked));
-        });
-        waits.rows.push((topic.name, outcome));
+    for (topic, named) in each_topic_once(request.topics, |topic| &topic.name) {
+        let checked = named.and_then(|()| check(&topic, turn));
+        let asked = checked.map(|count| (TopicRef::Name(topic_name(&topic.name)), count));
+        topics.extend(rows.add(topic.name, asked));
     }
+    let waits = Waits { rows };
     if topics.is_empty() {
         return waits.finish(turn);
     }
@@ -109,9 +87,7 @@ fn check(topic: &CreatePartitionsTopic, turn: &Turn<'_>) -> Result<u32, Refused>
 
 #[derive(Debug)]
 struct Waits {
-    rows: Vec<(TopicName, Result<(), Refused>)>,
-    /// The row of each topic that was asked.
-    asked: Vec<usize>,
+    rows: Rows<TopicName>,
 }
 
 impl Waiting for Waits {
@@ -121,25 +97,20 @@ impl Waiting for Waits {
         turn: &mut Turn<'_>,
     ) -> Result<Step, Hangup> {
         let outcomes = joined_replies!(replies, GrowTopics);
-        for (at, outcome) in self.asked.iter().zip(outcomes) {
-            if let Some((_, row)) = self.rows.get_mut(*at) {
-                *row = outcome.map_err(|why| (wire_errors::alter(&why), why.to_string()));
-            }
-        }
+        self.rows.fill(outcomes, |_, why| {
+            (wire_errors::alter(&why), why.to_string())
+        });
         self.finish(turn)
     }
 }
 
 impl Waits {
     fn finish(self, turn: &Turn<'_>) -> Result<Step, Hangup> {
-        let rows = self.rows.into_iter().map(|(name, outcome)| {
-            let row = CreatePartitionsTopicResult::default().with_name(name);
-            match outcome {
-                Ok(()) => row.with_error_message(None),
-                Err((error, why)) => row
-                    .with_error_code(error.code())
-                    .with_error_message(message(&why)),
-            }
+        let rows = self.rows.told().map(|(name, code, why)| {
+            CreatePartitionsTopicResult::default()
+                .with_name(name)
+                .with_error_code(code)
+                .with_error_message(why)
         });
         turn.answer(&CreatePartitionsResponse::default().with_results(rows.collect()))
     }

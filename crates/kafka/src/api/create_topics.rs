@@ -12,6 +12,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use mulgil_broker::connection::Hangup;
 use mulgil_broker::request::{CreateTopic, CreateTopics, CreatedTopic, Reply, Request};
 
+use super::rows::{Refused, each_topic_once};
 use super::{Step, Turn, Waiting, configs, only_reply};
 use crate::from_wire::{TOPIC_NAME_BYTES_MAX, is_topic_name, topic_name};
 use crate::to_wire::{int32, message, text, uuid};
@@ -24,31 +25,14 @@ const SINCE_IDS: i16 = 7;
 /// As many as the broker has set (KIP-464).
 const AS_SET: i32 = -1;
 
-/// A refusal: its code and what to tell.
-type Refused = (ResponseError, String);
-
 pub(crate) fn start(request: CreateTopicsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
-    let mut counts = BTreeMap::new();
-    for topic in &request.topics {
-        *counts.entry(topic.name.clone()).or_insert(0_u32) += 1;
-    }
     let mut waits = Waits {
-        rows: Vec::with_capacity(counts.len()),
+        rows: Vec::with_capacity(request.topics.len()),
         asked: Vec::new(),
     };
     let mut topics = Vec::new();
-    for topic in request.topics {
-        let Some(count) = counts.remove(&topic.name) else {
-            continue;
-        };
-        let checked = if count > 1 {
-            Err((
-                ResponseError::InvalidRequest,
-                "duplicate topic name".to_owned(),
-            ))
-        } else {
-            check(&topic, turn)
-        };
+    for (topic, named) in each_topic_once(request.topics, |topic| &topic.name) {
+        let checked = named.and_then(|()| check(&topic, turn));
         let row = CreatableTopicResult::default()
             .with_name(topic.name)
             .with_error_message(None);

@@ -16,6 +16,7 @@ use mulgil_broker::connection::Hangup;
 use mulgil_broker::meta::settings::{BROKER, Scope};
 
 use super::configs::{self, Detail, resource};
+use super::rows::Refused;
 use super::{Step, Turn};
 use crate::from_wire::{is_topic_name, topic_name};
 use crate::to_wire::message;
@@ -26,9 +27,6 @@ const SINCE_TYPES: i16 = 3;
 /// Most bytes of memory of the rows of one answer: those of ten thousand topics with all that can be
 /// asked for, and of three times as many with the values alone, as tools ask for.
 const ROWS_BYTES_MAX: usize = 256 << 20;
-
-/// Why settings of a resource are not told.
-pub(super) type Refused = (ResponseError, String);
 
 pub(crate) fn start(request: DescribeConfigsRequest, turn: &Turn<'_>) -> Result<Step, Hangup> {
     let detail = Detail {

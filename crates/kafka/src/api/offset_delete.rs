@@ -4,8 +4,6 @@
 //! first, and then asked to delete as it was seen; if its members changed in between, it is looked at
 //! again.
 
-use std::collections::BTreeSet;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -19,12 +17,9 @@ use mulgil_broker::group::{
 use mulgil_broker::request::{Reply, Request};
 
 use super::{Step, Turn, Waiting, groups};
-use crate::codec::subscription::topics_of;
-use crate::from_wire::{TopicKey, group_name, topic_name};
+use crate::from_wire::{TopicKey, group_name};
+use crate::unread;
 use crate::wire_errors::{self, NONE, NoGroup};
-
-/// The kind of group whose metadata says what it reads.
-const CONSUMERS: &str = "consumer";
 
 /// How often a group is looked at that changes all the time; then the client tries again.
 const LOOKS: usize = 3;
@@ -92,22 +87,12 @@ impl Waits {
 
     /// Asks a group that looks like this to delete.
     fn delete(self, picture: &GroupPicture, turn: &Turn<'_>) -> Result<Step, Hangup> {
-        let consumers = picture.protocol_type.as_deref() == Some(CONSUMERS);
-        if !picture.members.is_empty() && !consumers {
+        if !picture.members.is_empty() && !unread::says_what_it_reads(picture) {
             return refused(ResponseError::NonEmptyGroup, turn);
         }
-        let catalog = turn.catalog();
-        let topics: BTreeSet<_> = match read_topics(picture) {
-            Some(names) => {
-                let ids = names.iter().filter_map(|name| {
-                    let topic = catalog.topic(&topic_name(name))?;
-                    Some(topic.id)
-                });
-                ids.collect()
-            }
-            // Nobody knows what the members read: it may be any of these.
-            None => self.keys.iter().map(|key| key.topic).collect(),
-        };
+        // If nobody knows what the members read, it may be any of these.
+        let topics = unread::topics_read(picture, &turn.catalog())
+            .unwrap_or_else(|| self.keys.iter().map(|key| key.topic).collect());
         let subscribed = (!picture.members.is_empty()).then_some(Subscribed {
             generation: picture.generation,
             topics: topics.into_iter().collect(),
@@ -132,19 +117,6 @@ impl Waits {
         }
         turn.answer(&self.response)
     }
-}
-
-/// The topics that the members of a group read; none if one of them does not say it.
-fn read_topics(picture: &GroupPicture) -> Option<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    if picture.members.is_empty() {
-        return Some(names);
-    }
-    let protocol = picture.protocol.as_deref()?;
-    for (member, _) in &picture.members {
-        names.extend(topics_of(&member.metadata(protocol))?);
-    }
-    Some(names)
 }
 
 impl Waiting for Waits {

@@ -14,7 +14,7 @@ use crate::samples;
 use crate::versions::broker;
 
 /// A group of one member that says this of what it reads.
-fn picture(protocol_type: &str, metadata: &'static [u8]) -> GroupPicture {
+pub(crate) fn picture(protocol_type: &str, metadata: &'static [u8]) -> GroupPicture {
     let offered = Offered {
         name: "range".into(),
         metadata: Bytes::from_static(metadata),

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use mulgil_admin::model::Place;
 
-use super::{ConnectArgs, OutputArgs};
+use super::RemoteArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GroupCommand {
     /// List consumer groups
-    Ls(GroupListArgs),
+    Ls(RemoteArgs),
     /// Show a group with its members and how far it is
     Describe(GroupArgs),
     /// Show how far a group is behind, by topic and partition
@@ -20,21 +20,11 @@ pub(crate) enum GroupCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct GroupListArgs {
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct GroupArgs {
     /// The group
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -54,9 +44,7 @@ pub(crate) struct ResetArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +56,5 @@ pub(crate) struct GroupDeleteArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }

@@ -4,17 +4,9 @@ use clap::Args;
 use mulgil_admin::settings::{SettingsChange, takes};
 use mulgil_meta::settings::{Standing, TOPIC};
 
-use super::{ConnectArgs, OutputArgs};
+use super::RemoteArgs;
 use crate::failure::{Failure, Outcome};
 use mulgil_admin::catalogue::Code;
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -33,9 +25,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     pub(crate) idempotent: bool,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -81,9 +71,7 @@ pub(crate) struct DescribeArgs {
     /// The topic
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -96,9 +84,7 @@ pub(crate) struct AlterArgs {
     #[command(flatten)]
     pub(crate) settings: SettingArgs,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -108,9 +94,7 @@ pub(crate) struct AddPartitionsArgs {
     /// How many to add
     pub(crate) count: u32,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -127,9 +111,7 @@ pub(crate) struct TrimArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -144,7 +126,5 @@ pub(crate) struct DeleteArgs {
     #[arg(long)]
     pub(crate) idempotent: bool,
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) remote: RemoteArgs,
 }

@@ -3,17 +3,16 @@
 use std::io::Write;
 
 use mulgil_admin::model::{GroupDetail, GroupOffset, OffsetsReset, ResetOffsets};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::topic::for_each;
+use super::topic::{deleted_view, for_each};
 use super::{confirm, json_of};
-use crate::api::Api;
-use crate::cli::{GroupArgs, GroupDeleteArgs, GroupListArgs, ResetArgs};
+use crate::cli::{GroupArgs, GroupDeleteArgs, RemoteArgs, ResetArgs};
 use crate::failure::Outcome;
-use crate::out::{Cell, Column, Out, Table, View};
+use crate::out::{Cell, Column, Table, View};
 
-pub(super) fn list(args: &GroupListArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let groups = Api::new(&args.connect.server)?.groups()?.groups;
+pub(super) fn list(args: &RemoteArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let groups = args.api()?.groups()?.groups;
     let mut table = Table::new(&["name", "state", "protocol_type"].map(Column::new));
     table.rows.extend(groups.iter().map(|group| {
         vec![
@@ -28,7 +27,7 @@ pub(super) fn list(args: &GroupListArgs, stdout: &mut dyn Write) -> Outcome<()> 
         names: groups.iter().map(|group| group.name.clone()).collect(),
         ..View::default()
     };
-    Out::new(stdout, args.output.style()).show(&view)
+    args.out(stdout).show(&view)
 }
 
 fn offsets_table(offsets: &[GroupOffset]) -> Table {
@@ -52,7 +51,7 @@ fn lag_of(group: &GroupDetail) -> u64 {
 }
 
 pub(super) fn describe(args: &GroupArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let group = Api::new(&args.connect.server)?.group(&args.name)?;
+    let group = args.remote.api()?.group(&args.name)?;
     let summary = &group.summary;
     let member = |member: &mulgil_admin::model::GroupMember| {
         let instance = member.instance.as_deref().unwrap_or(&member.client_id);
@@ -78,11 +77,11 @@ pub(super) fn describe(args: &GroupArgs, stdout: &mut dyn Write) -> Outcome<()> 
         table: offsets_table(&group.offsets),
         names: vec![summary.name.clone()],
     };
-    Out::new(stdout, args.output.style()).show(&view)
+    args.remote.out(stdout).show(&view)
 }
 
 pub(super) fn lag(args: &GroupArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let group = Api::new(&args.connect.server)?.group(&args.name)?;
+    let group = args.remote.api()?.group(&args.name)?;
     let view = View {
         json: json!({
             "name": group.summary.name, "lag": lag_of(&group), "offsets": json_of(&group.offsets)?,
@@ -91,7 +90,7 @@ pub(super) fn lag(args: &GroupArgs, stdout: &mut dyn Write) -> Outcome<()> {
         table: offsets_table(&group.offsets),
         names: vec![group.summary.name.clone()],
     };
-    Out::new(stdout, args.output.style()).show(&view)
+    args.remote.out(stdout).show(&view)
 }
 
 fn reset_view(reset: &OffsetsReset) -> Outcome<View> {
@@ -120,14 +119,14 @@ fn reset_view(reset: &OffsetsReset) -> Outcome<View> {
 
 /// Shows what would change, asks, and changes it; without a terminal --yes has to be said.
 pub(super) fn reset(args: &ResetArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     let mut wish = ResetOffsets {
         topics: args.topic.clone(),
         to: args.to,
         dry_run: true,
     };
     let before = api.reset_group(&args.name, &wish)?;
-    Out::new(&mut *stdout, args.output.style()).show(&reset_view(&before)?)?;
+    args.remote.out(&mut *stdout).show(&reset_view(&before)?)?;
     if args.dry_run || before.offsets.is_empty() {
         return Ok(());
     }
@@ -141,11 +140,11 @@ pub(super) fn reset(args: &ResetArgs, stdout: &mut dyn Write) -> Outcome<()> {
     if done == before {
         return Ok(());
     }
-    Out::new(stdout, args.output.style()).show(&reset_view(&done)?)
+    args.remote.out(stdout).show(&reset_view(&done)?)
 }
 
 pub(super) fn delete(args: &GroupDeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     if !args.yes {
         let names = args.names.join(" ");
         let doing = format!("deleting {names} with all offsets");
@@ -154,22 +153,8 @@ pub(super) fn delete(args: &GroupDeleteArgs, stdout: &mut dyn Write) -> Outcome<
     let (deleted, outcome) = for_each(&args.names, |name| {
         api.delete_group(name).map(|()| Some(name.clone()))
     });
-    if deleted.is_empty() && outcome.is_err() {
-        return outcome;
+    if !deleted.is_empty() || outcome.is_ok() {
+        args.remote.out(stdout).show(&deleted_view(deleted))?;
     }
-    let mut table = Table::new(&["name", "deleted"].map(Column::new));
-    let row = |name: &String| vec![Cell::text(name.as_str()), Cell::new(true, "yes")];
-    table.rows.extend(deleted.iter().map(row));
-    let json: Vec<Value> = deleted
-        .iter()
-        .map(|name| json!({"name": name, "deleted": true}))
-        .collect();
-    let view = View {
-        json: json.into(),
-        table,
-        names: deleted,
-        ..View::default()
-    };
-    Out::new(stdout, args.output.style()).show(&view)?;
     outcome
 }

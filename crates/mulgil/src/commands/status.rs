@@ -5,15 +5,14 @@ use std::io::Write;
 use mulgil_admin::model::Status;
 
 use super::json_of;
-use crate::api::Api;
-use crate::cli::StatusArgs;
+use crate::cli::RemoteArgs;
 use crate::failure::Outcome;
-use crate::out::{Cell, Column, Out, Table, View, human};
+use crate::out::{Cell, Column, Table, View, human};
 
-pub(super) fn status(args: &StatusArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+pub(super) fn status(args: &RemoteArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = args.api()?;
     let status = api.status()?;
-    Out::new(stdout, args.output.style()).show(&view(&status, api.url())?)
+    args.out(stdout).show(&view(&status, api.url())?)
 }
 
 fn view(status: &Status, url: &str) -> Outcome<View> {

@@ -7,12 +7,12 @@ use mulgil_admin::model::{
     AlterTopic, CreateTopic, Durability, TopicDetail, TopicSettings, TopicSummary, TrimTopic,
 };
 use mulgil_meta::settings::topic_setting;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{confirm, json_of};
-use crate::api::Api;
 use crate::cli::{
-    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, ListArgs, TrimArgs,
+    AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, Format, RemoteArgs,
+    TrimArgs,
 };
 use crate::failure::{Failure, Outcome};
 use crate::out::{Cell, Column, Out, Table, View, complain, human};
@@ -80,8 +80,8 @@ fn list_view(topics: &[TopicSummary]) -> Outcome<View> {
 }
 
 /// Pages are written as they come where no column has to be aligned.
-pub(super) fn list(args: &ListArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+pub(super) fn list(args: &RemoteArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = args.api()?;
     let mut style = args.output.style();
     let streams = matches!(style.format, Format::Jsonl | Format::Name | Format::Csv);
     let (mut after, mut topics) = (None, Vec::new());
@@ -131,7 +131,7 @@ pub(super) fn for_each<T>(
 }
 
 pub(super) fn create(args: &CreateArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     let settings = args.settings.change()?;
     let (created, outcome) = for_each(&args.names, |name| {
         let topic = CreateTopic {
@@ -149,7 +149,7 @@ pub(super) fn create(args: &CreateArgs, stdout: &mut dyn Write) -> Outcome<()> {
         }
     });
     if !created.is_empty() {
-        Out::new(stdout, args.output.style()).show(&list_view(&created)?)?;
+        args.remote.out(stdout).show(&list_view(&created)?)?;
     }
     outcome
 }
@@ -240,8 +240,8 @@ fn detail_view(topic: &TopicDetail) -> Outcome<View> {
 }
 
 pub(super) fn describe(args: &DescribeArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let topic = Api::new(&args.connect.server)?.topic(&args.name)?;
-    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+    let topic = args.remote.api()?.topic(&args.name)?;
+    args.remote.out(stdout).show(&detail_view(&topic)?)
 }
 
 pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
@@ -252,23 +252,23 @@ pub(super) fn alter(args: &AlterArgs, stdout: &mut dyn Write) -> Outcome<()> {
     if change == AlterTopic::default() {
         return Err(Failure::new(Code::Usage, "pass --partitions or --set"));
     }
-    let topic = Api::new(&args.connect.server)?.alter_topic(&args.name, &change)?;
-    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+    let topic = args.remote.api()?.alter_topic(&args.name, &change)?;
+    args.remote.out(stdout).show(&detail_view(&topic)?)
 }
 
 pub(super) fn add_partitions(args: &AddPartitionsArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     let has = api.topic(&args.name)?.summary.partitions;
     let change = AlterTopic {
         partitions: Some(has.saturating_add(args.count)),
         ..AlterTopic::default()
     };
     let topic = api.alter_topic(&args.name, &change)?;
-    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+    args.remote.out(stdout).show(&detail_view(&topic)?)
 }
 
 pub(super) fn trim(args: &TrimArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     if !args.yes {
         let name = &args.name;
         let which = args.partition.map_or_else(
@@ -287,11 +287,11 @@ pub(super) fn trim(args: &TrimArgs, stdout: &mut dyn Write) -> Outcome<()> {
         to: args.to,
     };
     let topic = api.trim_topic(&args.name, &trim)?;
-    Out::new(stdout, args.output.style()).show(&detail_view(&topic)?)
+    args.remote.out(stdout).show(&detail_view(&topic)?)
 }
 
 pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let api = Api::new(&args.connect.server)?;
+    let api = args.remote.api()?;
     if !args.yes {
         let names = args.names.join(" ");
         let doing = format!("deleting {names} with all messages");
@@ -302,21 +302,24 @@ pub(super) fn delete(args: &DeleteArgs, stdout: &mut dyn Write) -> Outcome<()> {
         Err(failure) if args.idempotent && failure.code == Code::TopicUnknown => Ok(None),
         Err(failure) => Err(failure),
     });
-    let mut table = Table::new(&[Column::new("name"), Column::new("deleted")]);
-    let row = |name: &String| vec![Cell::text(name.as_str()), Cell::new(true, "yes")];
-    table.rows.extend(deleted.iter().map(row));
-    let json: Vec<Value> = deleted
-        .iter()
-        .map(|name| json!({"name": name, "deleted": true}))
-        .collect();
     if !deleted.is_empty() || outcome.is_ok() {
-        let view = View {
-            json: json.into(),
-            table,
-            names: deleted,
-            ..View::default()
-        };
-        Out::new(stdout, args.output.style()).show(&view)?;
+        args.remote.out(stdout).show(&deleted_view(deleted))?;
     }
     outcome
+}
+
+/// What has been deleted, by name.
+pub(super) fn deleted_view(names: Vec<String>) -> View {
+    let mut table = Table::new(&["name", "deleted"].map(Column::new));
+    let row = |name: &String| vec![Cell::text(name.as_str()), Cell::new(true, "yes")];
+    table.rows.extend(names.iter().map(row));
+    let json = names
+        .iter()
+        .map(|name| json!({"name": name, "deleted": true}));
+    View {
+        json: json.collect(),
+        table,
+        names,
+        ..View::default()
+    }
 }

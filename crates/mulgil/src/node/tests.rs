@@ -4,8 +4,15 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Condvar, Mutex};
 
+use mulgil_broker::group::{
+    Claim, Command, CommitOffsets, Effect, Generation, GroupName, GroupReply, GroupRequest, Join,
+    MemberId, Offered, OffsetEntry, OffsetKey, Sync, Waiter,
+};
+use mulgil_broker::request::{CreateTopic, CreateTopics, Reply, Request};
 use mulgil_broker::start::Phase;
 use mulgil_log::disk::{DiskFile, MemDisk, Space};
+use mulgil_meta::schema::{TopicName, TopicSettings};
+use mulgil_record::ids::Offset;
 
 use super::*;
 
@@ -99,5 +106,116 @@ fn nobody_is_let_in_before_the_log_is_read_and_progress_is_told() {
     let reached = progress.reached();
     assert!(reached.total > 0, "{reached:?}");
     assert_eq!(reached.read, reached.total);
+    stop(node);
+}
+
+/// Asks a group to do something, and says what came of it.
+async fn group(broker: &Broker, command: Command) -> Effect {
+    let group = GroupName::from("g");
+    let request = Request::Group(GroupRequest::Command { group, command });
+    match broker.ask(request).await {
+        Some(Reply::Group(GroupReply::Done(effect))) => effect,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is committed, by topic.
+async fn committed(broker: &Broker) -> Vec<TopicId> {
+    let group = GroupName::from("g");
+    let request = Request::Group(GroupRequest::Offsets { group, keys: None });
+    let Some(Reply::Group(GroupReply::Offsets(found))) = broker.ask(request).await else {
+        panic!("no answer of a group");
+    };
+    found.iter().map(|(key, _)| key.topic).collect()
+}
+
+/// A group of one consumer that reads topic `read`.
+async fn living_group(broker: &Broker) {
+    let id = MemberId::from("m");
+    let metadata = b"\0\0\0\0\0\x01\0\x04read\0\0\0\0";
+    let join = Join {
+        waiter: Waiter(0),
+        member: None,
+        new_member: id.clone(),
+        require_known_member: false,
+        instance: None,
+        client_id: "c".into(),
+        client_host: "h".into(),
+        protocol_type: "consumer".into(),
+        offered: vec![Offered {
+            name: "range".into(),
+            metadata: metadata[..].into(),
+        }],
+        session_timeout_ms: 1_800_000,
+        rebalance_timeout_ms: 1_800_000,
+        can_skip_assignment: true,
+    };
+    group(broker, Command::Join(Box::new(join))).await;
+    let sync = Sync {
+        waiter: Waiter(0),
+        claim: Claim {
+            member: id,
+            instance: None,
+            generation: Generation(1),
+        },
+        protocol_type: None,
+        protocol: None,
+        assignments: Vec::new(),
+    };
+    group(broker, Command::Sync(Box::new(sync))).await;
+}
+
+#[test]
+fn offsets_of_a_topic_that_a_living_group_does_not_read_expire() {
+    let mut options = NodeOptions {
+        runtimes: 1,
+        kafka: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        ..NodeOptions::default()
+    };
+    options.lane.groups.initial_delay_ms = 0;
+    options.lane.groups.offsets_retention_ms = 1;
+    options.lane.groups.expiry_check_ms = 10;
+    let disk: Arc<dyn Disk> = Arc::new(MemDisk::new(1));
+    let node = start(disk, &options, &Progress::default()).unwrap();
+    let broker = Arc::clone(&node.broker);
+    runtime().block_on(async {
+        let topic = |name, id| CreateTopic {
+            name: TopicName::in_default(name),
+            partitions: Some(1),
+            settings: TopicSettings::default(),
+            id: TopicId(id),
+        };
+        let create = CreateTopics {
+            topics: vec![topic("read", 1), topic("old", 2)],
+            validate_only: false,
+        };
+        broker.ask(Request::CreateTopics(create)).await.unwrap();
+        living_group(&broker).await;
+        let entry = |topic| OffsetEntry {
+            key: OffsetKey {
+                topic: TopicId(topic),
+                partition: 0,
+            },
+            offset: Offset(5),
+            leader_epoch: None,
+            metadata: "".into(),
+            retention_ms: None,
+        };
+        let commit = CommitOffsets {
+            member: Some(MemberId::from("m")),
+            instance: None,
+            generation: Generation(1),
+            entries: vec![entry(1), entry(2)],
+        };
+        group(&broker, Command::CommitOffsets(Box::new(commit))).await;
+        let gone = async {
+            while committed(&broker).await.contains(&TopicId(2)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
+        gone.expect("somebody looks");
+        assert_eq!(committed(&broker).await, [TopicId(1)]);
+    });
     stop(node);
 }
