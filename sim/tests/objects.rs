@@ -125,8 +125,10 @@ const fn rules(planted: ObjectLie) -> &'static [Rule] {
             KeptRecords,
             AsProduced,
             LawOfRestart,
-            // What was in the chunk that is gone gave offsets, which are given again.
+            // What was in the chunk that is gone gave offsets, which are given again; and partitions
+            // begin where the records that are left begin.
             OffsetOnce,
+            OnlyTrimmed,
             Topics,
         ],
     }
