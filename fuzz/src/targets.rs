@@ -4,6 +4,7 @@ mod chunks;
 mod frames;
 mod kafka;
 mod records;
+mod selectors;
 mod states;
 
 pub(crate) use chunks::{Chunk, close};
@@ -112,6 +113,13 @@ pub const TARGETS: &[Target] = &[
         states::partition_state,
         seeds::states::partition_state,
         SMALL,
+    ),
+    // A name or operator of two bytes is a node of the tree.
+    target(
+        "selector",
+        selectors::selector,
+        seeds::selectors::selector,
+        (256 * KIB, 256),
     ),
     // An element of three bytes takes up to 150 decoded, and as much again asked and answered.
     target(
