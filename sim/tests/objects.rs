@@ -96,7 +96,7 @@ fn the_same_seed_gives_the_same_trace() {
 const fn rules(planted: ObjectLie) -> &'static [Rule] {
     use Rule::{
         AsProduced, EpochRises, KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce,
-        OneFrame, Order, ProducerIdOnce, ReadsAll, Starts, Topics, ZombieSilent,
+        OneFrame, OnlyTrimmed, Order, ProducerIdOnce, ReadsAll, Starts, Topics, ZombieSilent,
     };
     match planted {
         ObjectLie::AckBeforeCommit
