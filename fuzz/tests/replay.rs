@@ -64,7 +64,8 @@ macro_rules! replay {
 
 replay! {
     varint batch record_set gzip snappy lz4 zstd facts entry frame chunk_header recovery footer
-    checkpoint chunk_set recording meta_change group_change group_checkpoint partition_state kafka
+    checkpoint chunk_set recording meta_change group_change group_checkpoint partition_state
+    queue_change queue_checkpoint kafka
 }
 
 #[test]

@@ -13,3 +13,4 @@ pub mod group;
 pub mod machine;
 pub mod partition;
 pub mod producer_ids;
+pub mod queue;
