@@ -121,6 +121,19 @@ pub const TARGETS: &[Target] = &[
         seeds::selectors::selector,
         (256 * KIB, 256),
     ),
+    target(
+        "queue_change",
+        states::queue_change,
+        seeds::states::queue_change,
+        SMALL,
+    ),
+    // A set of three runs is a block of 32 bytes, written and read once more.
+    target(
+        "queue_checkpoint",
+        states::queue_checkpoint,
+        seeds::states::queue_checkpoint,
+        (MIB, 256),
+    ),
     // An element of three bytes takes up to 150 decoded, and as much again asked and answered.
     target(
         "kafka",

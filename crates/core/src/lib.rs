@@ -13,4 +13,5 @@ pub mod group;
 pub mod machine;
 pub mod partition;
 pub mod producer_ids;
+pub mod queue;
 pub mod selector;

@@ -1,4 +1,5 @@
 //! Golden scripts of the machines, in `tests/scripts`.
+#![expect(clippy::panic, reason = "what fails here is the test")]
 
 #[path = "harness/group_print.rs"]
 mod group_print;
@@ -8,6 +9,8 @@ mod group_script;
 mod law;
 #[path = "harness/partition_script.rs"]
 mod partition_script;
+#[path = "harness/queue_script.rs"]
+mod queue_script;
 #[path = "harness/script.rs"]
 mod script;
 
@@ -19,4 +22,9 @@ fn partition() {
 #[test]
 fn group() {
     script::run_all("group_", group_script::new, group_script::run);
+}
+
+#[test]
+fn queue() {
+    script::run_all("queue_", queue_script::new, queue_script::run);
 }

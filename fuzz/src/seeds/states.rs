@@ -1,4 +1,5 @@
-//! Changes of metadata, of groups, and the checkpoints of groups and partitions.
+//! Changes of metadata, of groups and of subscriptions, and the checkpoints of groups, partitions
+//! and subscriptions.
 
 use bytes::Bytes;
 use mulgil_core::group::wire as group_wire;
@@ -9,6 +10,11 @@ use mulgil_core::group::{
 use mulgil_core::machine::{Elapsed, Machine, WallTime};
 use mulgil_core::partition::wire as partition_wire;
 use mulgil_core::partition::{Partition, Producer, Remembered};
+use mulgil_core::queue::wire as queue_wire;
+use mulgil_core::queue::{
+    Append, Change as QueueChange, ConsumerId, Durable as QueueDurable, LockEpoch, Reason,
+    Settings, Span, Subscription,
+};
 use mulgil_meta::schema::{Topic, TopicName, TopicSettings};
 use mulgil_meta::state::Change;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
@@ -150,4 +156,103 @@ pub(crate) fn partition_state() -> Vec<Seed> {
         ("new".to_owned(), new),
         ("used".to_owned(), encode(&partition)),
     ]
+}
+
+fn queue_changes() -> Vec<(&'static str, QueueDurable)> {
+    let span = |first, count| Span::new(Offset(first), count);
+    let locked = QueueDurable::Locked {
+        span: span(5, 3),
+        consumer: ConsumerId(9),
+        epoch: LockEpoch {
+            leader: LeaderEpoch(2),
+            number: 7,
+        },
+        until: Elapsed(30_000),
+    };
+    let released = QueueDurable::Released {
+        span: span(6, 1),
+        failed: true,
+        not_before: Some(WallTime(77_000)),
+    };
+    let condemned = QueueDurable::Condemned {
+        span: span(7, 1),
+        reason: Reason::Rejected,
+        at: WallTime(5),
+        failed: true,
+        words: Some("물길".into()),
+    };
+    let archived = QueueDurable::Archived {
+        span: span(8, 2),
+        reason: Reason::Expired,
+        moved: true,
+    };
+    vec![
+        ("acquired", QueueDurable::Acquired(span(0, 4))),
+        ("locked", locked),
+        (
+            "renewed",
+            QueueDurable::Renewed {
+                span: span(5, 2),
+                until: Elapsed(60_000),
+            },
+        ),
+        ("accepted", QueueDurable::Accepted(span(1, 2))),
+        ("released", released),
+        ("condemned", condemned),
+        ("archived", archived),
+        (
+            "fired",
+            QueueDurable::Fired {
+                until: WallTime(9),
+                most: 10,
+            },
+        ),
+        ("trimmed", QueueDurable::Trimmed { to: Offset(1) }),
+    ]
+}
+
+pub(crate) fn queue_change() -> Vec<Seed> {
+    let encode = |(name, change): (&str, QueueDurable)| {
+        let mut out = Vec::new();
+        queue_wire::encode(&change, &mut out);
+        (name.to_owned(), out)
+    };
+    queue_changes().into_iter().map(encode).collect()
+}
+
+/// A head and its pages, each behind its length.
+fn queue_parts(queue: &Subscription) -> Vec<u8> {
+    let mut parts = vec![Vec::new()];
+    queue.write_head(&mut parts[0]);
+    for id in queue.changed_pages() {
+        let mut page = Vec::new();
+        if queue.write_page(id, &mut page) {
+            parts.push(page);
+        }
+    }
+    let with_length = |part: Vec<u8>| {
+        let length = u16::try_from(part.len()).expect("a small page");
+        [length.to_le_bytes().as_slice(), &part].concat()
+    };
+    parts.into_iter().flat_map(with_length).collect()
+}
+
+pub(crate) fn queue_checkpoint() -> Vec<Seed> {
+    let mut queue = Subscription::new(Settings::default(), Offset(0));
+    queue.apply(&QueueChange::Appended(Append {
+        span: Span::new(Offset(0), 70_000),
+        at: WallTime(1),
+        facts: None,
+    }));
+    let mut seeds = vec![("new".to_owned(), queue_parts(&queue))];
+    for (name, change) in queue_changes() {
+        queue.apply(&QueueChange::Durable(change));
+        seeds.push((name.to_owned(), queue_parts(&queue)));
+    }
+    for at in (10_000..20_000).step_by(2) {
+        let one = Span::one(Offset(at));
+        queue.apply(&QueueChange::Durable(QueueDurable::Accepted(one)));
+    }
+    seeds.push(("bits".to_owned(), queue_parts(&queue)));
+    seeds
 }

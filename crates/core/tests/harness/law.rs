@@ -15,7 +15,8 @@ pub(crate) type Store<M> = fn(
 pub(crate) struct Twin<M: Restart> {
     /// The machine.
     pub(crate) live: M,
-    replayed: M,
+    /// What the log leads to.
+    pub(crate) replayed: M,
     store: Store<M>,
 }
 

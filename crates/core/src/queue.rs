@@ -1,0 +1,278 @@
+//! A subscription: a queue-style reader of one partition's log, and who holds which of its records.
+//!
+//! Records stay in the log. A subscription remembers, by offset, how far each has come:
+//!
+//! ```text
+//!                 its time                        accept
+//!   scheduled ----------------> available <-+---> acknowledged
+//!       ^                         |  ^      |
+//!       |                 acquire |  | release, lock ran out, consumer gone
+//!       |  release later          v  |      |
+//!       `----------------------- acquired --'
+//!                                 | reject, tried too often
+//!                                 v
+//!                             archiving ----------> archived
+//!                                       target has it
+//! ```
+//!
+//! It costs by what is held and by holes, and not by what waits: what lies between the two ends and is
+//! in no set is available. Durable are what is settled, scheduled or given up, how often a record was
+//! tried, and locks that outlive their connection. Volatile are consumers, their credit, and what is
+//! locked for as long as they are attached: after a restart that is available again, and its tries
+//! say that it was handed out before.
+//!
+//! It deliberately does not read records, and knows of none what facts do not say.
+
+use core::fmt;
+
+use mulgil_record::ids::{LeaderEpoch, Offset};
+
+pub use self::change::{Change, Durable, Volatile};
+pub use self::command::{
+    Append, Attach, Claim, Command, Grant, LockTerm, NotArchived, Outcome, Pull, Settle,
+};
+pub use self::effect::{Death, Effect};
+pub use self::names::{ConsumerId, LockEpoch, Reason, RecordState, Tries};
+pub use self::refusal::QueueRefusal;
+pub use self::settings::{Retry, Settings};
+pub use self::span::Span;
+pub use self::tally::{Counts, Tally};
+
+use self::draft::Draft;
+use self::state::State;
+use crate::machine::{Decision, Elapsed, Machine, Now, Restart, WallTime};
+
+mod acquire;
+mod apply;
+mod archive;
+mod attach;
+mod change;
+mod command;
+mod consumers;
+mod draft;
+mod effect;
+mod locks;
+mod names;
+mod offset_set;
+mod refusal;
+mod retry;
+mod schedule;
+mod settings;
+mod settle;
+pub mod snapshot;
+mod span;
+mod state;
+mod table;
+mod tally;
+mod tick;
+mod time_index;
+mod timers;
+pub mod wire;
+
+/// One subscription's reading of one partition.
+#[derive(Clone)]
+pub struct Subscription {
+    settings: Settings,
+    state: State,
+}
+
+impl Subscription {
+    /// A subscription that begins at an offset; what lies below is not for it.
+    #[must_use]
+    pub fn new(settings: Settings, from: Offset) -> Self {
+        Self {
+            settings,
+            state: State::new(from.0.max(0)),
+        }
+    }
+
+    /// Lets other settings hold from here on.
+    pub const fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// All below is settled.
+    #[must_use]
+    pub const fn start(&self) -> Offset {
+        Offset(self.state.kept.start)
+    }
+
+    /// The first offset that it does not know of yet.
+    #[must_use]
+    pub const fn end(&self) -> Offset {
+        Offset(self.state.kept.end)
+    }
+
+    /// What became of records so far.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.state.kept.tally
+    }
+
+    /// How many records stand where.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let State { kept, live } = &self.state;
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Counts {
+            available: self.state.available(),
+            acquired: number(live.locks.len()),
+            scheduled: kept.schedule.waiting.len(),
+            archiving: number(kept.condemned.len()),
+        }
+    }
+
+    /// Until when no record is brought to the dead-letter target because that was full, if so.
+    #[must_use]
+    pub const fn archiving_paused(&self) -> Option<Elapsed> {
+        self.state.live.archiving.paused
+    }
+
+    /// How many consumers are attached.
+    #[must_use]
+    pub const fn consumer_count(&self) -> usize {
+        self.state.live.consumers.len()
+    }
+
+    /// The leadership that receipts are given under.
+    #[must_use]
+    pub const fn leader(&self) -> LeaderEpoch {
+        self.state.live.leader
+    }
+
+    /// Where a record stands.
+    #[must_use]
+    pub fn record(&self, at: Offset) -> RecordState {
+        let State { kept, live } = &self.state;
+        let at = at.0;
+        if at >= kept.end {
+            RecordState::Unknown
+        } else if at < kept.start || kept.done.contains(at) {
+            RecordState::Settled
+        } else if live.locks.get(at).is_some() {
+            RecordState::Acquired
+        } else if kept.condemned.contains_key(&at) {
+            RecordState::Archiving
+        } else if kept.schedule.waiting.contains(at) {
+            RecordState::Scheduled
+        } else {
+            RecordState::Available
+        }
+    }
+
+    /// How often an unsettled record was tried.
+    #[must_use]
+    pub fn tries(&self, at: Offset) -> Tries {
+        self.state.tries(at.0)
+    }
+
+    /// Gives back memory that is kept so that a busy subscription allocates nothing. The shell asks when
+    /// nothing has happened for a while.
+    pub fn shrink(&mut self) {
+        self.state.shrink();
+    }
+
+    /// Bytes of memory, about: what it takes itself, and on the heap.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let State { kept, live } = &self.state;
+        let sets = [&kept.done, &kept.schedule.waiting, &live.taken];
+        let archiving = [&live.archiving.asked, &live.archiving.unasked, &live.dirty];
+        let sets = sets.iter().chain(&archiving).map(|set| set.heap_bytes());
+        size_of::<Self>()
+            + sets.sum::<usize>()
+            + kept.tries.heap_bytes()
+            + kept.schedule.index.heap_bytes()
+            + kept.condemned.len() * 96
+            + live.locks.heap_bytes()
+            + live.consumers.heap_bytes()
+    }
+
+    fn decide_in(&self, command: Command, draft: &mut Draft<'_>) -> Result<(), QueueRefusal> {
+        let (state, settings) = (&self.state, &self.settings);
+        match command {
+            Command::Lead(leader) => {
+                // Receipts of one leadership are numbered through: one that is known begins no second time.
+                if leader > state.live.leader {
+                    draft.volatile(Volatile::Led(leader));
+                }
+            }
+            Command::Append(append) => return archive::append(state, draft, append),
+            Command::Attach(attach) => return attach::attach(state, draft, attach),
+            Command::Grant(grant) => return attach::grant(state, draft, grant),
+            Command::Revoke(consumer) => return attach::revoke(state, draft, consumer),
+            Command::Detach { consumer, failed } => {
+                return attach::detach(state, draft, consumer, failed);
+            }
+            Command::Pull(pull) => return attach::pull(state, draft, pull),
+            Command::Settle(settle) => return settle::settle(state, settings, draft, settle),
+            Command::Archived(span) => return archive::archived(state, draft, span),
+            Command::NotArchived { offset, why } => {
+                return archive::not_archived(state, draft, offset, why);
+            }
+            Command::Trim { to } => {
+                if to.0 > state.kept.start {
+                    draft.waited(Durable::Trimmed { to });
+                }
+            }
+            Command::Tick => tick::tick(state, settings, draft),
+        }
+        Ok(())
+    }
+}
+
+impl Machine for Subscription {
+    type Command = Command;
+    type Change = Change;
+    type Effect = Effect;
+    type Refusal = QueueRefusal;
+
+    fn decide(
+        &self,
+        command: Command,
+        now: Now,
+        out: &mut Decision<Change, Effect>,
+    ) -> Result<(), QueueRefusal> {
+        self.decide_in(command, &mut Draft::new(&self.settings, now, out))
+    }
+
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Appended(append) => apply::appended(&mut self.state, append),
+            Change::Durable(change) => apply::durable(&mut self.state, change),
+            Change::Volatile(change) => apply::volatile(&mut self.state, change),
+        }
+    }
+
+    fn deadline(&self) -> (Option<Elapsed>, Option<WallTime>) {
+        let running = tick::deadline(&self.state, &self.settings);
+        (running, self.state.kept.schedule.first())
+    }
+}
+
+impl Restart for Subscription {
+    fn forget_volatile(&mut self) {
+        self.state.forget_volatile();
+    }
+}
+
+/// Two are the same if a restart could not tell them apart.
+impl PartialEq for Subscription {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&self.state, &other.state);
+        self.settings == other.settings
+            && a.kept == b.kept
+            && a.live.locks.kept() == b.live.locks.kept()
+    }
+}
+
+impl Eq for Subscription {}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("kept", &self.state.kept)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! Handing records out: to whom, how many, and which.
+//!
+//! Consumers with credit are served by priority, those of one priority a record each in turn, so that
+//! none starves beside one with more credit. Where there is one alone, or one that pulls, it gets
+//! all it can take at once, in stretches.
+
+use super::State;
+use super::change::{Change, Durable, Volatile};
+use super::command::LockTerm;
+use super::consumers::Consumer;
+use super::draft::Draft;
+use super::effect::Effect;
+use super::names::{ConsumerId, LockEpoch, Reason, Tries};
+use super::retry::{Fate, is_exhausted};
+use super::settings::Settings;
+use super::span::Span;
+use crate::machine::Keep;
+
+/// Most stretches that one turn hands out: some tens of microseconds.
+const STRETCHES_A_TURN: u32 = 256;
+/// Most records that one turn hands out.
+const RECORDS_A_TURN: u32 = 16_384;
+
+/// A turn of handing out.
+struct Hand<'a, 'b> {
+    state: &'a State,
+    settings: &'a Settings,
+    draft: &'a mut Draft<'b>,
+    cursor: i64,
+    number: u64,
+    stretches: u32,
+    records: u32,
+}
+
+/// Hands out what there is to those who want it; whether anything came of it.
+pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    let mut hand = Hand {
+        state,
+        settings,
+        cursor: state.live.cursor,
+        number: state.live.next_number,
+        stretches: STRETCHES_A_TURN,
+        records: RECORDS_A_TURN,
+        draft,
+    };
+    hand.all();
+    let more = hand.is_spent() && state.next_available(hand.cursor).is_some();
+    let handed = hand.stretches < STRETCHES_A_TURN;
+    if more {
+        draft.again();
+    }
+    handed
+}
+
+impl Hand<'_, '_> {
+    const fn is_spent(&self) -> bool {
+        self.stretches == 0 || self.records == 0
+    }
+
+    fn all(&mut self) {
+        let consumers = &self.state.live.consumers;
+        for ring in consumers.rings() {
+            let alone = ring.is_one();
+            for pass in 0.. {
+                let mut served = false;
+                for consumer in consumers.seated(ring) {
+                    let whole = alone || consumer.one_shot;
+                    if consumer.credit <= pass || (whole && pass > 0) {
+                        continue;
+                    }
+                    let want = if whole { consumer.credit } else { 1 };
+                    if self.serve(consumer, want) == 0 {
+                        return;
+                    }
+                    served = true;
+                }
+                if !served {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Hands up to `want` records to `consumer`; how many it was.
+    fn serve(&mut self, consumer: &Consumer, want: u32) -> u32 {
+        let mut given = 0;
+        while given < want && !self.is_spent() {
+            let Some((first, end, tries)) = self.next(want - given) else {
+                break;
+            };
+            self.cursor = end;
+            self.stretches -= 1;
+            let span = Span::of(first, end);
+            let count = u32::try_from(end - first).unwrap_or(u32::MAX);
+            self.records = self.records.saturating_sub(count);
+            if is_exhausted(self.settings, tries) {
+                self.give_up(span);
+            } else {
+                self.hand_out(consumer, span, tries);
+                given += count;
+            }
+        }
+        if given > 0 && consumer.one_shot {
+            self.end(consumer.id);
+        }
+        given
+    }
+
+    /// The next stretch of at most `most` records that were tried equally often.
+    fn next(&self, most: u32) -> Option<(i64, i64, Tries)> {
+        let (first, end) = self.state.next_available(self.cursor)?;
+        let end = end.min(first + i64::from(most.min(self.records)));
+        let tries = self.state.tries(first);
+        let untried = self.state.live.untried;
+        if first >= untried {
+            return Some((first, end, tries));
+        }
+        let mut alike = first + 1;
+        while alike < end && self.state.tries(alike) == tries {
+            alike += 1;
+        }
+        Some((first, alike, tries))
+    }
+
+    /// Tried too often, and the restart came before that was settled.
+    fn give_up(&mut self, span: Span) {
+        let fate = Fate::GivenUp {
+            failed: false,
+            reason: Reason::DeliveryLimit,
+        };
+        for offset in span.offsets() {
+            self.draft.come_back(offset, fate, false, Keep::Riding);
+        }
+        self.draft.flush(Keep::Riding);
+    }
+
+    fn hand_out(&mut self, consumer: &Consumer, span: Span, mut tries: Tries) {
+        let epoch = LockEpoch {
+            leader: self.state.live.leader,
+            number: self.number,
+        };
+        self.number += 1;
+        let until = consumer.lock.until(self.draft.now.elapsed);
+        let consumer_id = consumer.id;
+        match (consumer.lock, until) {
+            (LockTerm::Outliving(_), Some(until)) => self.draft.riding(Durable::Locked {
+                span,
+                consumer: consumer_id,
+                epoch,
+                until,
+            }),
+            (_, until) => {
+                self.draft.riding(Durable::Acquired(span));
+                self.draft.volatile(Volatile::Locked {
+                    span,
+                    consumer: consumer_id,
+                    epoch,
+                    until,
+                });
+            }
+        }
+        tries.acquired = tries.acquired.saturating_add(1);
+        self.draft.answer(Effect::Deliver {
+            consumer: consumer_id,
+            span,
+            epoch,
+            tries,
+            until,
+        });
+    }
+
+    fn end(&mut self, consumer: ConsumerId) {
+        self.draft.volatile(Volatile::Ended { consumer });
+        self.draft.answer(Effect::GrantEnded {
+            consumer,
+            served: true,
+        });
+    }
+}
+
+/// Whether this decision already serves `consumer`.
+pub(super) fn serves(draft: &Draft<'_>, consumer: ConsumerId) -> bool {
+    let ends = |change: &Change| match change {
+        Change::Volatile(Volatile::Ended { consumer: ended }) => *ended == consumer,
+        Change::Volatile(_) | Change::Durable(_) | Change::Appended(_) => false,
+    };
+    draft.changes().iter().any(|(_, change)| ends(change))
+}

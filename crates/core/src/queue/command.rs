@@ -1,0 +1,183 @@
+//! What is asked of a subscription.
+
+use alloc::sync::Arc;
+
+use mulgil_record::facts::Facts;
+use mulgil_record::ids::{LeaderEpoch, Offset};
+
+use super::names::{ConsumerId, LockEpoch};
+use super::span::Span;
+use crate::machine::{Elapsed, WallTime};
+
+/// What is asked of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A leadership begins: receipts are told apart by it. Once after each start.
+    Lead(LeaderEpoch),
+    /// Records were appended to the log.
+    Append(Append),
+    /// A consumer wants records. It gets none before it grants credit.
+    Attach(Attach),
+    /// A consumer can take more records.
+    Grant(Grant),
+    /// A consumer takes no more than it holds.
+    Revoke(ConsumerId),
+    /// A consumer is gone; what it held under locks bound to it comes back.
+    Detach {
+        /// Which.
+        consumer: ConsumerId,
+        /// Whether that counts as a failed try of what it held.
+        failed: bool,
+    },
+    /// One consumer that comes, takes what there is or waits for a while, and goes.
+    Pull(Pull),
+    /// Somebody says what came of records.
+    Settle(Settle),
+    /// The dead-letter target has these records, in this very frame.
+    Archived(Span),
+    /// A record could not be brought to the dead-letter target.
+    NotArchived {
+        /// Which.
+        offset: Offset,
+        /// Why.
+        why: NotArchived,
+    },
+    /// The log gave up all below an offset.
+    Trim {
+        /// The first that is still there.
+        to: Offset,
+    },
+    /// Do what is due, and hand records out. The shell asks whenever [`deadline`] has come, and that
+    /// is at once when there are records and somebody who wants them.
+    ///
+    /// [`deadline`]: crate::machine::Machine::deadline
+    Tick,
+}
+
+/// Records were appended to the log. The change that comes of it is not written: the batch's own
+/// entry, with its facts, is what a restart replays it from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Their offsets. Offsets that were left out before them hold nothing.
+    pub span: Span,
+    /// When, as the batch's frame has it.
+    pub at: WallTime,
+    /// What is known of each, if the topic has facts.
+    pub facts: Option<Arc<Facts>>,
+}
+
+/// For how long records are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockTerm {
+    /// As long as the consumer is attached.
+    Attached,
+    /// That, and no longer than so many milliseconds.
+    AttachedFor(u32),
+    /// So many milliseconds, whatever becomes of the consumer or of the broker.
+    Outliving(u32),
+}
+
+impl LockTerm {
+    pub(super) fn until(self, now: Elapsed) -> Option<Elapsed> {
+        match self {
+            Self::Attached => None,
+            Self::AttachedFor(ms) | Self::Outliving(ms) => Some(now.plus_ms(ms)),
+        }
+    }
+}
+
+/// A consumer wants records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Its name.
+    pub consumer: ConsumerId,
+    /// Those with more are served first, as long as they have credit.
+    pub priority: i32,
+    /// Whether it wants to be the only one.
+    pub exclusive: bool,
+    /// How it locks what it gets.
+    pub lock: LockTerm,
+}
+
+/// A consumer can take more records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which.
+    pub consumer: ConsumerId,
+    /// How many more than before.
+    pub credit: u32,
+    /// If set, what is there when something is there is all it gets, and it waits no longer than this;
+    /// then all its credit is gone.
+    pub once_until: Option<Elapsed>,
+}
+
+/// Take what there is, or wait for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// A name for this one pull.
+    pub consumer: ConsumerId,
+    /// How many records at most.
+    pub credit: u32,
+    /// How long they are locked; such a lock always outlives.
+    pub lock_ms: u32,
+    /// How long to wait for the first.
+    pub until: Elapsed,
+}
+
+/// By what right somebody settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The consumer that holds the record.
+    Holder(ConsumerId),
+    /// The acquisition under which it is held.
+    Receipt(LockEpoch),
+    /// Any acquisition there ever was: the record need only be unsettled. For [`Outcome::Accept`] of
+    /// one record alone; otherwise it is as [`Claim::Receipt`].
+    OldReceipt(LockEpoch),
+}
+
+/// What came of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are done.
+    Accept,
+    /// They are to be tried again.
+    Release {
+        /// Whether this was a failed try of theirs.
+        failed: bool,
+        /// Not before this; if not said and the try failed, the retry policy says.
+        not_before: Option<WallTime>,
+    },
+    /// They are given up.
+    Reject {
+        /// What the consumer says of it.
+        words: Option<Arc<str>>,
+    },
+    /// They need more time.
+    Renew {
+        /// From here on, milliseconds.
+        lock_ms: u32,
+    },
+}
+
+/// Somebody says what came of records. All of them, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// Who says so.
+    pub claim: Claim,
+    /// Of which.
+    pub span: Span,
+    /// What came of them.
+    pub outcome: Outcome,
+}
+
+/// Why a record could not be brought to the dead-letter target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotArchived {
+    /// There is no such target. The record is dropped, and counted.
+    TargetMissing,
+    /// The target takes no more at present. The record stays, and is tried again later and later.
+    TargetFull,
+    /// The record itself cannot be read any more. It is dropped, and counted.
+    Unreadable,
+}

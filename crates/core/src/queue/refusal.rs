@@ -1,0 +1,51 @@
+//! Why a subscription turns a command down.
+
+use mulgil_record::ids::Offset;
+
+use super::names::ConsumerId;
+
+/// Why a subscription turns a command down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueRefusal {
+    /// The lock ran out, the record is settled, or somebody else holds it.
+    #[error("record {offset} is not held under this claim")]
+    NotHeld {
+        /// The first such record.
+        offset: Offset,
+    },
+    /// The name of a consumer that is there is taken.
+    #[error("consumer {consumer} is already attached")]
+    AlreadyAttached {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// No such consumer.
+    #[error("consumer {consumer} is not attached")]
+    NotAttached {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// Somebody is there who wants to be the only one, or somebody is there already.
+    #[error("consumer {holder} is attached, and one of the two is exclusive")]
+    Exclusive {
+        /// Who is there.
+        holder: ConsumerId,
+    },
+    /// Records that were there already, or a stretch without any.
+    #[error("records from {first} cannot be appended behind {end}")]
+    OutOfOrder {
+        /// What came.
+        first: Offset,
+        /// The end so far.
+        end: Offset,
+    },
+    /// A record is not on its way to the dead-letter target.
+    #[error("record {offset} is not being archived")]
+    NotArchiving {
+        /// The first such record.
+        offset: Offset,
+    },
+    /// Nothing was asked for.
+    #[error("no records are asked for")]
+    Nothing,
+}

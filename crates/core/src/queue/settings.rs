@@ -1,0 +1,44 @@
+//! What an owner of a subscription can choose. Only `decide` looks at it.
+
+/// How long a record that failed waits before it is tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// Not at all.
+    #[default]
+    AtOnce,
+    /// Always as long.
+    Fixed {
+        /// How long.
+        ms: u64,
+    },
+    /// So much longer each time.
+    Linear {
+        /// After the first failure, and more with each.
+        ms: u64,
+        /// Never longer.
+        ms_max: u64,
+    },
+    /// Twice as long each time.
+    Exponential {
+        /// After the first failure.
+        ms: u64,
+        /// Never longer.
+        ms_max: u64,
+        /// Up to so many percent are taken off, another share for each record and try, so that what
+        /// failed together does not come back together.
+        jitter_percent: u8,
+    },
+}
+
+/// What an owner of a subscription can choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// A record that failed so often is given up.
+    pub failed_max: Option<u16>,
+    /// A record that was acquired so often, and comes back, is given up.
+    pub acquired_max: Option<u16>,
+    /// How long a record that failed waits.
+    pub retry: Retry,
+    /// Whether there is somewhere for records that are given up; otherwise they are dropped.
+    pub dead_letter: bool,
+}

@@ -1,0 +1,179 @@
+//! What happens by itself: locks run out, consumers' leavings come back, schedules come due, the
+//! dead-letter target is asked, and records are handed out.
+//!
+//! A turn does one of these, and a bounded part of it; then it asks for another.
+
+use super::State;
+use super::acquire;
+use super::change::{Durable, Volatile};
+use super::draft::Draft;
+use super::effect::{Death, Effect};
+use super::names::ConsumerId;
+use super::retry;
+use super::settings::Settings;
+use super::span::Span;
+use crate::machine::{Elapsed, Keep};
+use mulgil_record::ids::Offset;
+
+/// Most records that one turn gives back, fires or condemns.
+const RECORDS_A_TURN: usize = 1_024;
+/// Most records that the shell reads for the dead-letter target at one time: with bodies of a MiB, as
+/// much as it can hold.
+const ASKED_MAX: u64 = 64;
+/// Most grants that end in one turn for want of records.
+const GRANTS_A_TURN: usize = 256;
+
+/// Does what is due.
+pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
+    let busy = lapse(state, settings, draft)
+        || leavings(state, settings, draft)
+        || fire(state, draft)
+        || archive(state, settings, draft);
+    if busy {
+        draft.again();
+        return;
+    }
+    acquire::dispatch(state, settings, draft);
+    end_waits(state, draft);
+}
+
+/// When there is something to do by running time.
+pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
+    let live = &state.live;
+    let wanted = live.consumers.any_hungry() && state.available() > 0;
+    if wanted || live.consumers.first_gone().is_some() {
+        return Some(Elapsed(0));
+    }
+    let archiving = &live.archiving;
+    let at_once = Elapsed(0);
+    let paused = archiving.paused.filter(|_| settings.dead_letter);
+    let archive = may_ask(state, settings).then(|| paused.unwrap_or(at_once));
+    let waits = [live.locks.deadline(), live.consumers.deadline(), archive];
+    waits.into_iter().flatten().min()
+}
+
+fn give_back(
+    state: &State,
+    settings: &Settings,
+    draft: &mut Draft<'_>,
+    offsets: &mut [i64],
+    failed: bool,
+) {
+    offsets.sort_unstable();
+    for &mut offset in offsets {
+        let Some(lock) = state.live.locks.get(offset) else {
+            continue;
+        };
+        let tries = state.tries(offset);
+        let fate = retry::fate(settings, offset, tries, failed, None, draft.now.wall);
+        draft.come_back(Offset(offset), fate, lock.outlives, Keep::Riding);
+    }
+    draft.flush(Keep::Riding);
+}
+
+/// Locks that ran out.
+fn lapse(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    let due = state.live.locks.due(draft.now.elapsed);
+    let mut due: alloc::vec::Vec<i64> = due.take(RECORDS_A_TURN).map(|lock| lock.offset).collect();
+    give_back(state, settings, draft, &mut due, true);
+    !due.is_empty()
+}
+
+/// What consumers held that are gone.
+fn leavings(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    let Some((consumer, failed)) = state.live.consumers.first_gone() else {
+        return false;
+    };
+    let held = state.live.locks.of(consumer);
+    let held = held.take(RECORDS_A_TURN + 1).map(|lock| lock.offset);
+    let mut held: alloc::vec::Vec<i64> = held.collect();
+    let all = held.len() <= RECORDS_A_TURN;
+    held.truncate(RECORDS_A_TURN);
+    give_back(state, settings, draft, &mut held, failed);
+    if all {
+        draft.volatile(Volatile::Forgotten { consumer });
+    }
+    true
+}
+
+/// Scheduled records that have come due.
+fn fire(state: &State, draft: &mut Draft<'_>) -> bool {
+    let until = draft.now.wall;
+    let due = state
+        .kept
+        .schedule
+        .first()
+        .is_some_and(|first| first <= until);
+    if due {
+        let most = u32::try_from(RECORDS_A_TURN).unwrap_or(u32::MAX);
+        draft.riding(Durable::Fired { until, most });
+    }
+    due
+}
+
+fn may_ask(state: &State, settings: &Settings) -> bool {
+    let archiving = &state.live.archiving;
+    let room = archiving.asked.len() < ASKED_MAX || !settings.dead_letter;
+    !archiving.unasked.is_empty() && room
+}
+
+/// Asks for what is condemned to be brought to the dead-letter target. Nothing is left to ask for if
+/// there is none any more.
+fn archive(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    let archiving = &state.live.archiving;
+    let paused = archiving
+        .paused
+        .is_some_and(|until| draft.now.elapsed < until);
+    if !may_ask(state, settings) || (paused && settings.dead_letter) {
+        return false;
+    }
+    let mut room = ASKED_MAX.saturating_sub(archiving.asked.len());
+    if !settings.dead_letter {
+        room = u64::try_from(RECORDS_A_TURN).unwrap_or(u64::MAX);
+    }
+    let mut from = state.kept.start;
+    while room > 0
+        && let Some(offset) = archiving.unasked.next_in(from)
+    {
+        (room, from) = (room - 1, offset + 1);
+        let Some(condemned) = state.kept.condemned.get(&offset) else {
+            continue;
+        };
+        if !settings.dead_letter {
+            draft.riding(Durable::Archived {
+                span: Span::one(Offset(offset)),
+                reason: condemned.reason,
+                moved: false,
+            });
+            continue;
+        }
+        let offset = Offset(offset);
+        draft.volatile(Volatile::Asked { offset });
+        draft.answer(Effect::Archive(Death {
+            offset,
+            reason: condemned.reason,
+            tries: state.tries(offset.0),
+            at: condemned.at,
+            words: condemned.words.clone(),
+        }));
+    }
+    true
+}
+
+/// One-shot grants that have waited long enough, and got nothing in this turn either.
+fn end_waits(state: &State, draft: &mut Draft<'_>) {
+    let due = state.live.consumers.due(draft.now.elapsed);
+    for consumer in due.take(GRANTS_A_TURN) {
+        end_wait(draft, consumer.id);
+    }
+}
+
+fn end_wait(draft: &mut Draft<'_>, consumer: ConsumerId) {
+    if !acquire::serves(draft, consumer) {
+        draft.volatile(Volatile::Ended { consumer });
+        draft.answer(Effect::GrantEnded {
+            consumer,
+            served: false,
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! The naive subscription: a row for each record.
+
+use mulgil_core::machine::{Elapsed, Now, WallTime};
+use mulgil_core::queue::{
+    Claim, ConsumerId, LockEpoch, LockTerm, Reason, RecordState, Retry, Settings, Tries,
+};
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Available,
+    Held(Held),
+    Scheduled(u64),
+    Condemned { reason: Reason, asked: bool },
+    Settled,
+}
+
+/// Who holds a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) consumer: ConsumerId,
+    pub(crate) epoch: LockEpoch,
+    pub(crate) until: Option<Elapsed>,
+    pub(crate) outlives: bool,
+}
+
+/// A record.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) place: Place,
+    pub(crate) tries: Tries,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) id: ConsumerId,
+    pub(crate) priority: i32,
+    pub(crate) exclusive: bool,
+    pub(crate) lock: LockTerm,
+    pub(crate) credit: u32,
+    pub(crate) once_until: Option<Elapsed>,
+    pub(crate) once: bool,
+}
+
+/// All records, and all consumers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) settings: Settings,
+    /// By offset.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) readers: Vec<Reader>,
+    /// Gone, and whether what they held failed.
+    pub(crate) gone: Vec<(ConsumerId, bool)>,
+    pub(crate) paused: Option<Elapsed>,
+}
+
+impl Rows {
+    pub(crate) fn append(&mut self, gap: usize, records: usize) {
+        let row = |place| Row {
+            place,
+            tries: Tries::default(),
+        };
+        let rows = &mut self.rows;
+        rows.extend((0..gap).map(|_| row(Place::Settled)));
+        rows.extend((0..records).map(|_| row(Place::Available)));
+    }
+
+    pub(crate) fn settle(&mut self, at: usize) {
+        self.rows[at] = Row {
+            place: Place::Settled,
+            tries: Tries::default(),
+        };
+    }
+
+    pub(crate) fn held(&self, at: usize) -> Option<&Held> {
+        match &self.rows.get(at)?.place {
+            Place::Held(held) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody may settle the record.
+    pub(crate) fn allows(&self, at: usize, claim: Claim, accept: bool, now: Now) -> bool {
+        if let (Claim::OldReceipt(_), true) = (claim, accept) {
+            let row = self.rows.get(at);
+            return row.is_some_and(|row| row.place != Place::Settled);
+        }
+        let Some(held) = self.held(at) else {
+            return false;
+        };
+        let by_right = match claim {
+            Claim::Holder(consumer) => held.consumer == consumer,
+            Claim::Receipt(epoch) | Claim::OldReceipt(epoch) => held.epoch == epoch,
+        };
+        by_right && held.until.is_none_or(|until| until > now.elapsed)
+    }
+
+    pub(crate) fn is_exhausted(&self, tries: Tries) -> bool {
+        let Settings {
+            failed_max,
+            acquired_max,
+            ..
+        } = self.settings;
+        failed_max.is_some_and(|max| tries.failed >= max)
+            || acquired_max.is_some_and(|max| tries.acquired >= max)
+    }
+
+    pub(crate) fn give_up(&mut self, at: usize, reason: Reason) {
+        if self.settings.dead_letter {
+            let asked = false;
+            self.rows[at].place = Place::Condemned { reason, asked };
+        } else {
+            self.settle(at);
+        }
+    }
+
+    /// A held record comes back.
+    pub(crate) fn come_back(&mut self, at: usize, failed: bool, later: Option<WallTime>, now: Now) {
+        let row = &mut self.rows[at];
+        row.tries.failed += u16::from(failed);
+        let tries = row.tries;
+        if self.is_exhausted(tries) {
+            self.give_up(at, Reason::DeliveryLimit);
+            return;
+        }
+        let delay = match self.settings.retry {
+            Retry::Fixed { ms } => ms,
+            Retry::Linear { ms, ms_max } => (ms * u64::from(tries.failed)).min(ms_max),
+            Retry::AtOnce | Retry::Exponential { .. } => 0,
+        };
+        let delay = if failed { delay } else { 0 };
+        let later = later.map_or(0, |at| at.0);
+        let due = if later > now.wall.0 {
+            later
+        } else {
+            now.wall.0 + delay
+        };
+        self.rows[at].place = if due > now.wall.0 {
+            Place::Scheduled(due)
+        } else {
+            Place::Available
+        };
+    }
+
+    /// What happens by itself before anything is handed out.
+    pub(crate) fn tick(&mut self, now: Now) {
+        for at in 0..self.rows.len() {
+            let Some(held) = self.held(at) else {
+                continue;
+            };
+            if held.until.is_some_and(|until| until <= now.elapsed) {
+                self.come_back(at, true, None, now);
+                continue;
+            }
+            let gone = self.gone.iter().find(|(id, _)| *id == held.consumer);
+            if let Some((_, failed)) = gone.filter(|_| !held.outlives) {
+                self.come_back(at, *failed, None, now);
+            }
+        }
+        self.gone.clear();
+        for row in &mut self.rows {
+            if matches!(row.place, Place::Scheduled(due) if due <= now.wall.0) {
+                row.place = Place::Available;
+            }
+        }
+        if !self.settings.dead_letter {
+            let condemned = |row: &Row| matches!(row.place, Place::Condemned { asked: false, .. });
+            let all: Vec<usize> = (0..self.rows.len())
+                .filter(|at| condemned(&self.rows[*at]))
+                .collect();
+            all.into_iter().for_each(|at| self.settle(at));
+        }
+    }
+
+    /// The record that must be handed out next; those tried too often are given up on the way.
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        loop {
+            let mut rows = self.rows.iter();
+            let at = rows.position(|row| row.place == Place::Available)?;
+            if !self.is_exhausted(self.rows[at].tries) {
+                return Some(at);
+            }
+            self.give_up(at, Reason::DeliveryLimit);
+        }
+    }
+
+    pub(crate) fn hungry(&self) -> bool {
+        self.readers.iter().any(|reader| reader.credit > 0)
+    }
+
+    /// Stops and starts.
+    pub(crate) fn restart(&mut self) {
+        self.readers.clear();
+        self.gone.clear();
+        self.paused = None;
+        for row in &mut self.rows {
+            if matches!(&row.place, Place::Held(held) if !held.outlives) {
+                row.place = Place::Available;
+            }
+            if let Place::Condemned { asked, .. } = &mut row.place {
+                *asked = false;
+            }
+        }
+    }
+
+    pub(crate) fn state(&self, at: usize) -> RecordState {
+        match self.rows.get(at).map(|row| &row.place) {
+            None => RecordState::Unknown,
+            Some(Place::Available) => RecordState::Available,
+            Some(Place::Held(_)) => RecordState::Acquired,
+            Some(Place::Scheduled(_)) => RecordState::Scheduled,
+            Some(Place::Condemned { .. }) => RecordState::Archiving,
+            Some(Place::Settled) => RecordState::Settled,
+        }
+    }
+}

@@ -1,0 +1,627 @@
+//! Random commands for a subscription, each compared with what the naive model expects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mulgil_core::machine::{Decision, Elapsed, Machine as _, Now, WallTime};
+use mulgil_core::queue::snapshot::{Loader, PageId};
+use mulgil_core::queue::{
+    Append, Attach, Change, Claim, Command, ConsumerId, Effect, Grant, LockEpoch, LockTerm,
+    NotArchived, Outcome, Pull, Reason, RecordState, Retry, Settings, Settle, Span, Subscription,
+    wire,
+};
+use mulgil_record::ids::{LeaderEpoch, Offset};
+
+use crate::law::Twin;
+use crate::queue_rows::{Held, Place, Reader, Rows};
+
+/// Numbers from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+
+    fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        let count = u64::try_from(from.len()).expect("few");
+        let at = (count > 0).then(|| self.below(count))?;
+        from.get(usize::try_from(at).expect("few")).cloned()
+    }
+}
+
+/// A subscription, its model, and the world around both.
+pub(crate) struct World {
+    twin: Twin<Subscription>,
+    rows: Rows,
+    dice: Dice,
+    seed: u64,
+    now: Now,
+    leader: i32,
+    next_consumer: u64,
+    epochs: BTreeSet<LockEpoch>,
+    pages: BTreeMap<PageId, Vec<u8>>,
+    steps: u64,
+}
+
+fn at(row: usize) -> Offset {
+    Offset(i64::try_from(row).expect("few"))
+}
+
+fn row(offset: Offset) -> usize {
+    usize::try_from(offset.0).expect("no offset is negative")
+}
+
+/// What is durable is replayed as its bytes say.
+fn through_the_log(change: &Change) -> Change {
+    match change {
+        Change::Durable(durable) => {
+            let mut bytes = Vec::new();
+            wire::encode(durable, &mut bytes);
+            Change::Durable(wire::decode(wire::VERSION, &bytes).expect("what was just written"))
+        }
+        Change::Appended(_) | Change::Volatile(_) => change.clone(),
+    }
+}
+
+fn settings(dice: &mut Dice) -> Settings {
+    let retry = [
+        Retry::AtOnce,
+        Retry::AtOnce,
+        Retry::Fixed { ms: 30 },
+        Retry::Linear { ms: 10, ms_max: 25 },
+    ];
+    Settings {
+        failed_max: dice.pick(&[None, Some(1), Some(3)]).expect("one"),
+        acquired_max: dice.pick(&[None, None, Some(2), Some(4)]).expect("one"),
+        retry: dice.pick(&retry).expect("one"),
+        dead_letter: dice.one_in(2),
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let settings = settings(&mut dice);
+        let subscription = Subscription::new(settings, Offset(0));
+        let rows = Rows {
+            settings,
+            ..Rows::default()
+        };
+        Self {
+            twin: Twin::new(subscription, through_the_log),
+            rows,
+            dice,
+            seed,
+            now: Now {
+                elapsed: Elapsed(1_000),
+                wall: WallTime(1_000_000),
+            },
+            leader: 0,
+            next_consumer: 1,
+            epochs: BTreeSet::new(),
+            pages: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    pub(crate) fn step(&mut self) {
+        self.steps += 1;
+        match self.dice.below(100) {
+            0..14 => self.append(),
+            14..20 => self.attach(),
+            20..34 => self.grant(),
+            34..36 => self.revoke(),
+            36..39 => self.detach(),
+            39..44 => self.pull(),
+            44..74 => self.settle(),
+            74..80 => (0..4).for_each(|_| self.answer_archive()),
+            80..81 => self.trim(),
+            81..90 => {
+                let (ms, more) = (self.dice.below(20), self.dice.below(20));
+                self.now.elapsed.0 += ms;
+                self.now.wall.0 += more;
+            }
+            90..91 => self.restart(),
+            91..92 => self.change_settings(),
+            _ => self.tick(),
+        }
+        if !self.dice.one_in(5) {
+            self.tick();
+        }
+        self.compare();
+        if self.dice.one_in(30) {
+            self.checkpoint();
+        }
+        if self.rows.rows.len() > 3_000 {
+            self.begin_anew();
+        }
+    }
+
+    /// The rows are looked through as a whole each time; that has to stay bearable.
+    fn begin_anew(&mut self) {
+        let fresh = Self::new(self.seed.wrapping_add(self.steps));
+        let steps = self.steps;
+        *self = Self {
+            steps,
+            seed: self.seed,
+            ..fresh
+        };
+    }
+
+    fn ask(&mut self, command: Command) -> Option<Decision<Change, Effect>> {
+        self.twin.step(command, self.now).ok()
+    }
+
+    fn expect(&mut self, command: Command) -> Vec<Effect> {
+        let told = format!("{command:?}");
+        let decision = self.ask(command);
+        let place = format!("seed {} step {}: {told}", self.seed, self.steps);
+        let decision = decision.unwrap_or_else(|| panic!("{place} is refused"));
+        decision
+            .effects
+            .into_iter()
+            .map(|(_, effect)| effect)
+            .collect()
+    }
+
+    fn append(&mut self) {
+        let gap = if self.dice.one_in(12) { 2 } else { 0 };
+        let records = 1 + self.dice.below(5);
+        let count = u32::try_from(records).expect("few");
+        let first = at(self.rows.rows.len() + gap);
+        let append = Append {
+            span: Span::new(first, count),
+            at: self.now.wall,
+            facts: None,
+        };
+        self.expect(Command::Append(append.clone()));
+        self.rows
+            .append(gap, usize::try_from(records).expect("few"));
+        assert!(
+            self.ask(Command::Append(append)).is_none(),
+            "appended twice"
+        );
+    }
+
+    fn new_consumer(&mut self) -> ConsumerId {
+        self.next_consumer += 1;
+        ConsumerId(self.next_consumer)
+    }
+
+    fn attach(&mut self) {
+        if self.rows.readers.len() > 5 {
+            return;
+        }
+        let consumer = self.new_consumer();
+        let priority = i32::try_from(self.dice.below(2)).expect("few");
+        let exclusive = self.dice.one_in(20);
+        let terms = [
+            LockTerm::Attached,
+            LockTerm::AttachedFor(40),
+            LockTerm::Outliving(60),
+        ];
+        let lock = self.dice.pick(&terms).expect("one");
+        let attach = Attach {
+            consumer,
+            priority,
+            exclusive,
+            lock,
+        };
+        let taken = self.rows.readers.iter().any(|reader| reader.exclusive);
+        let refused = taken || (exclusive && !self.rows.readers.is_empty());
+        let done = self.ask(Command::Attach(attach)).is_some();
+        assert_eq!(done, !refused, "{attach:?}");
+        if done {
+            self.rows.readers.push(Reader {
+                id: consumer,
+                priority,
+                exclusive,
+                lock,
+                credit: 0,
+                once_until: None,
+                once: false,
+            });
+        }
+    }
+
+    fn reader(&mut self) -> Option<Reader> {
+        let mut readers = self.rows.readers.clone();
+        readers.retain(|reader| !reader.once);
+        self.dice.pick(&readers)
+    }
+
+    fn reader_mut(&mut self, id: ConsumerId) -> &mut Reader {
+        let mut readers = self.rows.readers.iter_mut();
+        readers.find(|reader| reader.id == id).expect("a reader")
+    }
+
+    fn grant(&mut self) {
+        let Some(reader) = self.reader() else {
+            return;
+        };
+        let credit = 1 + u32::try_from(self.dice.below(5)).expect("few");
+        let wait = self.dice.below(30);
+        let once_until = self
+            .dice
+            .one_in(4)
+            .then(|| Elapsed(self.now.elapsed.0 + wait));
+        self.expect(Command::Grant(Grant {
+            consumer: reader.id,
+            credit,
+            once_until,
+        }));
+        let reader = self.reader_mut(reader.id);
+        reader.credit += credit;
+        reader.once_until = once_until;
+    }
+
+    fn revoke(&mut self) {
+        if let Some(reader) = self.reader() {
+            self.expect(Command::Revoke(reader.id));
+            let reader = self.reader_mut(reader.id);
+            (reader.credit, reader.once_until) = (0, None);
+        }
+    }
+
+    fn detach(&mut self) {
+        if let Some(reader) = self.reader() {
+            let (consumer, failed) = (reader.id, self.dice.one_in(2));
+            self.expect(Command::Detach { consumer, failed });
+            self.rows.readers.retain(|there| there.id != consumer);
+            self.rows.gone.push((consumer, failed));
+        }
+    }
+
+    fn pull(&mut self) {
+        let consumer = self.new_consumer();
+        let credit = 1 + u32::try_from(self.dice.below(6)).expect("few");
+        let until = Elapsed(self.now.elapsed.0 + self.dice.below(20));
+        let pull = Pull {
+            consumer,
+            credit,
+            lock_ms: 50,
+            until,
+        };
+        let taken = self.rows.readers.iter().any(|reader| reader.exclusive);
+        let done = self.ask(Command::Pull(pull)).is_some();
+        assert_eq!(done, !taken, "{pull:?}");
+        if done {
+            self.rows.readers.push(Reader {
+                id: consumer,
+                priority: 0,
+                exclusive: false,
+                lock: LockTerm::Outliving(50),
+                credit,
+                once_until: Some(until),
+                once: true,
+            });
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        match self.dice.below(10) {
+            0..5 => Outcome::Accept,
+            5..8 => {
+                let later = WallTime(self.now.wall.0 + self.dice.below(40));
+                Outcome::Release {
+                    failed: self.dice.one_in(2),
+                    not_before: self.dice.one_in(3).then_some(later),
+                }
+            }
+            8 => Outcome::Reject {
+                words: self.dice.one_in(2).then(|| "broken".into()),
+            },
+            _ => Outcome::Renew { lock_ms: 45 },
+        }
+    }
+
+    fn settle(&mut self) {
+        let held = |at: &usize| self.rows.held(*at).is_some();
+        let held: Vec<usize> = (0..self.rows.rows.len()).filter(held).collect();
+        let any = self
+            .dice
+            .below(u64::try_from(self.rows.rows.len()).expect("few") + 2);
+        let any = usize::try_from(any).expect("few");
+        let first = if self.dice.one_in(10) {
+            any
+        } else {
+            self.dice.pick(&held).unwrap_or(any)
+        };
+        let claim = self.claim(first);
+        let mut end = first + 1;
+        let now = self.now;
+        while self.rows.allows(end, claim, false, now) && !self.dice.one_in(3) {
+            end += 1;
+        }
+        if self.dice.one_in(20) {
+            end += 1;
+        }
+        let outcome = self.outcome();
+        let accept = outcome == Outcome::Accept;
+        let allowed = (first..end).all(|at| self.rows.allows(at, claim, accept, now));
+        // An old receipt reaches beyond what is held for one record only.
+        let old = matches!(claim, Claim::OldReceipt(_)) && accept;
+        let end = if old { first + 1 } else { end };
+        let allowed = if old {
+            self.rows.allows(first, claim, true, now)
+        } else {
+            allowed
+        };
+        let span = Span {
+            first: at(first),
+            end: at(end),
+        };
+        let settle = Settle {
+            claim,
+            span,
+            outcome: outcome.clone(),
+        };
+        let told = format!("seed {} step {}: {settle:?}", self.seed, self.steps);
+        let decision = self.ask(Command::Settle(settle));
+        assert_eq!(decision.is_some(), allowed, "{told}");
+        if let Some(decision) = decision {
+            assert_eq!(decision.effects.len(), 1, "{told}");
+            (first..end).for_each(|at| self.settled(at, &outcome));
+        }
+    }
+
+    fn claim(&mut self, first: usize) -> Claim {
+        let nobody = LockEpoch {
+            leader: LeaderEpoch(0),
+            number: 999_999,
+        };
+        let held = self.rows.held(first).cloned();
+        let epoch = held.as_ref().map_or(nobody, |held| held.epoch);
+        let consumer = held.map_or(ConsumerId(0), |held| held.consumer);
+        match self.dice.below(20) {
+            0..9 => Claim::Holder(consumer),
+            9..17 => Claim::Receipt(epoch),
+            17 => Claim::OldReceipt(nobody),
+            18 => Claim::Receipt(nobody),
+            _ => Claim::Holder(ConsumerId(1)),
+        }
+    }
+
+    fn settled(&mut self, at: usize, outcome: &Outcome) {
+        let now = self.now;
+        match outcome {
+            Outcome::Accept => self.rows.settle(at),
+            Outcome::Release { failed, not_before } => {
+                self.rows.come_back(at, *failed, *not_before, now);
+            }
+            Outcome::Reject { .. } => {
+                self.rows.rows[at].tries.failed += 1;
+                self.rows.give_up(at, Reason::Rejected);
+            }
+            Outcome::Renew { lock_ms } => {
+                if let Place::Held(held) = &mut self.rows.rows[at].place {
+                    held.until = Some(now.elapsed.plus_ms(*lock_ms));
+                }
+            }
+        }
+    }
+
+    fn answer_archive(&mut self) {
+        let asked = |row: &usize| {
+            let place = &self.rows.rows[*row].place;
+            matches!(place, Place::Condemned { asked: true, .. })
+        };
+        let asked: Vec<usize> = (0..self.rows.rows.len()).filter(asked).collect();
+        let Some(row) = self.dice.pick(&asked) else {
+            return;
+        };
+        let offset = at(row);
+        let why = match self.dice.below(4) {
+            0 => NotArchived::TargetMissing,
+            1 => NotArchived::TargetFull,
+            _ => {
+                self.expect(Command::Archived(Span::one(offset)));
+                self.rows.settle(row);
+                self.rows.paused = None;
+                return;
+            }
+        };
+        self.expect(Command::NotArchived { offset, why });
+        if why == NotArchived::TargetFull {
+            if let Place::Condemned { asked, .. } = &mut self.rows.rows[row].place {
+                *asked = false;
+            }
+        } else {
+            self.rows.settle(row);
+        }
+        self.rows.paused = self.twin.live.archiving_paused();
+        // A pause of seconds would be most of a run.
+        self.now.elapsed.0 += 2_000;
+    }
+
+    fn trim(&mut self) {
+        let start = row(self.twin.live.start());
+        let to = start + usize::try_from(self.dice.below(4)).expect("few");
+        self.expect(Command::Trim { to: at(to) });
+        let end = self.rows.rows.len();
+        if to > end {
+            self.rows.append(to - end, 0);
+        }
+        (start..to).for_each(|row| self.rows.settle(row));
+    }
+
+    fn restart(&mut self) {
+        self.twin.restart();
+        self.rows.restart();
+        self.leader += 1;
+        self.expect(Command::Lead(LeaderEpoch(self.leader)));
+    }
+
+    fn change_settings(&mut self) {
+        let settings = settings(&mut self.dice);
+        self.rows.settings = settings;
+        self.twin.live.set_settings(settings);
+        self.twin.replayed.set_settings(settings);
+    }
+
+    /// Ticks until nothing is left to do now.
+    fn tick(&mut self) {
+        self.rows.tick(self.now);
+        for turn in 0.. {
+            assert!(
+                turn < 1_000,
+                "seed {} step {}: it never rests",
+                self.seed,
+                self.steps
+            );
+            let decision = self.twin.step(Command::Tick, self.now);
+            let decision = decision.expect("a tick is never refused");
+            for (_, effect) in &decision.effects {
+                self.happened(effect);
+            }
+            let (elapsed, wall) = self.twin.live.deadline();
+            let due = elapsed.is_some_and(|at| at <= self.now.elapsed);
+            if !decision.again && !due && wall.is_none_or(|at| at > self.now.wall) {
+                break;
+            }
+        }
+        self.at_rest();
+    }
+
+    fn happened(&mut self, effect: &Effect) {
+        let told = format!("seed {} step {}: {effect:?}", self.seed, self.steps);
+        match effect {
+            Effect::Deliver {
+                consumer,
+                span,
+                epoch,
+                tries,
+                until,
+            } => {
+                assert!(self.epochs.insert(*epoch), "{told}: the epoch comes twice");
+                for offset in span.offsets() {
+                    assert_eq!(self.rows.next(), Some(row(offset)), "{told}");
+                    let reader = self.reader_mut(*consumer).clone();
+                    let before =
+                        |other: &Reader| other.priority > reader.priority && other.credit > 0;
+                    assert!(!self.rows.readers.iter().any(before), "{told}: out of turn");
+                    assert!(reader.credit > 0, "{told}: no credit");
+                    self.reader_mut(*consumer).credit -= 1;
+                    let outlives = matches!(reader.lock, LockTerm::Outliving(_));
+                    let there = &mut self.rows.rows[row(offset)];
+                    there.tries.acquired += 1;
+                    assert_eq!(there.tries, *tries, "{told}");
+                    there.place = Place::Held(Held {
+                        consumer: *consumer,
+                        epoch: *epoch,
+                        until: *until,
+                        outlives,
+                    });
+                }
+            }
+            Effect::GrantEnded { consumer, served } => {
+                let now = self.now.elapsed;
+                let reader = self.reader_mut(*consumer);
+                let late = reader.once_until.expect("a grant for one time") <= now;
+                assert!(*served || late, "{told}: too early");
+                (reader.credit, reader.once_until) = (0, None);
+                self.rows.readers.retain(|r| !(r.id == *consumer && r.once));
+            }
+            Effect::Archive(death) => {
+                // It may have been given up on the way to one that is handed out, or to none.
+                let state = self.rows.state(row(death.offset));
+                if state == RecordState::Available {
+                    let _next = self.rows.next();
+                }
+                let there = &mut self.rows.rows[row(death.offset)];
+                assert_eq!(there.tries, death.tries, "{told}");
+                let Place::Condemned { reason, asked } = &mut there.place else {
+                    panic!("{told}: it is not given up");
+                };
+                assert!(!*asked && *reason == death.reason, "{told}");
+                *asked = true;
+            }
+            Effect::Settled { .. } => panic!("{told}: nobody settled"),
+        }
+    }
+
+    /// Nothing is left that should have happened.
+    fn at_rest(&mut self) {
+        let place = format!("seed {} step {}", self.seed, self.steps);
+        assert!(
+            !self.rows.hungry() || self.rows.next().is_none(),
+            "{place}: kept back"
+        );
+        let now = self.now.elapsed;
+        let late = |r: &Reader| r.once_until.is_some_and(|until| until <= now);
+        assert!(
+            !self.rows.readers.iter().any(late),
+            "{place}: waits too long"
+        );
+        let paused = self.rows.paused.is_some_and(|until| until > now);
+        let unasked = |p: &Place| matches!(p, Place::Condemned { asked: false, .. });
+        let any = self.rows.rows.iter().any(|row| unasked(&row.place));
+        // What is given up while handing out is asked for in the turn after.
+        let asked = |p: &Place| matches!(p, Place::Condemned { asked: true, .. });
+        let asked = self
+            .rows
+            .rows
+            .iter()
+            .filter(|row| asked(&row.place))
+            .count();
+        assert!(
+            paused || !any || asked == 64,
+            "{place}: nobody is asked to archive"
+        );
+    }
+
+    /// Writes what changed since the last time; all of it together is what a restart would find.
+    fn checkpoint(&mut self) {
+        let live = &mut self.twin.live;
+        for id in live.changed_pages() {
+            let mut page = Vec::new();
+            if live.write_page(id, &mut page) {
+                self.pages.insert(id, page);
+            } else {
+                assert!(page.is_empty(), "{id:?}: something of nothing");
+                self.pages.remove(&id);
+            }
+        }
+        live.all_written();
+        let mut head = Vec::new();
+        live.write_head(&mut head);
+        let mut loader = Loader::new(self.rows.settings, &head).expect("a head");
+        for page in self.pages.values() {
+            loader.page(page).expect("a page");
+        }
+        let loaded = loader.finish();
+        assert!(
+            self.twin.replays_to(&loaded),
+            "seed {} step {}: {loaded:?}",
+            self.seed,
+            self.steps
+        );
+    }
+
+    fn compare(&self) {
+        let live = &self.twin.live;
+        let place = || format!("seed {} step {}", self.seed, self.steps);
+        for index in 0..self.rows.rows.len() + 2 {
+            assert_eq!(
+                live.record(at(index)),
+                self.rows.state(index),
+                "{}: {index}",
+                place()
+            );
+            if let Some(row) = self.rows.rows.get(index) {
+                assert_eq!(live.tries(at(index)), row.tries, "{}: {index}", place());
+            }
+        }
+        let rows = self.rows.rows.iter();
+        let available = rows.filter(|row| row.place == Place::Available).count();
+        let available = u64::try_from(available).expect("few");
+        assert_eq!(live.counts().available, available, "{}", place());
+    }
+}
