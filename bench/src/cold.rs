@@ -4,6 +4,9 @@
 //! due. Stretches take turns: undisturbed, beside a reader of a stated rate, beside one without limit;
 //! so many rounds. Before each stretch the page cache gives up all files, and the kernel's own count
 //! of what the broker fetched from the disk says whether the reader's data was cold.
+//!
+//! Two more stretches show what the disk alone does to a writer, undisturbed and beside the same limited
+//! reader: no broker on it can do better.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
+use crate::bare::{self, Schedule};
 use crate::broker::Broker;
 use crate::fetch::Fetcher;
 use crate::files;
@@ -74,17 +78,42 @@ enum Beside {
     Nobody,
     Limited,
     Unlimited,
+    /// Bare writes to the disk, and no reader.
+    Bare,
+    /// Bare writes, and a bare reader of the limited rate.
+    BareLimited,
 }
 
 impl Beside {
-    const ALL: [Self; 3] = [Self::Nobody, Self::Limited, Self::Unlimited];
+    const ALL: [Self; 5] = [
+        Self::Nobody,
+        Self::Limited,
+        Self::Unlimited,
+        Self::Bare,
+        Self::BareLimited,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Nobody => "undisturbed",
             Self::Limited => "limited",
             Self::Unlimited => "unlimited",
+            Self::Bare => "disk_undisturbed",
+            Self::BareLimited => "disk_limited",
         }
+    }
+
+    /// The stretch that it is compared with, if it is not one of those.
+    const fn undisturbed(self) -> Option<Self> {
+        match self {
+            Self::Nobody | Self::Bare => None,
+            Self::Limited | Self::Unlimited => Some(Self::Nobody),
+            Self::BareLimited => Some(Self::Bare),
+        }
+    }
+
+    const fn is_bare(self) -> bool {
+        matches!(self, Self::Bare | Self::BareLimited)
     }
 }
 
@@ -172,25 +201,29 @@ fn summed(rounds: &[Vec<(Beside, Stretch)>]) -> Figures {
         for (round, p99) in (1..).zip(quantile(beside, 0.99)) {
             put(&format!("p99_us_round_{round}"), p99);
         }
-        put("server_cores", median(every(beside, &|s| s.server_cores)));
+        if !beside.is_bare() {
+            put("server_cores", median(every(beside, &|s| s.server_cores)));
+        }
         let cached = every(beside, &|s| s.cached_share.unwrap_or(f64::NAN));
         if cached.iter().all(|share| !share.is_nan()) {
             put("cached_share", cached.into_iter().fold(0.0, f64::max));
         }
-        if beside == Beside::Nobody {
+        let Some(undisturbed) = beside.undisturbed() else {
             continue;
-        }
+        };
         put("mb_per_s", median(every(beside, &|s| s.reader_mb_per_s)));
         // The least says whether any stretch was served from the page cache.
         let read = every(beside, &|s| s.read_per_byte);
-        put(
-            "read_per_byte",
-            read.into_iter().fold(f64::INFINITY, f64::min),
-        );
+        if !beside.is_bare() {
+            put(
+                "read_per_byte",
+                read.into_iter().fold(f64::INFINITY, f64::min),
+            );
+        }
         for (label, at) in QUANTILES {
             let pairs = quantile(beside, at)
                 .into_iter()
-                .zip(quantile(Beside::Nobody, at));
+                .zip(quantile(undisturbed, at));
             put(
                 &format!("{label}_ratio"),
                 median(pairs.map(|(with, without)| with / without).collect()),
@@ -201,12 +234,15 @@ fn summed(rounds: &[Vec<(Beside, Stretch)>]) -> Figures {
 }
 
 fn stretch(broker: &Broker, options: &ColdOptions, beside: Beside) -> Result<Stretch> {
+    if beside.is_bare() {
+        return bare_stretch(broker, options, beside);
+    }
     files::drop_cached(&broker.home)?;
     let cached_share = files::cached_share(&broker.home)?;
     let (io, cpu, begin) = (Io::of(broker.pid)?, Cpu::of(broker.pid)?, Instant::now());
     let stop = Arc::new(AtomicBool::new(false));
     let reader = match beside {
-        Beside::Nobody => None,
+        Beside::Nobody | Beside::Bare | Beside::BareLimited => None,
         Beside::Limited | Beside::Unlimited => Some(start_reader(broker, options, beside, &stop)?),
     };
     let latencies = publish(broker, options);
@@ -225,6 +261,43 @@ fn stretch(broker: &Broker, options: &ColdOptions, beside: Beside) -> Result<Str
         read_per_byte: float(read) / float(got),
         cached_share,
         server_cores: Cpu::of(broker.pid)?.since(cpu).total() / took,
+    })
+}
+
+/// The broker rests; the disk alone does the same work.
+fn bare_stretch(broker: &Broker, options: &ColdOptions, beside: Beside) -> Result<Stretch> {
+    files::drop_cached(&broker.home)?;
+    let cached_share = files::cached_share(&broker.home)?;
+    let begin = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = (beside == Beside::BareLimited).then(|| {
+        let (home, stop) = (broker.home.clone(), Arc::clone(&stop));
+        let mb_per_s = options.reader_mb_per_s;
+        thread::spawn(move || bare::read(&home, mb_per_s, &stop))
+    });
+    let schedule = Schedule {
+        rate: options.rate,
+        record_bytes: options.record_bytes,
+        warmup: WARMUP,
+        length: WARMUP + Duration::from_secs(options.seconds),
+    };
+    let folder = broker.home.with_extension("probe");
+    let latencies = bare::write(&folder, schedule);
+    stop.store(true, Ordering::Relaxed);
+    let took = begin.elapsed().as_secs_f64();
+    let got = match reader {
+        Some(reader) => reader
+            .join()
+            .map_err(|_panic| anyhow!("the bare reader panicked"))??,
+        None => 0,
+    };
+    std::fs::remove_dir_all(&folder)?;
+    Ok(Stretch {
+        latencies: latencies?,
+        reader_mb_per_s: float(got) / 1e6 / took,
+        read_per_byte: 1.0,
+        cached_share,
+        server_cores: 0.0,
     })
 }
 
@@ -339,11 +412,15 @@ mod tests {
                 (Beside::Limited, stretch(limited)),
                 (Beside::Nobody, stretch(nobody)),
                 (Beside::Unlimited, stretch(900)),
+                (Beside::Bare, stretch(50)),
+                (Beside::BareLimited, stretch(150)),
             ]
         };
         let figures = summed(&[round(100, 150), round(100, 900), round(100, 110)]);
         assert!((figures["limited_p99_ratio"] - 1.5).abs() < 0.01);
         assert!((figures["unlimited_p99_ratio"] - 9.0).abs() < 0.01);
         assert!((figures["limited_p99_us_round_2"] - 900.0).abs() < 1.0);
+        assert!((figures["disk_limited_p99_ratio"] - 3.0).abs() < 0.01);
+        assert!(!figures.contains_key("disk_limited_server_cores"));
     }
 }

@@ -10,6 +10,7 @@
     reason = "a command line talks to its user"
 )]
 
+mod bare;
 mod broker;
 mod bundle;
 mod cold;
@@ -41,7 +42,7 @@ use clap::{Parser, Subcommand};
 
 use crate::broker::{Broker, Start, Target};
 use crate::guard::Guard;
-use crate::results::{Beside, Circumstances, Figures};
+use crate::results::{Beside, Circumstances, Figures, Stolen};
 
 /// A light load generator for brokers that speak Kafka's protocol.
 #[derive(Debug, Parser)]
@@ -162,10 +163,13 @@ fn measure(place: &Place, command: &Command, words: &str, beside: Option<Beside>
     let (broker, start) = Broker::start(&place.broker, &place.home)?;
     let name = broker.name();
     let guard = place.data_gb_max.map(|most| Guard::watch(&broker, most));
+    let before = Stolen::so_far()?;
     let outcome = carry_out(place, (broker, start), command);
+    let stolen = Stolen::so_far()?.share_since(before);
     // What the guard did explains what else went wrong.
     let data_gb = guard.map(Guard::end).transpose()?;
     let (kind, mut figures, _broker) = outcome?;
+    figures.insert("stolen_share".to_owned(), stolen);
     if let Some(data_gb) = data_gb {
         figures.insert("data_peak_gb".to_owned(), data_gb);
     }

@@ -99,6 +99,9 @@ const COLD: &[Column] = &[
     ("p99.9 µs", "limited_p99.9_us", 0),
     ("p99 ratio", "limited_p99_ratio", 2),
     ("its MB/s", "limited_mb_per_s", 0),
+    ("disk alone p99 µs", "disk_undisturbed_p99_us", 0),
+    ("beside bare reader p99 µs", "disk_limited_p99_us", 0),
+    ("its p99 ratio", "disk_limited_p99_ratio", 2),
     ("fetched per byte", "limited_read_per_byte", 2),
     ("beside unlimited reader p50 µs", "unlimited_p50_us", 0),
     ("p99 µs", "unlimited_p99_us", 0),
@@ -198,6 +201,18 @@ fn render(runs: &[Run]) -> Result<String> {
     let middle = median(busy);
     write!(out, "Load average before a run, with the runs before it: ")?;
     writeln!(out, "median {middle:.1}, at most {most:.1}.")?;
+    let all: Vec<&Run> = runs.iter().collect();
+    let stolen = values(&all, "stolen_share");
+    if !stolen.is_empty() {
+        let most = stolen.iter().copied().fold(0.0, f64::max) * 100.0;
+        let count = stolen.len();
+        let middle = median(stolen) * 100.0;
+        write!(
+            out,
+            "Processor time that the host gave to others during a run ({count} runs tell): "
+        )?;
+        writeln!(out, "median {middle:.1} %, at most {most:.1} %.")?;
+    }
     Ok(out)
 }
 

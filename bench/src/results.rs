@@ -125,6 +125,42 @@ pub(crate) fn load() -> f64 {
     first.and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
+/// Processor time of the machine so far, and how much of it the host of a virtual machine gave to
+/// others while somebody here wanted it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stolen {
+    all: u64,
+    stolen: u64,
+}
+
+impl Stolen {
+    /// Until now.
+    pub(crate) fn so_far() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+        Self::of(&text).context("/proc/stat begins with a line of all processors")
+    }
+
+    /// user, nice, system, idle, iowait, irq, softirq, steal; guests are counted among the first two.
+    fn of(text: &str) -> Option<Self> {
+        let line = text.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line
+            .split_whitespace()
+            .take(8)
+            .map(|ticks| ticks.parse().ok())
+            .collect::<Option<_>>()?;
+        Some(Self {
+            all: ticks.iter().sum(),
+            stolen: *ticks.get(7)?,
+        })
+    }
+
+    /// As a share of all processor time since `earlier`.
+    pub(crate) fn share_since(self, earlier: Self) -> f64 {
+        let (all, stolen) = (self.all - earlier.all, self.stolen - earlier.stolen);
+        crate::meter::float(stolen) / crate::meter::float(all.max(1))
+    }
+}
+
 /// Adds `run` to the file at `path`.
 pub(crate) fn append(path: &Path, run: &Run) -> Result<()> {
     let mut file = fs::OpenOptions::new()
@@ -166,6 +202,15 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stolen_time_is_a_share_of_all() {
+        let at = |line: &str| Stolen::of(&format!("{line}\ncpu0 1 2\n"));
+        let before = at("cpu  10 0 10 70 0 0 0 10 5 0").unwrap();
+        let after = at("cpu  20 0 20 130 0 0 0 30 9 0").unwrap();
+        assert!((after.share_since(before) - 0.2).abs() < f64::EPSILON);
+        assert!(at("cpu  10 0 10").is_none() && at("intr 5").is_none());
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

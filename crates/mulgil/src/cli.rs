@@ -15,11 +15,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::out::Style;
 
+mod bench;
 mod group;
 mod message;
 mod server;
 mod topic;
 
+pub(crate) use bench::{
+    BenchCommand, BenchE2eArgs, BenchPubArgs, BenchSubArgs, BenchTopicArgs, KafkaBench,
+};
 pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, GroupListArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
@@ -54,6 +58,9 @@ pub(crate) enum Command {
     /// Messages: publish, subscribe
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),
+    /// Measure a server: publish, read, or both
+    #[command(subcommand, arg_required_else_help = true)]
+    Bench(BenchCommand),
     /// Show what a server is and how it is, on one screen
     Status(StatusArgs),
     /// Say what a damaged data directory would lose by a repair, and repair it

@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::out::{Cell, Column, Out, Table, View};
 use crate::{broker, run};
 
+mod bench;
 mod group;
 mod publish;
 mod repair;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli, stdout: &mut dyn Write) -> Outcome<()> {
         Command::Message(MessageCommand::Sub(args)) => {
             subscribe::subscribe(&args, &Interrupt::listen()?, stdout)
         }
+        Command::Bench(command) => bench::run(&command, &Interrupt::listen()?, stdout),
         Command::Status(args) => status::status(&args, stdout),
         Command::Repair(args) => repair::repair(&args, stdout),
         Command::Explain(args) => explain(&args, stdout),

@@ -4,6 +4,7 @@
 //! It blocks, has one request under way, and knows no consumer groups. Batches are built and read by
 //! the record crate; [`connection`] carries requests, [`cluster`] finds leaders.
 
+mod admin;
 mod cluster;
 mod connection;
 mod consumer;
@@ -12,8 +13,10 @@ mod producer;
 
 use bytes::Bytes;
 
+pub(crate) use admin::{create_topic, delete_topic};
 pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, Start};
+pub(crate) use fault::Fault;
 pub(crate) use producer::{Outgoing, Placed, Producer};
 
 /// A record that was read.

@@ -1,4 +1,4 @@
-//! Settings, groups and trimming on the command line, against the real server, over a restart.
+//! Settings, groups, trimming and measuring on the command line, against the real server.
 
 #![expect(
     clippy::unwrap_used,
@@ -110,4 +110,60 @@ fn settings_groups_and_trimming_over_a_restart() {
     t.text.push_str(&rest.text);
     t.text = without_times(&t.text);
     t.check("operators");
+}
+
+/// What `mulgil LINE -o json` says.
+fn json(server: &Server, line: &str) -> serde_json::Value {
+    let line = format!("{line} -o json --server {}", server.url);
+    let output = run(&mut mulgil(&line), b"");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}: {complaint}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn measuring_publishes_reads_and_cleans_up() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path());
+    let published = json(&server, "bench kafka pub -p 3 -n 1000 --size 100 --keep");
+    assert_eq!(published["messages"], 1000);
+    assert_eq!(published["bytes"], 100_000);
+    assert!(published["latency_seconds"]["p99"].as_f64().unwrap() > 0.0);
+    let read = json(&server, "bench kafka sub");
+    assert_eq!(read["messages"], 1000);
+    assert_eq!(read["bytes"], 100_000);
+    let some = json(&server, "bench kafka sub -n 10");
+    assert_eq!(some["messages"], 10);
+
+    // A topic that was there before stays, with what is in it; one that was made goes.
+    let log = data.path().join("out.hdr");
+    let line = format!("--rate 500 -d 300ms --size 16 --hdr {}", log.display());
+    let end = json(&server, &format!("bench kafka e2e {line}"));
+    assert_eq!(end["messages"], 150);
+    assert_eq!(end["missing_messages"], 0);
+    assert!(std::fs::read_to_string(&log).unwrap().contains("HIST"));
+    assert_eq!(
+        json(&server, "topic describe mulgil-bench")["name"],
+        "mulgil-bench"
+    );
+    json(&server, "bench kafka e2e other -d 100ms -z zstd");
+    let gone = run(
+        &mut mulgil(&format!("topic describe other --server {}", server.url)),
+        b"",
+    );
+    assert_eq!(gone.status.code(), Some(4));
+
+    for (line, exit) in [
+        ("bench kafka sub nothing", 4),
+        ("bench kafka pub --size 0", 2),
+        ("bench kafka pub --duration 10", 2),
+        ("bench kafka pub --connections 0", 2),
+        ("bench kafka e2e --size 15", 2),
+        ("bench kafka pub -n 1 --hdr /nowhere/out.hdr", 1),
+    ] {
+        let output = run(&mut mulgil(&format!("{line} --server {}", server.url)), b"");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{line}: {complaint}");
+    }
+    server.stop();
 }

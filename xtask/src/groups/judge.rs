@@ -40,6 +40,8 @@ pub(super) struct Life {
     pub(super) name: String,
     /// The name over restarts, if it is static.
     pub(super) instance: Option<String>,
+    /// Whether its client may go back by one record in a cooperative rebalance, as `Member::raced` says.
+    pub(super) races: bool,
 }
 
 impl Life {
@@ -57,6 +59,7 @@ pub(super) struct Judge {
     faults: Vec<String>,
     records: u64,
     repeated: u64,
+    raced: u64,
 }
 
 /// One group.
@@ -98,6 +101,15 @@ struct Member {
     held: BTreeMap<Place, Reading>,
     /// The commit that is under way, with what was sure when it was sent.
     commit: Vec<(Place, i64, i64)>,
+    /// The record that it processed last.
+    last: Option<(Place, i64)>,
+    /// The record right before a cooperative rebalance, which librdkafka may hand out once more.
+    ///
+    /// It takes a record from its queue in one thread and moves the position behind it a moment later;
+    /// if the thread that begins a rebalance pauses the partition in between, it saves the position
+    /// before the record, and reading goes on from there once the rebalance is over
+    /// (`rd_kafka_toppar_pause_resume` and `rd_kafka_fetch_op_app_prepare` of librdkafka 2.16).
+    raced: Option<(Place, i64)>,
 }
 
 /// An assignment: what was sure when it came, and the offset that must be read next.
@@ -116,8 +128,9 @@ impl Judge {
                     self.records += 1;
                 }
                 let book = self.groups.entry(life.group.clone()).or_default();
-                let (faults, repeated) = book.hear(life, event.what);
-                self.repeated += u64::from(repeated);
+                let (faults, heard) = book.hear(life, event.what);
+                self.repeated += u64::from(heard.repeated);
+                self.raced += u64::from(heard.raced);
                 let tell = |fault| format!("{}: {fault}", life.group);
                 faults.into_iter().map(tell).collect()
             }
@@ -135,6 +148,11 @@ impl Judge {
     /// Records that members processed, and how many of them had been processed before.
     pub(super) fn records(&self) -> (u64, u64) {
         (self.records, self.repeated)
+    }
+
+    /// How often a client went back by the one record before a cooperative rebalance.
+    pub(super) fn raced(&self) -> u64 {
+        self.raced
     }
 
     /// How far each partition is acknowledged.
@@ -287,14 +305,50 @@ fn shared(described: &Described) -> Vec<String> {
     faults
 }
 
+/// What is counted of a record.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Somebody had processed it before.
+    repeated: bool,
+    /// It is the one that the client may go back by.
+    raced: bool,
+}
+
+impl Member {
+    /// A rebalance began or ended for it.
+    fn rebalanced(&mut self, life: &Life) {
+        if let Some(last) = self.last.take().filter(|_| life.races) {
+            self.raced = Some(last);
+        }
+    }
+
+    /// Takes in that it processes a record. Says whether it goes back to it in the one allowed way: then
+    /// the record is the one that has to come.
+    fn processes(&mut self, place: &Place, offset: i64) -> bool {
+        self.last = Some((place.clone(), offset));
+        let Some(raced) = self.raced.take_if(|(raced, _)| raced == place) else {
+            return false;
+        };
+        let reading = self.held.get_mut(place);
+        match reading.filter(|r| raced.1 == offset && r.next == Some(offset + 1)) {
+            Some(reading) => {
+                reading.next = Some(offset);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 impl Book {
-    /// What a member says; gives the faults, and whether it was a record that had been processed before.
-    fn hear(&mut self, life: &Life, what: What) -> (Vec<String>, bool) {
+    /// What a member says; gives the faults, and what is to be counted.
+    fn hear(&mut self, life: &Life, what: What) -> (Vec<String>, Heard) {
         let member = self.members.entry(life.name.clone()).or_default();
         life.identity().clone_into(&mut member.identity);
-        let mut repeated = false;
+        let mut heard = Heard::default();
         let faults = match what {
             What::Assigned(generation, places) => {
+                member.rebalanced(life);
                 for place in places {
                     let partition = self.places.entry(place.clone()).or_default();
                     partition.hold(life.identity(), generation);
@@ -307,6 +361,7 @@ impl Book {
                 self.at_generation(&life.name, generation)
             }
             What::Gone(_, places) => {
+                member.rebalanced(life);
                 for place in &places {
                     member.held.remove(place);
                 }
@@ -318,7 +373,8 @@ impl Book {
                 number,
             } => {
                 let partition = self.places.entry(place.clone()).or_default();
-                repeated = offset < partition.processed;
+                heard.repeated = offset < partition.processed;
+                heard.raced = member.processes(&place, offset);
                 let faults = partition.process(member.held.get_mut(&place), offset, number);
                 let tell = |fault| format!("{}: {place}: {fault}", life.name);
                 faults.into_iter().map(tell).collect()
@@ -350,7 +406,7 @@ impl Book {
             | What::Busy
             | What::Looked(_) => Vec::new(),
         };
-        (faults, repeated)
+        (faults, heard)
     }
 
     fn committed(&mut self, name: &str) -> Vec<String> {

@@ -248,6 +248,7 @@ impl Slot {
             group: self.manner.group.to_owned(),
             name: name.clone(),
             instance,
+            races: self.client == Client::Python && self.manner.assignor.starts_with("cooperative"),
         };
         let process = Process::start(programs, &name, Source::Member(life), &mut command)?;
         self.process = Some(process);

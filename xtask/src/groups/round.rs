@@ -267,8 +267,10 @@ impl World {
         let Killed { members, brokers } = self.killed;
         format!(
             "{members} members and {brokers} brokers killed; {acknowledged} records acknowledged, \
-             {records} processed by {} groups, {repeated} of them more than once",
-            GROUPS.len()
+             {records} processed by {} groups, {repeated} of them more than once; {} times librdkafka \
+             went back by the record before a cooperative rebalance",
+            GROUPS.len(),
+            self.judge.raced()
         )
     }
 

@@ -140,6 +140,11 @@ impl Producer {
         Ok(self.placed())
     }
 
+    /// Records without a key go to the next partition from here on.
+    pub(crate) const fn move_on(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
     /// What is stored so far, by partition.
     pub(crate) fn placed(&self) -> BTreeMap<i32, Placed> {
         let stored = |(number, lane): (&i32, &Lane)| lane.placed.map(|placed| (*number, placed));

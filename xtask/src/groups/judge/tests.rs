@@ -19,7 +19,8 @@ impl Told {
         self
     }
 
-    /// `NAME: LINE` by a member, `NAME/INSTANCE: LINE` by a static one, and so on.
+    /// `NAME: LINE` by a member, `NAME/INSTANCE: LINE` by a static one, and so on. A name that begins
+    /// with `r` has a client that may go back by a record.
     fn run(lines: &str) -> Self {
         let mut told = Self::default();
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -55,6 +56,7 @@ fn member(who: &str) -> Source {
         group: GROUP.to_owned(),
         name: name.to_owned(),
         instance,
+        races: name.starts_with('r'),
     })
 }
 
@@ -160,6 +162,44 @@ fn what_is_not_processed_is_found() {
 fn order_is_looked_at_within_an_assignment() {
     finds("x: record a/0 2 2", "offset 2 came where 3 should be");
     right("x: revoked 1 a/0\n x: assigned 2 a/0\n x: record a/0 3 3");
+}
+
+#[test]
+fn only_the_record_before_a_cooperative_rebalance_may_come_again_and_once() {
+    let held = "assigned 1 a/0 b/0\n record a/0 0 0\n record b/0 0 0\n record a/0 1 1\n";
+    let by = |who: &str, lines: &str| {
+        let lines = format!("{held}{lines}");
+        let lines: Vec<String> = lines
+            .lines()
+            .map(|line| format!("{who}: {}", line.trim()))
+            .collect();
+        Told::run(&lines.join("\n"))
+    };
+    let again = "assigned 2 c/0\n record a/0 1 1\n record a/0 2 2";
+    let told = by("r", again);
+    assert_eq!((told.judge.faults(), told.judge.raced()), (&[][..], 1));
+    let handed_back = by("r", "revoked 1 b/0\n record a/0 1 1\n record a/0 2 2");
+    assert_eq!(
+        (handed_back.judge.faults(), handed_back.judge.raced()),
+        (&[][..], 1)
+    );
+    let smooth = by("r", "assigned 2 c/0\n record a/0 2 2\n record a/0 3 3");
+    assert_eq!((smooth.judge.faults(), smooth.judge.raced()), (&[][..], 0));
+
+    let wrong = |who, lines: &str| {
+        let told = by(who, lines);
+        assert!(
+            told.judge.faults().join("; ").contains("should be"),
+            "{who} {lines}"
+        );
+    };
+    // Another client; without a rebalance; another record; another partition; twice; too late.
+    wrong("x", again);
+    wrong("r", "record a/0 1 1");
+    wrong("r", "assigned 2 c/0\n record a/0 0 0");
+    wrong("r", "assigned 2 c/0\n record b/0 0 0");
+    wrong("r", "assigned 2 c/0\n record a/0 1 1\n record a/0 1 1");
+    wrong("r", "assigned 2 c/0\n record a/0 2 2\n record a/0 1 1");
 }
 
 #[test]
