@@ -34,7 +34,7 @@ pub use self::command::{
 pub use self::effect::{Death, Effect};
 pub use self::names::{ConsumerId, LockEpoch, Reason, RecordState, Tries};
 pub use self::refusal::QueueRefusal;
-pub use self::settings::{Retry, Settings};
+pub use self::settings::{Overflow, Retry, Settings};
 pub use self::span::Span;
 pub use self::tally::{Counts, Tally};
 
@@ -52,6 +52,7 @@ mod consumers;
 mod draft;
 mod effect;
 mod locks;
+mod marks;
 mod names;
 mod offset_set;
 mod refusal;
@@ -118,7 +119,7 @@ impl Subscription {
             available: self.state.available(),
             acquired: number(live.locks.len()),
             scheduled: kept.schedule.waiting.len(),
-            archiving: number(kept.condemned.len()),
+            archiving: number(kept.condemned.len()) + live.ripe.len(),
         }
     }
 
@@ -143,21 +144,7 @@ impl Subscription {
     /// Where a record stands.
     #[must_use]
     pub fn record(&self, at: Offset) -> RecordState {
-        let State { kept, live } = &self.state;
-        let at = at.0;
-        if at >= kept.end {
-            RecordState::Unknown
-        } else if at < kept.start || kept.done.contains(at) {
-            RecordState::Settled
-        } else if live.locks.get(at).is_some() {
-            RecordState::Acquired
-        } else if kept.condemned.contains_key(&at) {
-            RecordState::Archiving
-        } else if kept.schedule.waiting.contains(at) {
-            RecordState::Scheduled
-        } else {
-            RecordState::Available
-        }
+        self.state.place(at.0)
     }
 
     /// How often an unsettled record was tried.
@@ -183,6 +170,9 @@ impl Subscription {
             + sets.sum::<usize>()
             + kept.tries.heap_bytes()
             + kept.schedule.index.heap_bytes()
+            + kept.expiry.heap_bytes()
+            + kept.marks.heap_bytes()
+            + kept.overdue.heap_bytes()
             + kept.condemned.len() * 96
             + live.locks.heap_bytes()
             + live.consumers.heap_bytes()
@@ -197,7 +187,7 @@ impl Subscription {
                     draft.volatile(Volatile::Led(leader));
                 }
             }
-            Command::Append(append) => return archive::append(state, draft, append),
+            Command::Append(append) => return archive::append(state, settings, draft, append),
             Command::Attach(attach) => return attach::attach(state, draft, attach),
             Command::Grant(grant) => return attach::grant(state, draft, grant),
             Command::Revoke(consumer) => return attach::revoke(state, draft, consumer),
@@ -210,6 +200,10 @@ impl Subscription {
             Command::NotArchived { offset, why } => {
                 return archive::not_archived(state, draft, offset, why);
             }
+            Command::Schedule { offset, due } => {
+                return archive::schedule(state, draft, offset, due);
+            }
+            Command::Cancel { offset } => return archive::cancel(state, draft, offset),
             Command::Trim { to } => {
                 if to.0 > state.kept.start {
                     draft.waited(Durable::Trimmed { to });
@@ -245,8 +239,8 @@ impl Machine for Subscription {
     }
 
     fn deadline(&self) -> (Option<Elapsed>, Option<WallTime>) {
-        let running = tick::deadline(&self.state, &self.settings);
-        (running, self.state.kept.schedule.first())
+        let (state, settings) = (&self.state, &self.settings);
+        (tick::deadline(state, settings), tick::date(state, settings))
     }
 }
 

@@ -207,6 +207,21 @@ fn queue_changes() -> Vec<(&'static str, QueueDurable)> {
                 most: 10,
             },
         ),
+        (
+            "scheduled",
+            QueueDurable::Scheduled {
+                span: span(12, 2),
+                due: WallTime(99_000),
+            },
+        ),
+        (
+            "expired",
+            QueueDurable::Expired {
+                until: WallTime(9),
+                most: 10,
+            },
+        ),
+        ("aged", QueueDurable::Aged { to: Offset(3) }),
         ("trimmed", QueueDurable::Trimmed { to: Offset(1) }),
     ]
 }

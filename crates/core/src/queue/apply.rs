@@ -23,6 +23,19 @@ pub(super) fn appended(state: &mut State, append: &Append) {
         state.finish(known, first.0);
     }
     state.touch(known, end.0);
+    state.kept.marks.append(first.0.max(known), append.at);
+    let Some(facts) = &append.facts else {
+        return;
+    };
+    let ms = |time: i64| u64::try_from(time).unwrap_or(0);
+    for (index, offset) in append.span.offsets().enumerate() {
+        if let Some(due) = facts.due(index).map(ms).filter(|due| *due > append.at.0) {
+            state.schedule(offset.0, WallTime(due));
+        }
+        if let Some(expiry) = facts.expiry(index) {
+            state.expires(offset.0, ms(expiry));
+        }
+    }
 }
 
 /// What the log keeps.
@@ -88,6 +101,12 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
             state.live.archiving.paused = None;
         }
         Durable::Fired { until, most } => fired(state, *until, *most),
+        Durable::Scheduled { span, due } => scheduled(state, *span, *due),
+        Durable::Expired { until, most } => expired(state, *until, *most),
+        Durable::Aged { to } => {
+            state.expire(state.kept.start, to.0);
+            state.kept.aged = state.kept.aged.max(to.0);
+        }
         Durable::Trimmed { to } => trimmed(state, to.0),
     }
 }
@@ -100,8 +119,9 @@ fn released(state: &mut State, span: Span, failed: bool, not_before: Option<Wall
             state.failed(offset);
         }
         match not_before {
-            Some(due) => state.schedule(offset, due),
-            None => state.free(offset),
+            // What is overdue waits for nothing any more.
+            Some(due) if !state.kept.overdue.contains(offset) => state.schedule(offset, due),
+            _ => state.free(offset),
         }
     }
     state.touch(first, end);
@@ -117,6 +137,24 @@ fn given_up(state: &mut State, span: Span, failed: bool, condemned: &Condemned) 
         state.condemn(offset, condemned.clone());
     }
     state.touch(first, end);
+}
+
+fn scheduled(state: &mut State, span: Span, due: WallTime) {
+    let (first, end) = state.clip(span.first.0, span.end.0);
+    for offset in first..end {
+        state.schedule(offset, due);
+    }
+    state.touch(first, end);
+}
+
+fn expired(state: &mut State, until: WallTime, most: u32) {
+    for _ in 0..most {
+        let Some((ms, offset)) = state.kept.expiry.pop(until.0) else {
+            break;
+        };
+        state.touch_expiry(ms);
+        state.expire(offset, offset + 1);
+    }
 }
 
 fn fired(state: &mut State, until: WallTime, most: u32) {

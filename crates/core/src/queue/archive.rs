@@ -6,8 +6,13 @@ use super::State;
 use super::change::{Durable, Volatile};
 use super::command::{Append, NotArchived};
 use super::draft::Draft;
+use super::effect::Effect;
+use super::names::{Reason, RecordState};
 use super::refusal::QueueRefusal;
+use super::settings::{Overflow, Settings};
 use super::span::Span;
+use super::tick;
+use crate::machine::WallTime;
 
 /// How long a full target is left alone, at first and at most.
 const PAUSE_MS: u32 = 1_000;
@@ -16,6 +21,7 @@ const PAUSE_MS_MAX: u32 = 60_000;
 /// Takes records that were appended to the log.
 pub(super) fn append(
     state: &State,
+    settings: &Settings,
     draft: &mut Draft<'_>,
     append: Append,
 ) -> Result<(), QueueRefusal> {
@@ -23,7 +29,75 @@ pub(super) fn append(
     if first < end || append.span.is_empty() {
         return Err(QueueRefusal::OutOfOrder { first, end });
     }
+    let span = append.span;
+    let waiting = state.available() + state.kept.schedule.waiting.len();
+    let most = settings.length_max.unwrap_or(u64::MAX);
+    let excess = waiting.saturating_add(span.count()).saturating_sub(most);
+    if excess > 0 && settings.overflow == Overflow::Refuse {
+        return Err(QueueRefusal::Full { waiting, most });
+    }
     draft.append(append);
+    overflow(state, settings, draft, span, excess);
+    Ok(())
+}
+
+/// The oldest that nobody holds make room; if those are too few, what has just come.
+fn overflow(state: &State, settings: &Settings, draft: &mut Draft<'_>, new: Span, mut excess: u64) {
+    let mut settings = *settings;
+    settings.dead_letter &= settings.overflow == Overflow::DeadLetterOldest;
+    let mut from = state.live.cursor;
+    while excess > 0 {
+        let old = state.next_available(from);
+        let (first, end) = old.unwrap_or((new.first.0, new.end.0));
+        let most = i64::try_from(excess).unwrap_or(i64::MAX);
+        let end = end.min(first.saturating_add(most));
+        let span = Span::of(first, end);
+        excess -= span.count();
+        tick::give_up(&settings, draft, span, Reason::Overflow);
+        if old.is_none() {
+            return;
+        }
+        from = end;
+    }
+}
+
+/// A record that waits is to wait for another time.
+pub(super) fn schedule(
+    state: &State,
+    draft: &mut Draft<'_>,
+    offset: Offset,
+    due: WallTime,
+) -> Result<(), QueueRefusal> {
+    match state.place(offset.0) {
+        RecordState::Available | RecordState::Scheduled => {
+            let span = Span::one(offset);
+            draft.waited(Durable::Scheduled { span, due });
+            draft.answer(Effect::Settled { span });
+            Ok(())
+        }
+        RecordState::Acquired
+        | RecordState::Archiving
+        | RecordState::Settled
+        | RecordState::Unknown => Err(QueueRefusal::NotWaiting { offset }),
+    }
+}
+
+/// A record that waits for its time is not to come at all.
+pub(super) fn cancel(
+    state: &State,
+    draft: &mut Draft<'_>,
+    offset: Offset,
+) -> Result<(), QueueRefusal> {
+    if state.place(offset.0) != RecordState::Scheduled {
+        return Err(QueueRefusal::NotWaiting { offset });
+    }
+    let span = Span::one(offset);
+    draft.waited(Durable::Archived {
+        span,
+        reason: Reason::Cancelled,
+        moved: false,
+    });
+    draft.answer(Effect::Settled { span });
     Ok(())
 }
 

@@ -83,6 +83,26 @@ pub enum Durable {
         /// No more than so many.
         most: u32,
     },
+    /// Records that waited wait for another time.
+    Scheduled {
+        /// Which.
+        span: Span,
+        /// The time.
+        due: WallTime,
+    },
+    /// Records that have expired by themselves, oldest first. Those that are held are given up when they
+    /// come back.
+    Expired {
+        /// The time.
+        until: WallTime,
+        /// No more than so many.
+        most: u32,
+    },
+    /// All records below an offset are too old for the queue.
+    Aged {
+        /// The first that is not.
+        to: Offset,
+    },
     /// The log gave up all below.
     Trimmed {
         /// The first that is still there.

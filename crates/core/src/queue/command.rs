@@ -42,6 +42,18 @@ pub enum Command {
         /// Why.
         why: NotArchived,
     },
+    /// A record that waits is to wait for another time, or for none.
+    Schedule {
+        /// Which.
+        offset: Offset,
+        /// Not handed out before this; at once if that is past.
+        due: WallTime,
+    },
+    /// A record that waits for its time is not to come at all.
+    Cancel {
+        /// Which.
+        offset: Offset,
+    },
     /// The log gave up all below an offset.
     Trim {
         /// The first that is still there.

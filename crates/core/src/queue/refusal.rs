@@ -45,6 +45,20 @@ pub enum QueueRefusal {
         /// The first such record.
         offset: Offset,
     },
+    /// A record does not wait: it is held, settled, given up, or not there.
+    #[error("record {offset} does not wait")]
+    NotWaiting {
+        /// Which.
+        offset: Offset,
+    },
+    /// More records wait than may.
+    #[error("{waiting} records wait, and no more than {most} may")]
+    Full {
+        /// How many wait.
+        waiting: u64,
+        /// How many may.
+        most: u64,
+    },
     /// Nothing was asked for.
     #[error("no records are asked for")]
     Nothing,

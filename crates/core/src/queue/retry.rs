@@ -1,5 +1,6 @@
 //! What becomes of a record that comes back: tried again, at once or later, or given up.
 
+use super::State;
 use super::names::{Reason, Tries};
 use super::settings::{Retry, Settings};
 use crate::machine::WallTime;
@@ -25,19 +26,27 @@ pub(super) fn is_exhausted(settings: &Settings, tries: Tries) -> bool {
     failed || acquired
 }
 
-/// What becomes of a record at `offset` that was tried `before`, and failed now or not.
+/// What becomes of a held record that comes back, and failed now or not.
 pub(super) fn fate(
     settings: &Settings,
+    state: &State,
     offset: i64,
-    before: Tries,
     failed: bool,
     not_before: Option<WallTime>,
     now: WallTime,
 ) -> Fate {
-    let mut tries = before;
+    let mut tries = state.tries(offset);
     tries.failed = tries.failed.saturating_add(u16::from(failed));
     if is_exhausted(settings, tries) {
         let reason = Reason::DeliveryLimit;
+        return Fate::GivenUp { failed, reason };
+    }
+    let too_old = || {
+        let appended = state.kept.marks.not_after(offset)?;
+        Some(appended.plus_ms(settings.age_ms_max?) <= now)
+    };
+    if failed && too_old() == Some(true) {
+        let reason = Reason::TooOld;
         return Fate::GivenUp { failed, reason };
     }
     let by_policy = || {

@@ -42,6 +42,10 @@ impl Schedule {
 
     /// Takes out records that are settled. Their entries stay until they come.
     pub(super) fn remove(&mut self, first: i64, end: i64) -> u64 {
+        // Those never wait again, so that it makes no difference which of their entries counted.
+        while let Some((&offset, _)) = self.moved.range(first..end).next() {
+            self.moved.remove(&offset);
+        }
         self.waiting.remove(first, end)
     }
 

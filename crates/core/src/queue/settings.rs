@@ -30,6 +30,18 @@ pub enum Retry {
     },
 }
 
+/// What happens when more records come than may wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest that nobody holds are dropped.
+    #[default]
+    DropOldest,
+    /// They go to the dead-letter target, if there is one.
+    DeadLetterOldest,
+    /// What comes is refused.
+    Refuse,
+}
+
 /// What an owner of a subscription can choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -39,6 +51,14 @@ pub struct Settings {
     pub acquired_max: Option<u16>,
     /// How long a record that failed waits.
     pub retry: Retry,
+    /// A record that fails when it is so old, by the time it was appended, is given up.
+    pub age_ms_max: Option<u64>,
+    /// Records that are so old are given up, tried or not.
+    pub ttl_ms: Option<u64>,
+    /// So many records may wait, those that are held left out.
+    pub length_max: Option<u64>,
+    /// What happens when more come.
+    pub overflow: Overflow,
     /// Whether there is somewhere for records that are given up; otherwise they are dropped.
     pub dead_letter: bool,
 }

@@ -31,9 +31,8 @@ pub(super) fn settle(
         Outcome::Accept => draft.waited(Durable::Accepted(span)),
         Outcome::Release { failed, not_before } => {
             for offset in span.offsets() {
-                let tries = state.tries(offset.0);
                 let wall = draft.now.wall;
-                let fate = retry::fate(settings, offset.0, tries, failed, not_before, wall);
+                let fate = retry::fate(settings, state, offset.0, failed, not_before, wall);
                 let logged = outlives(state, offset);
                 draft.come_back(offset, fate, logged, Keep::Waited);
             }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! head        version u8, start i64, end i64,
-//!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64
+//!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64,
+//!             aged i64, grain u64, marks u16, each: first i64, not after u64
 //! page        kind u8, then by kind:
 //!   1 offsets     block i64 (65,536 offsets each)
-//!                 settled set, scheduled set
+//!                 settled set, scheduled set, overdue set
 //!                 tried u32, each: low u16, acquired u16, failed u16
 //!                 locked u32, each: low u16, consumer u64, leader i32, number u64, until u64
 //!                 condemned u32, each: low u16, reason u8, at u64, words u8 (0, 1), words text if 1
 //!                 moved u32, each: low u16, stale u32, due u8 (0, 1), due u64 if 1
-//!   2 times       bucket u64 (65,536 ms each), count u32,
+//!   2 times, 3 expiries
+//!                bucket u64 (65,536 ms each), count u32,
 //!                 each: u64 = millisecond within the bucket << 48 | offset
 //! set         u16 n <= 2,048, then n runs: first u16, last u16;
 //!             or u16 = 65,535, then 8,192 bytes, the lowest bit of the first is the first offset
@@ -27,6 +29,7 @@ use bytes::BufMut;
 
 use super::Subscription;
 use super::locks::{Lock, key_of};
+use super::marks::MARKS_MAX;
 use super::names::{ConsumerId, Reason, Tries};
 use super::offset_set::OffsetSet;
 use super::schedule::Moved;
@@ -35,6 +38,7 @@ use super::state::{Condemned, State};
 use super::tally::Tally;
 use super::time_index::TimeIndex;
 use super::wire::{Input, WireError, put_epoch, put_text};
+use crate::machine::WallTime;
 
 /// Version of the layout.
 pub const VERSION: u8 = 1;
@@ -50,6 +54,8 @@ pub enum PageId {
     Offsets(i64),
     /// What is due within 65,536 ms.
     Times(u64),
+    /// What expires within 65,536 ms.
+    Expiries(u64),
 }
 
 fn block(number: i64) -> (i64, i64) {
@@ -81,6 +87,14 @@ impl Subscription {
         for number in numbers.chain([lost]) {
             out.put_u64_le(number);
         }
+        out.put_i64_le(kept.aged);
+        out.put_u64_le(kept.marks.grain_ms);
+        let marks = &kept.marks.marks;
+        out.put_u16_le(u16::try_from(marks.len()).unwrap_or(u16::MAX));
+        for (first, at) in marks {
+            out.put_i64_le(*first);
+            out.put_u64_le(at.0);
+        }
     }
 
     /// Pages that changed since [`Self::all_written`], whether or not anything is left in them.
@@ -88,12 +102,17 @@ impl Subscription {
     pub fn changed_pages(&self) -> Vec<PageId> {
         let live = &self.state.live;
         let blocks = live.dirty.runs().flat_map(|(first, end)| first..end);
-        let times = live.dirty_times.runs().flat_map(|(first, end)| first..end);
-        let times = times.filter_map(|bucket| u64::try_from(bucket).ok());
-        blocks
-            .map(PageId::Offsets)
-            .chain(times.map(PageId::Times))
-            .collect()
+        let buckets = |set: &'_ OffsetSet| -> Vec<u64> {
+            let all = set.runs().flat_map(|(first, end)| first..end);
+            all.filter_map(|bucket| u64::try_from(bucket).ok())
+                .collect()
+        };
+        let times = buckets(&live.dirty_times).into_iter().map(PageId::Times);
+        let expiries = buckets(&live.dirty_expiries)
+            .into_iter()
+            .map(PageId::Expiries);
+        let blocks = blocks.map(PageId::Offsets);
+        blocks.chain(times).chain(expiries).collect()
     }
 
     /// Counts every page with anything in it as changed, for a checkpoint that stands on none before.
@@ -101,6 +120,7 @@ impl Subscription {
         let State { kept, live } = &mut self.state;
         let locks = live.locks.kept();
         let sets = kept.done.blocks().chain(kept.schedule.waiting.blocks());
+        let sets = sets.chain(kept.overdue.blocks());
         let tried = kept.tries.unordered();
         let tried = tried.map(|(offset, _)| i64::try_from(offset >> 16).unwrap_or(0));
         let locked = locks.iter().map(|(lock, _)| lock.offset >> 16);
@@ -113,27 +133,33 @@ impl Subscription {
             let bucket = i64::try_from(bucket).unwrap_or(i64::MAX - 1);
             live.dirty_times.insert(bucket, bucket + 1);
         }
+        for bucket in kept.expiry.buckets() {
+            let bucket = i64::try_from(bucket).unwrap_or(i64::MAX - 1);
+            live.dirty_expiries.insert(bucket, bucket + 1);
+        }
     }
 
     /// Every page that changed is in a checkpoint.
     pub fn all_written(&mut self) {
         self.state.live.dirty = OffsetSet::default();
         self.state.live.dirty_times = OffsetSet::default();
+        self.state.live.dirty_expiries = OffsetSet::default();
     }
 
     /// Writes a page to the end of `out`; writes nothing and says no if nothing is in it.
     pub fn write_page(&self, id: PageId, out: &mut Vec<u8>) -> bool {
         match id {
             PageId::Offsets(number) => write_offsets(&self.state, number, out),
-            PageId::Times(bucket) => write_times(&self.state.kept.schedule.index, bucket, out),
+            PageId::Times(bucket) => write_times(2, &self.state.kept.schedule.index, bucket, out),
+            PageId::Expiries(bucket) => write_times(3, &self.state.kept.expiry, bucket, out),
         }
     }
 }
 
-fn write_times(index: &TimeIndex, bucket: u64, out: &mut Vec<u8>) -> bool {
+fn write_times(kind: u8, index: &TimeIndex, bucket: u64, out: &mut Vec<u8>) -> bool {
     let count = index.packed(bucket).count();
     if count > 0 {
-        out.put_u8(2);
+        out.put_u8(kind);
         out.put_u64_le(bucket);
         put_count(count, out);
         index
@@ -178,6 +204,7 @@ fn write_offsets(state: &State, number: i64, out: &mut Vec<u8>) -> bool {
     out.put_i64_le(number);
     let mut any = write_set(&kept.done, first, end, out);
     any |= write_set(&kept.schedule.waiting, first, end, out);
+    any |= write_set(&kept.overdue, first, end, out);
     let mut tried = kept.tries.within(key_of(first), key_of(end));
     tried.sort_unstable_by_key(|(offset, _)| *offset);
     put_count(tried.len(), out);
@@ -270,6 +297,7 @@ impl Loader {
         let read = match input.u8() {
             Some(1) => read_offsets(&mut input, &mut self.state),
             Some(2) => read_times(&mut input, &mut self.state.kept.schedule.index),
+            Some(3) => read_times(&mut input, &mut self.state.kept.expiry),
             _ => None,
         };
         read.filter(|()| input.0.is_empty())
@@ -301,6 +329,19 @@ fn read_head(input: &mut Input<'_>) -> Option<State> {
         *number = input.u64()?;
     }
     tally.lost = input.u64()?;
+    state.kept.aged = input.offset()?;
+    state.kept.marks.grain_ms = input.u64()?;
+    let marks = input
+        .u16()
+        .filter(|count| usize::from(*count) <= MARKS_MAX)?;
+    for _ in 0..marks {
+        let mark = (input.offset()?, input.wall()?);
+        let rises = |last: &(i64, WallTime)| last.0 < mark.0 && last.1 < mark.1;
+        if !state.kept.marks.marks.back().is_none_or(rises) {
+            return None;
+        }
+        state.kept.marks.marks.push_back(mark);
+    }
     Some(state)
 }
 
@@ -364,6 +405,7 @@ fn read_offsets(input: &mut Input<'_>, state: &mut State) -> Option<()> {
     };
     read_set(input, first, bounds, &mut kept.done)?;
     read_set(input, first, bounds, &mut kept.schedule.waiting)?;
+    read_set(input, first, bounds, &mut kept.overdue)?;
     for _ in 0..input.u32()? {
         let offset = place(input.u16()?)?;
         let tries = Tries {

@@ -12,7 +12,8 @@ use mulgil_record::ids::LeaderEpoch;
 
 use super::consumers::Consumers;
 use super::locks::{Locks, key_of};
-use super::names::{Reason, Tries};
+use super::marks::Marks;
+use super::names::{Reason, RecordState, Tries};
 use super::offset_set::OffsetSet;
 use super::schedule::Schedule;
 use super::table::Table;
@@ -38,6 +39,13 @@ pub(super) struct Kept {
     /// What is settled between the two.
     pub(super) done: OffsetSet,
     pub(super) schedule: Schedule,
+    /// When records expire that do so by themselves. Entries of settled ones stay until they come.
+    pub(super) expiry: TimeIndex,
+    /// Expired or too old, and not settled.
+    pub(super) overdue: OffsetSet,
+    /// All below were given up for their age, or never will be.
+    pub(super) aged: i64,
+    pub(super) marks: Marks,
     /// Of records that were tried and are not settled.
     pub(super) tries: Table<Tries>,
     pub(super) condemned: BTreeMap<i64, Condemned>,
@@ -62,6 +70,8 @@ pub(super) struct Archiving {
 pub(super) struct Live {
     /// Settled, held, scheduled or condemned, between start and end.
     pub(super) taken: OffsetSet,
+    /// Overdue, and nobody holds it.
+    pub(super) ripe: OffsetSet,
     /// Nothing below is available.
     pub(super) cursor: i64,
     /// Nothing from here on was ever tried.
@@ -76,6 +86,8 @@ pub(super) struct Live {
     pub(super) dirty: OffsetSet,
     /// The same of buckets of the schedule.
     pub(super) dirty_times: OffsetSet,
+    /// And of expiries.
+    pub(super) dirty_expiries: OffsetSet,
 }
 
 impl Kept {
@@ -85,6 +97,10 @@ impl Kept {
             end: from,
             done: OffsetSet::default(),
             schedule: Schedule::default(),
+            expiry: TimeIndex::default(),
+            overdue: OffsetSet::default(),
+            aged: from,
+            marks: Marks::default(),
             tries: Table::default(),
             condemned: BTreeMap::new(),
             tally: Tally::default(),
@@ -96,6 +112,7 @@ impl Live {
     pub(super) fn new(from: i64) -> Self {
         Self {
             taken: OffsetSet::default(),
+            ripe: OffsetSet::default(),
             cursor: from,
             untried: from,
             locks: Locks::default(),
@@ -105,6 +122,7 @@ impl Live {
             next_number: 0,
             dirty: OffsetSet::default(),
             dirty_times: OffsetSet::default(),
+            dirty_expiries: OffsetSet::default(),
         }
     }
 }
@@ -140,6 +158,24 @@ impl State {
         Some((first, end))
     }
 
+    /// Where a record stands.
+    pub(super) fn place(&self, at: i64) -> RecordState {
+        let Self { kept, live } = self;
+        if at >= kept.end {
+            RecordState::Unknown
+        } else if at < kept.start || kept.done.contains(at) {
+            RecordState::Settled
+        } else if live.locks.get(at).is_some() {
+            RecordState::Acquired
+        } else if kept.condemned.contains_key(&at) || kept.overdue.contains(at) {
+            RecordState::Archiving
+        } else if kept.schedule.waiting.contains(at) {
+            RecordState::Scheduled
+        } else {
+            RecordState::Available
+        }
+    }
+
     pub(super) fn tries(&self, offset: i64) -> Tries {
         if offset >= self.live.untried {
             return Tries::default();
@@ -163,6 +199,17 @@ impl State {
         self.live.dirty_times.insert(bucket, bucket + 1);
     }
 
+    /// A record expires at a time.
+    pub(super) fn expires(&mut self, offset: i64, ms: u64) {
+        self.kept.expiry.push(ms, offset);
+        self.touch_expiry(ms);
+    }
+
+    pub(super) fn touch_expiry(&mut self, ms: u64) {
+        let bucket = i64::try_from(TimeIndex::bucket_of(ms)).unwrap_or(i64::MAX - 1);
+        self.live.dirty_expiries.insert(bucket, bucket + 1);
+    }
+
     /// Records that are settled wait for no time.
     fn unschedule(&mut self, first: i64, end: i64) {
         let schedule = &mut self.kept.schedule;
@@ -183,6 +230,53 @@ impl State {
         }
     }
 
+    /// Whether a record that nobody holds is overdue. Finding it so makes sure that it is seen.
+    fn is_ripe(&mut self, offset: i64) -> bool {
+        let ripe = self.kept.overdue.contains(offset);
+        if ripe {
+            self.live.ripe.insert(offset, offset + 1);
+        }
+        ripe
+    }
+
+    /// Records have expired; those that are held come back first.
+    pub(super) fn expire(&mut self, first: i64, end: i64) {
+        let (first, end) = self.clip(first, end);
+        let mut from = first;
+        while from < end {
+            let run = self.kept.done.next_out(from);
+            let past = self
+                .kept
+                .done
+                .next_in(run)
+                .map_or(end, |past| past.min(end));
+            if run < past {
+                self.kept.overdue.insert(run, past);
+                self.live.ripe.insert(run, past);
+            }
+            from = past.max(run + 1);
+        }
+        if first >= end {
+            return;
+        }
+        for (&offset, _) in self.kept.condemned.range(first..end) {
+            self.kept.overdue.remove(offset, offset + 1);
+            self.live.ripe.remove(offset, offset + 1);
+        }
+        if end - first == 1 {
+            if self.live.locks.get(first).is_some() {
+                self.live.ripe.remove(first, end);
+            }
+        } else {
+            for offset in self.live.locks.within(first, end) {
+                self.live.ripe.remove(offset, offset + 1);
+            }
+        }
+        self.unschedule(first, end);
+        self.take(first, end);
+        self.touch(first, end);
+    }
+
     /// A record may be handed out, unless something else keeps it.
     pub(super) fn free(&mut self, offset: i64) {
         if offset < self.kept.start || offset >= self.kept.end || self.is_bound(offset) {
@@ -199,11 +293,12 @@ impl State {
         self.take(offset, offset + 1);
     }
 
-    fn is_bound(&self, offset: i64) -> bool {
+    fn is_bound(&mut self, offset: i64) -> bool {
         self.kept.done.contains(offset)
             || self.live.locks.get(offset).is_some()
             || self.kept.schedule.waiting.contains(offset)
             || self.kept.condemned.contains_key(&offset)
+            || self.is_ripe(offset)
     }
 
     /// A record was handed out once more.
@@ -235,6 +330,8 @@ impl State {
         self.unlock_within(first, end);
         self.unschedule(first, end);
         self.absolve(first, end);
+        self.kept.overdue.remove(first, end);
+        self.live.ripe.remove(first, end);
         self.touch(first, end);
         self.advance();
         settled
@@ -271,6 +368,7 @@ impl State {
             self.touch(self.kept.start, start);
             self.kept.start = start;
             self.kept.done.drop_below(start);
+            self.kept.marks.drop_below(start);
             self.live.taken.drop_below(start);
             self.live.cursor = self.live.cursor.max(start);
         }
@@ -279,6 +377,8 @@ impl State {
     /// A record is given up.
     pub(super) fn condemn(&mut self, offset: i64, condemned: Condemned) {
         self.unschedule(offset, offset + 1);
+        self.kept.overdue.remove(offset, offset + 1);
+        self.live.ripe.remove(offset, offset + 1);
         self.kept.condemned.insert(offset, condemned);
         self.live.archiving.unasked.insert(offset, offset + 1);
         self.take(offset, offset + 1);
@@ -290,9 +390,11 @@ impl State {
         let archiving = [&mut live.archiving.asked, &mut live.archiving.unasked];
         let dirty = [&mut live.dirty, &mut live.dirty_times];
         let sets = [&mut kept.done, &mut kept.schedule.waiting, &mut live.taken];
-        let sets = sets.into_iter().chain(archiving).chain(dirty);
+        let expiry = [&mut kept.overdue, &mut live.ripe, &mut live.dirty_expiries];
+        let sets = sets.into_iter().chain(archiving).chain(dirty).chain(expiry);
         sets.for_each(OffsetSet::shrink);
         kept.tries.shrink();
+        kept.marks.shrink();
         live.locks.shrink();
     }
 
@@ -309,14 +411,20 @@ impl State {
             live.taken.insert(offset, offset + 1);
             live.archiving.unasked.insert(offset, offset + 1);
         }
+        for (first, end) in kept.overdue.runs() {
+            live.taken.insert(first, end);
+            live.ripe.insert(first, end);
+        }
         for (lock, until) in locks {
             live.taken.insert(lock.offset, lock.offset + 1);
+            live.ripe.remove(lock.offset, lock.offset + 1);
             live.locks.add(lock, until);
         }
         live.untried = kept.end;
         // Whoever starts writes all of it once; what is dirty is a matter of checkpoints.
         live.dirty = core::mem::take(&mut self.live.dirty);
         live.dirty_times = core::mem::take(&mut self.live.dirty_times);
+        live.dirty_expiries = core::mem::take(&mut self.live.dirty_expiries);
         self.live = live;
     }
 }

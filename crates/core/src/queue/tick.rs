@@ -8,11 +8,11 @@ use super::acquire;
 use super::change::{Durable, Volatile};
 use super::draft::Draft;
 use super::effect::{Death, Effect};
-use super::names::ConsumerId;
+use super::names::{ConsumerId, Reason};
 use super::retry;
 use super::settings::Settings;
 use super::span::Span;
-use crate::machine::{Elapsed, Keep};
+use crate::machine::{Elapsed, Keep, WallTime};
 use mulgil_record::ids::Offset;
 
 /// Most records that one turn gives back, fires or condemns.
@@ -20,6 +20,8 @@ const RECORDS_A_TURN: usize = 1_024;
 /// Most records that the shell reads for the dead-letter target at one time: with bodies of a MiB, as
 /// much as it can hold.
 const ASKED_MAX: u64 = 64;
+/// So many records may wait for the dead-letter target before others that have expired do: some MiB.
+const CONDEMNED_MAX: usize = 16_384;
 /// Most grants that end in one turn for want of records.
 const GRANTS_A_TURN: usize = 256;
 
@@ -28,6 +30,8 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
     let busy = lapse(state, settings, draft)
         || leavings(state, settings, draft)
         || fire(state, draft)
+        || expire(state, settings, draft)
+        || reap(state, settings, draft)
         || archive(state, settings, draft);
     if busy {
         draft.again();
@@ -41,7 +45,7 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
 pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
     let live = &state.live;
     let wanted = live.consumers.any_hungry() && state.available() > 0;
-    if wanted || live.consumers.first_gone().is_some() {
+    if wanted || may_reap(state, settings) || live.consumers.first_gone().is_some() {
         return Some(Elapsed(0));
     }
     let archiving = &live.archiving;
@@ -64,8 +68,7 @@ fn give_back(
         let Some(lock) = state.live.locks.get(offset) else {
             continue;
         };
-        let tries = state.tries(offset);
-        let fate = retry::fate(settings, offset, tries, failed, None, draft.now.wall);
+        let fate = retry::fate(settings, state, offset, failed, None, draft.now.wall);
         draft.come_back(Offset(offset), fate, lock.outlives, Keep::Riding);
     }
     draft.flush(Keep::Riding);
@@ -109,6 +112,91 @@ fn fire(state: &State, draft: &mut Draft<'_>) -> bool {
         draft.riding(Durable::Fired { until, most });
     }
     due
+}
+
+/// When there is something to do by the wall clock.
+pub(super) fn date(state: &State, settings: &Settings) -> Option<WallTime> {
+    let kept = &state.kept;
+    let expiry = kept.expiry.first().map(|(ms, _)| WallTime(ms));
+    let dates = [kept.schedule.first(), expiry, too_old(state, settings)];
+    dates.into_iter().flatten().min()
+}
+
+/// When the oldest record that is not given up for its age will be too old.
+fn too_old(state: &State, settings: &Settings) -> Option<WallTime> {
+    let kept = &state.kept;
+    let oldest = kept.aged.max(kept.start);
+    let appended = kept.marks.not_after(oldest).filter(|_| oldest < kept.end)?;
+    Some(appended.plus_ms(settings.ttl_ms?))
+}
+
+/// Records that have expired, or are too old.
+fn expire(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    let until = draft.now.wall;
+    let kept = &state.kept;
+    if kept.expiry.first().is_some_and(|(ms, _)| ms <= until.0) {
+        let most = u32::try_from(RECORDS_A_TURN).unwrap_or(u32::MAX);
+        draft.riding(Durable::Expired { until, most });
+        return true;
+    }
+    let (Some(at), Some(ttl_ms)) = (too_old(state, settings), settings.ttl_ms) else {
+        return false;
+    };
+    let appended = WallTime(until.0.saturating_sub(ttl_ms));
+    let to = kept.marks.older_than(appended, kept.end);
+    let due = at <= until && to > kept.aged.max(kept.start);
+    if due {
+        draft.riding(Durable::Aged { to: Offset(to) });
+    }
+    due
+}
+
+/// Whether overdue records can be given up now: only so many wait for the dead-letter target.
+fn may_reap(state: &State, settings: &Settings) -> bool {
+    let room = !settings.dead_letter || state.kept.condemned.len() < CONDEMNED_MAX;
+    room && !state.live.ripe.is_empty()
+}
+
+/// Gives overdue records up.
+fn reap(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    if !may_reap(state, settings) {
+        return false;
+    }
+    let mut room = RECORDS_A_TURN;
+    for (first, end) in state.live.ripe.runs() {
+        if room == 0 {
+            break;
+        }
+        if settings.dead_letter {
+            let end = end.min(first + i64::try_from(room).unwrap_or(i64::MAX));
+            room -= usize::try_from(end - first).unwrap_or(room);
+            give_up(settings, draft, Span::of(first, end), Reason::Expired);
+        } else {
+            // However long the stretch is, it is one change.
+            room -= 1;
+            give_up(settings, draft, Span::of(first, end), Reason::Expired);
+        }
+    }
+    true
+}
+
+/// Records that nobody holds are given up.
+pub(super) fn give_up(settings: &Settings, draft: &mut Draft<'_>, span: Span, reason: Reason) {
+    if settings.dead_letter {
+        draft.riding(Durable::Condemned {
+            span,
+            reason,
+            at: draft.now.wall,
+            failed: false,
+            words: None,
+        });
+    } else {
+        draft.riding(Durable::Archived {
+            span,
+            reason,
+            moved: false,
+        });
+    }
 }
 
 fn may_ask(state: &State, settings: &Settings) -> bool {

@@ -5,6 +5,7 @@
 //! taken out; who takes an entry asks whether it still means anything.
 
 use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 /// Bits of a time that tell places within a bucket apart: 65.5 seconds.
@@ -98,3 +99,16 @@ impl TimeIndex {
         self.push(ms, offset);
     }
 }
+
+impl PartialEq for TimeIndex {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |index: &Self| {
+            let mut all: Vec<_> = index.unordered().collect();
+            all.sort_unstable();
+            all
+        };
+        self.len == other.len && sorted(self) == sorted(other)
+    }
+}
+
+impl Eq for TimeIndex {}

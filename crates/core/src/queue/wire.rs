@@ -11,6 +11,9 @@
 //!   7 archived    span, reason u8, moved u8
 //!   8 fired       until u64, most u32
 //!   9 trimmed     to i64
+//!  10 scheduled   span, due u64
+//!  11 expired     until u64, most u32
+//!  12 aged        to i64
 //! span        first i64, count u64, not 0
 //! text        length u32, bytes
 //! ```
@@ -128,16 +131,26 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
             out.put_u8(reason.code());
             out.put_u8(u8::from(*moved));
         }
-        Durable::Fired { until, most } => {
-            out.put_u8(8);
-            out.put_u64_le(until.0);
-            out.put_u32_le(*most);
+        Durable::Fired { until, most } => put_due(8, *until, *most, out),
+        Durable::Trimmed { to } => put_offset(9, *to, out),
+        Durable::Scheduled { span, due } => {
+            put(10, *span, out);
+            out.put_u64_le(due.0);
         }
-        Durable::Trimmed { to } => {
-            out.put_u8(9);
-            out.put_i64_le(to.0);
-        }
+        Durable::Expired { until, most } => put_due(11, *until, *most, out),
+        Durable::Aged { to } => put_offset(12, *to, out),
     }
+}
+
+fn put_due(tag: u8, until: WallTime, most: u32, out: &mut Vec<u8>) {
+    out.put_u8(tag);
+    out.put_u64_le(until.0);
+    out.put_u32_le(most);
+}
+
+fn put_offset(tag: u8, to: Offset, out: &mut Vec<u8>) {
+    out.put_u8(tag);
+    out.put_i64_le(to.0);
 }
 
 fn put(tag: u8, span: Span, out: &mut Vec<u8>) {
@@ -156,7 +169,7 @@ pub fn decode(version: u8, bytes: &[u8]) -> Result<Durable, WireError> {
     }
     let mut input = Input(bytes);
     let tag = input.u8().ok_or(WireError::Malformed)?;
-    if !(1..=9).contains(&tag) {
+    if !(1..=12).contains(&tag) {
         return Err(WireError::UnknownChange(tag));
     }
     let change = input.change(tag).ok_or(WireError::Malformed)?;
@@ -257,15 +270,19 @@ impl Input<'_> {
     }
 
     fn change(&mut self, tag: u8) -> Option<Durable> {
-        if tag == 8 {
-            return Some(Durable::Fired {
-                until: self.wall()?,
-                most: self.u32()?,
+        if let 8 | 11 = tag {
+            let (until, most) = (self.wall()?, self.u32()?);
+            return Some(match tag {
+                8 => Durable::Fired { until, most },
+                _ => Durable::Expired { until, most },
             });
         }
-        if tag == 9 {
+        if let 9 | 12 = tag {
             let to = Offset(self.offset()?);
-            return Some(Durable::Trimmed { to });
+            return Some(match tag {
+                9 => Durable::Trimmed { to },
+                _ => Durable::Aged { to },
+            });
         }
         let span = self.span()?;
         Some(match tag {
@@ -304,6 +321,10 @@ impl Input<'_> {
                 span,
                 reason: self.reason()?,
                 moved: self.yes()?,
+            },
+            10 => Durable::Scheduled {
+                span,
+                due: self.wall()?,
             },
             _ => return None,
         })

@@ -2,7 +2,7 @@
 
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_core::queue::{
-    Claim, ConsumerId, LockEpoch, LockTerm, Reason, RecordState, Retry, Settings, Tries,
+    Claim, ConsumerId, LockEpoch, LockTerm, Overflow, Reason, RecordState, Retry, Settings, Tries,
 };
 
 /// Where a record stands.
@@ -29,6 +29,26 @@ pub(crate) struct Held {
 pub(crate) struct Row {
     pub(crate) place: Place,
     pub(crate) tries: Tries,
+    pub(crate) appended: u64,
+    pub(crate) expiry: Option<u64>,
+    /// Expired while it was held.
+    pub(crate) overdue: bool,
+}
+
+impl Row {
+    fn new(place: Place) -> Self {
+        Self {
+            place,
+            tries: Tries::default(),
+            appended: 0,
+            expiry: None,
+            overdue: false,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.place, Place::Available | Place::Scheduled(_)) && !self.overdue
+    }
 }
 
 /// A consumer.
@@ -57,20 +77,13 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn append(&mut self, gap: usize, records: usize) {
-        let row = |place| Row {
-            place,
-            tries: Tries::default(),
-        };
         let rows = &mut self.rows;
-        rows.extend((0..gap).map(|_| row(Place::Settled)));
-        rows.extend((0..records).map(|_| row(Place::Available)));
+        rows.extend((0..gap).map(|_| Row::new(Place::Settled)));
+        rows.extend((0..records).map(|_| Row::new(Place::Available)));
     }
 
     pub(crate) fn settle(&mut self, at: usize) {
-        self.rows[at] = Row {
-            place: Place::Settled,
-            tries: Tries::default(),
-        };
+        self.rows[at] = Row::new(Place::Settled);
     }
 
     pub(crate) fn held(&self, at: usize) -> Option<&Held> {
@@ -124,6 +137,11 @@ impl Rows {
             self.give_up(at, Reason::DeliveryLimit);
             return;
         }
+        let age = self.settings.age_ms_max.unwrap_or(u64::MAX);
+        if failed && self.rows[at].appended.saturating_add(age) <= now.wall.0 {
+            self.give_up(at, Reason::TooOld);
+            return;
+        }
         let delay = match self.settings.retry {
             Retry::Fixed { ms } => ms,
             Retry::Linear { ms, ms_max } => (ms * u64::from(tries.failed)).min(ms_max),
@@ -164,6 +182,9 @@ impl Rows {
                 row.place = Place::Available;
             }
         }
+        for at in 0..self.rows.len() {
+            self.expire(at, now.wall.0);
+        }
         if !self.settings.dead_letter {
             let condemned = |row: &Row| matches!(row.place, Place::Condemned { asked: false, .. });
             let all: Vec<usize> = (0..self.rows.len())
@@ -171,6 +192,42 @@ impl Rows {
                 .collect();
             all.into_iter().for_each(|at| self.settle(at));
         }
+    }
+
+    fn expire(&mut self, at: usize, now: u64) {
+        let ttl = self.settings.ttl_ms.unwrap_or(u64::MAX);
+        let row = &mut self.rows[at];
+        if matches!(row.place, Place::Settled | Place::Condemned { .. }) {
+            return;
+        }
+        let old = row.appended.saturating_add(ttl) <= now;
+        row.overdue |= old || row.expiry.is_some_and(|expiry| expiry <= now);
+        if row.overdue && !matches!(row.place, Place::Held(_)) {
+            self.give_up(at, Reason::Expired);
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.rows.iter().filter(|row| row.waits()).count()
+    }
+
+    /// The oldest make room for what came from `new` on.
+    pub(crate) fn overflow(&mut self, new: usize, mut excess: usize) {
+        let dead_letter = self.settings.dead_letter;
+        self.settings.dead_letter &= self.settings.overflow == Overflow::DeadLetterOldest;
+        let free = |row: &Row| row.place == Place::Available && !row.overdue;
+        let old: Vec<usize> = (0..new).filter(|at| free(&self.rows[*at])).collect();
+        for at in old.into_iter().chain(new..self.rows.len()) {
+            if excess > 0 {
+                excess -= 1;
+                self.give_up(at, Reason::Overflow);
+            }
+        }
+        self.settings.dead_letter = dead_letter;
+    }
+
+    pub(crate) fn may_schedule(&self, at: usize) -> bool {
+        self.rows.get(at).is_some_and(Row::waits)
     }
 
     /// The record that must be handed out next; those tried too often are given up on the way.
@@ -207,6 +264,9 @@ impl Rows {
     pub(crate) fn state(&self, at: usize) -> RecordState {
         match self.rows.get(at).map(|row| &row.place) {
             None => RecordState::Unknown,
+            Some(Place::Available | Place::Scheduled(_)) if self.rows[at].overdue => {
+                RecordState::Archiving
+            }
             Some(Place::Available) => RecordState::Available,
             Some(Place::Held(_)) => RecordState::Acquired,
             Some(Place::Scheduled(_)) => RecordState::Scheduled,

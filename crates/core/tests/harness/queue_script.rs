@@ -2,12 +2,14 @@
 //! does, and says of each durable change whether answers wait for it (`log`) or it rides (`ride`).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use mulgil_core::machine::{Elapsed, Keep, Now, WallTime};
 use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Durable, Effect, Grant, LockEpoch,
-    LockTerm, NotArchived, Outcome, Pull, Retry, Settings, Settle, Span, Subscription,
+    LockTerm, NotArchived, Outcome, Overflow, Pull, Retry, Settings, Settle, Span, Subscription,
 };
+use mulgil_record::facts::{DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
@@ -96,6 +98,15 @@ impl QueueScript {
         settings.failed_max = line.number("failed-max").or(settings.failed_max);
         settings.acquired_max = line.number("acquired-max").or(settings.acquired_max);
         settings.dead_letter |= line.says("dead-letter");
+        settings.ttl_ms = ms("ttl").or(settings.ttl_ms);
+        settings.age_ms_max = ms("age-max").or(settings.age_ms_max);
+        settings.length_max = line.number("length-max").or(settings.length_max);
+        settings.overflow = match line.get("overflow") {
+            Some("refuse") => Overflow::Refuse,
+            Some("dead-letter") => Overflow::DeadLetterOldest,
+            Some(_) => Overflow::DropOldest,
+            None => settings.overflow,
+        };
         if let Some(policy) = line.get("retry") {
             let ms_max = ms("at-most").unwrap_or(u64::MAX);
             let ms = ms("delay").unwrap_or(0);
@@ -149,6 +160,16 @@ impl QueueScript {
                     _ => NotArchived::Unreadable,
                 },
             },
+            "schedule" => Command::Schedule {
+                offset: span(word).first,
+                due: self
+                    .now()
+                    .wall
+                    .plus_ms(millis(line.get("after").unwrap_or("0ms"))),
+            },
+            "cancel" => Command::Cancel {
+                offset: span(word).first,
+            },
             "trim" => Command::Trim {
                 to: span(word).first,
             },
@@ -160,11 +181,21 @@ impl QueueScript {
         let gap: i64 = line.number("gap").unwrap_or(0);
         let first = Offset(self.twin.live.end().0 + gap);
         let count = line.word().parse().unwrap_or(1);
-        Append {
-            span: Span::new(first, count),
-            at: self.now().wall,
-            facts: None,
-        }
+        let at = self.now().wall;
+        let later = |name| line.get(name).map(|text| at.plus_ms(millis(text)).0);
+        let (due, expiry) = (later("delay"), later("expires"));
+        let facts = (due.is_some() || expiry.is_some()).then(|| {
+            let column = |ms: Option<u64>, none: i64| {
+                let ms = ms.map_or(none, |ms| i64::try_from(ms).expect("a date"));
+                (0..count).map(|_| ms).collect::<Vec<_>>()
+            };
+            let mut facts = Facts::new(1, count);
+            facts.due_ms = column(due, DUE_AT_ONCE);
+            facts.expiry_ms = column(expiry, EXPIRES_NEVER);
+            Arc::new(facts)
+        });
+        let span = Span::new(first, count);
+        Append { span, at, facts }
     }
 
     fn settle(&self, line: &Line<'_>) -> Settle {
@@ -349,6 +380,11 @@ fn logged(change: &Durable) -> String {
             format!("{word} {} ({reason})", print(*span))
         }
         Durable::Fired { .. } => "came due".into(),
+        Durable::Scheduled { span, due } => {
+            format!("scheduled {} at={}", print(*span), after_begin(*due))
+        }
+        Durable::Expired { .. } => "expired".into(),
+        Durable::Aged { to } => format!("too old below {to}"),
         Durable::Trimmed { to } => format!("trimmed to={to}"),
     }
 }

@@ -1,18 +1,20 @@
 //! Random commands for a subscription, each compared with what the naive model expects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mulgil_core::machine::{Decision, Elapsed, Machine as _, Now, WallTime};
 use mulgil_core::queue::snapshot::{Loader, PageId};
 use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Effect, Grant, LockEpoch, LockTerm,
-    NotArchived, Outcome, Pull, Reason, RecordState, Retry, Settings, Settle, Span, Subscription,
-    wire,
+    NotArchived, Outcome, Overflow, Pull, Reason, RecordState, Retry, Settings, Settle, Span,
+    Subscription, wire,
 };
+use mulgil_record::facts::{DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
-use crate::queue_rows::{Held, Place, Reader, Rows};
+use crate::queue_rows::{Held, Place, Reader, Row, Rows};
 
 /// Numbers from a seed.
 struct Dice(u64);
@@ -77,11 +79,20 @@ fn settings(dice: &mut Dice) -> Settings {
         Retry::Fixed { ms: 30 },
         Retry::Linear { ms: 10, ms_max: 25 },
     ];
+    let overflows = [
+        Overflow::DropOldest,
+        Overflow::DeadLetterOldest,
+        Overflow::Refuse,
+    ];
     Settings {
         failed_max: dice.pick(&[None, Some(1), Some(3)]).expect("one"),
         acquired_max: dice.pick(&[None, None, Some(2), Some(4)]).expect("one"),
         retry: dice.pick(&retry).expect("one"),
         dead_letter: dice.one_in(2),
+        age_ms_max: dice.pick(&[None, None, Some(120)]).expect("one"),
+        ttl_ms: dice.pick(&[None, None, None, Some(200)]).expect("one"),
+        length_max: dice.pick(&[None, None, Some(25)]).expect("one"),
+        overflow: dice.pick(&overflows).expect("one"),
     }
 }
 
@@ -120,7 +131,8 @@ impl World {
             34..36 => self.revoke(),
             36..39 => self.detach(),
             39..44 => self.pull(),
-            44..74 => self.settle(),
+            44..72 => self.settle(),
+            72..74 => self.schedule(),
             74..80 => (0..4).for_each(|_| self.answer_archive()),
             80..81 => self.trim(),
             81..90 => {
@@ -171,23 +183,91 @@ impl World {
             .collect()
     }
 
+    /// What doors find out of records: when they are due, and when they expire.
+    fn facts(&mut self, records: u64) -> Facts {
+        let mut facts = Facts::new(1, u32::try_from(records).expect("few"));
+        let wall = i64::try_from(self.now.wall.0).expect("a date");
+        let mut soon = |none: i64| {
+            let later = i64::try_from(self.dice.below(60)).expect("few");
+            if self.dice.one_in(4) {
+                wall + later
+            } else {
+                none
+            }
+        };
+        facts.due_ms = (0..records).map(|_| soon(DUE_AT_ONCE)).collect();
+        facts.expiry_ms = (0..records).map(|_| soon(EXPIRES_NEVER)).collect();
+        facts
+    }
+
     fn append(&mut self) {
         let gap = if self.dice.one_in(12) { 2 } else { 0 };
         let records = 1 + self.dice.below(5);
         let count = u32::try_from(records).expect("few");
-        let first = at(self.rows.rows.len() + gap);
+        let new = self.rows.rows.len() + gap;
+        let facts = self.dice.one_in(2).then(|| self.facts(records));
         let append = Append {
-            span: Span::new(first, count),
+            span: Span::new(at(new), count),
             at: self.now.wall,
-            facts: None,
+            facts: facts.clone().map(Arc::new),
         };
+        let records = usize::try_from(records).expect("few");
+        let most = self.rows.settings.length_max.unwrap_or(u64::MAX);
+        let most = usize::try_from(most).expect("fits");
+        let excess = (self.rows.waiting() + records).saturating_sub(most);
+        if excess > 0 && self.rows.settings.overflow == Overflow::Refuse {
+            assert!(
+                self.ask(Command::Append(append)).is_none(),
+                "beyond the limit"
+            );
+            return;
+        }
         self.expect(Command::Append(append.clone()));
-        self.rows
-            .append(gap, usize::try_from(records).expect("few"));
+        self.rows.append(gap, records);
+        let wall = self.now.wall.0;
+        for (index, row) in self.rows.rows.iter_mut().skip(new).enumerate() {
+            row.appended = wall;
+            let ms = |time: Option<i64>| time.and_then(|ms| u64::try_from(ms).ok());
+            let facts = facts.as_ref();
+            row.expiry = ms(facts.and_then(|facts| facts.expiry(index)));
+            let due = ms(facts.and_then(|facts| facts.due(index)));
+            if let Some(due) = due.filter(|due| *due > wall) {
+                row.place = Place::Scheduled(due);
+            }
+        }
+        self.rows.overflow(new, excess);
         assert!(
             self.ask(Command::Append(append)).is_none(),
             "appended twice"
         );
+    }
+
+    fn schedule(&mut self) {
+        let any = self
+            .dice
+            .below(u64::try_from(self.rows.rows.len()).expect("few") + 1);
+        let row = usize::try_from(any).expect("few");
+        let offset = at(row);
+        let scheduled = self.rows.state(row) == RecordState::Scheduled;
+        if self.dice.one_in(3) {
+            let done = self.ask(Command::Cancel { offset }).is_some();
+            assert_eq!(done, scheduled, "step {}: cancel {row}", self.steps);
+            if done {
+                self.rows.settle(row);
+            }
+            return;
+        }
+        let due = WallTime(self.now.wall.0 + self.dice.below(40));
+        let done = self.ask(Command::Schedule { offset, due }).is_some();
+        assert_eq!(
+            done,
+            self.rows.may_schedule(row),
+            "step {}: schedule {row}",
+            self.steps
+        );
+        if done {
+            self.rows.rows[row].place = Place::Scheduled(due.0);
+        }
     }
 
     fn new_consumer(&mut self) -> ConsumerId {
@@ -620,7 +700,8 @@ impl World {
             }
         }
         let rows = self.rows.rows.iter();
-        let available = rows.filter(|row| row.place == Place::Available).count();
+        let free = |row: &&Row| row.place == Place::Available && !row.overdue;
+        let available = rows.filter(free).count();
         let available = u64::try_from(available).expect("few");
         assert_eq!(live.counts().available, available, "{}", place());
     }

@@ -38,9 +38,12 @@ pub(super) enum Block {
     Bits(Box<Bits>),
 }
 
-/// What blocks that went have left behind.
+/// What blocks that went have left behind. There is a box once there is something.
 #[derive(Default)]
-pub(super) struct Spare {
+pub(super) struct Spare(Option<Box<Left>>);
+
+#[derive(Default)]
+struct Left {
     runs: Vec<Vec<Run>>,
     bits: Vec<Box<Bits>>,
 }
@@ -54,11 +57,13 @@ impl Clone for Spare {
 
 impl Spare {
     fn runs(&mut self) -> Vec<Run> {
-        self.runs.pop().unwrap_or_default()
+        let left = self.0.as_mut();
+        left.and_then(|left| left.runs.pop()).unwrap_or_default()
     }
 
     fn bits(&mut self) -> Box<Bits> {
-        let mut bits = self.bits.pop().unwrap_or_else(|| {
+        let left = self.0.as_mut();
+        let mut bits = left.and_then(|left| left.bits.pop()).unwrap_or_else(|| {
             Box::new(Bits {
                 words: [0; WORDS],
                 len: 0,
@@ -73,14 +78,16 @@ impl Spare {
         match block {
             Block::Empty | Block::Full => {}
             Block::Runs(mut runs) => {
-                if self.runs.len() < SPARE_MAX {
+                let left = self.0.get_or_insert_default();
+                if left.runs.len() < SPARE_MAX {
                     runs.clear();
-                    self.runs.push(runs);
+                    left.runs.push(runs);
                 }
             }
             Block::Bits(bits) => {
-                if self.bits.len() < SPARE_MAX {
-                    self.bits.push(bits);
+                let left = self.0.get_or_insert_default();
+                if left.bits.len() < SPARE_MAX {
+                    left.bits.push(bits);
                 }
             }
         }

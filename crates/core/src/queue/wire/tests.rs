@@ -75,6 +75,15 @@ pub(crate) fn change() -> impl Strategy<Value = Durable> {
         }),
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Fired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Trimmed { to: Offset(to) }),
+        by_time(),
+    ]
+}
+
+fn by_time() -> impl Strategy<Value = Durable> {
+    prop_oneof![
+        (span(), wall()).prop_map(|(span, due)| Durable::Scheduled { span, due }),
+        (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
+        (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
     ]
 }
 
