@@ -12,6 +12,7 @@
 //                                            groupId, maxWaitTimeInMs, seek (an offset), waiting (called
 //                                            when it reads), after (called with the consumer)
 //     unknownTopic                           the code of what it says when it may not create one
+//     nullsEmptyValues                       whether it sends an empty value as none
 
 import assert from 'node:assert/strict'
 import crypto from 'node:crypto'
@@ -97,6 +98,7 @@ export function register(client) {
       { key: '', value: '' },
     ]
     await send(topic, messages)
+    if (client.nullsEmptyValues) messages[3].value = null
     const got = await consume(topic, 4)
     assert.deepEqual(got.map(m => ({ key: text(m.key), value: text(m.value) })), messages)
   })

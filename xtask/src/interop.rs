@@ -12,7 +12,14 @@ use crate::{connect, kafka_tools, kcat, prerequisites, registry, repo, run, tool
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 5] = ["kafka-tools", "rust", "connect", "registry", "sarama"];
+pub(crate) const LONG: [&str; 6] = [
+    "kafka-tools",
+    "rust",
+    "confluent-node",
+    "connect",
+    "registry",
+    "sarama",
+];
 /// The clients, in the order in which they run.
 pub(crate) const CLIENTS: [&str; 7] = [
     "kcat",
@@ -86,6 +93,10 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
             tools::node()?;
             node("interop/node/suite.mjs")
         }
+        "confluent-node" => {
+            tools::confluent_node()?;
+            node("interop/confluent-node/suite.mjs")
+        }
         "sarama" => Command::new(tools::sarama()?),
         "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
@@ -119,7 +130,14 @@ pub(crate) fn checks<C: Copy>(
         if !wanted.is_empty() && !wanted.iter().any(|w| w == name) {
             continue;
         }
-        tally.add(match call(*check) {
+        let begun = Instant::now();
+        let outcome = call(*check);
+        let (word, seconds) = (
+            if outcome.is_ok() { "ok" } else { "FAIL" },
+            begun.elapsed().as_secs(),
+        );
+        println!("  {word} {suite} {name} ({seconds} s)");
+        tally.add(match outcome {
             Ok(()) => Tally::passed(),
             Err(error) => Tally::failed(format!("{suite}: {name}: {error:#}")),
         });
@@ -157,6 +175,7 @@ fn missing(client: &str) -> Option<String> {
         ],
         "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
+        "confluent-node" => &[prerequisites::NODE, prerequisites::CXX, prerequisites::MAKE],
         "rust" => &[prerequisites::CC, prerequisites::MAKE],
         "go" | "sarama" => &[prerequisites::GO],
         _ => &[],

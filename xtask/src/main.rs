@@ -69,7 +69,7 @@ enum Command {
     Tidy,
     /// Run other people's clients against a broker
     Interop {
-        /// One client; without a name all but kafka-tools, rust, connect, registry and sarama
+        /// One client; without a name all but kafka-tools, rust, confluent-node, connect, registry and sarama
         client: Option<String>,
         /// mulgil, kafka, or the address of a broker that runs already
         #[arg(long, default_value = "mulgil")]

@@ -19,7 +19,7 @@ type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds and 200 of groups are cut in two, so that each stays below
 /// half an hour on two cores.
-const PARTS: [Part; 22] = [
+const PARTS: [Part; 24] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
@@ -34,6 +34,10 @@ const PARTS: [Part; 22] = [
     ("sarama-kafka", || long("sarama", &Kind::Kafka)),
     ("rust", || long("rust", &Kind::Mulgil)),
     ("rust-kafka", || long("rust", &Kind::Kafka)),
+    ("confluent-node", || long("confluent-node", &Kind::Mulgil)),
+    ("confluent-node-kafka", || {
+        long("confluent-node", &Kind::Kafka)
+    }),
     ("file-test", || file(false)),
     ("file-test-kill", || file(true)),
     ("crash-1", || crash_rounds(100)),

@@ -53,6 +53,12 @@ pub(crate) const CC: Prerequisite = Prerequisite {
     least: (9, 0),
     wanted: "a C compiler (GCC 9 or newer)",
 };
+pub(crate) const CXX: Prerequisite = Prerequisite {
+    program: "c++",
+    version_flag: "--version",
+    least: (11, 0),
+    wanted: "a compiler for C++20 (GCC 11 or newer)",
+};
 pub(crate) const MAKE: Prerequisite = Prerequisite {
     program: "make",
     version_flag: "--version",

@@ -16,7 +16,7 @@ use crate::prerequisites::{self, GO, JAVA, MAVEN, NODE, PYTHON};
 use crate::tally::Tally;
 use crate::{repo, run};
 
-pub(crate) use self::compiled::rust;
+pub(crate) use self::compiled::{confluent_node, rust};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// What `kcat` is made of on Debian, and what a slim image may lack below it.
@@ -35,7 +35,7 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 11] = [
+    let tools: [Tool; 12] = [
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
@@ -47,6 +47,7 @@ pub(crate) fn install_all() -> Tally {
         ("connect", connect),
         ("registry", || registry().map(drop)),
         ("rust", || rust().map(drop)),
+        ("confluent-node", confluent_node),
     ];
     for (name, install) in tools {
         match install() {

@@ -60,6 +60,7 @@ final class AdminChecks {
         suite.add("log-dirs-and-producers", () -> logDirsAndProducers(suite));
         suite.add("elections-and-reassignments", () -> electionsAndReassignments(suite));
         suite.add("client-quotas", () -> clientQuotas(suite));
+        suite.add("client-quotas-of-user-and-client", () -> quotasOfBoth(suite));
         suite.add("throttled-producer", () -> throttledProducer(suite));
         suite.add("delete-group-offsets", () -> deleteGroupOffsets(suite));
         suite.add("compression-type", () -> compressionType(suite));
@@ -120,6 +121,13 @@ final class AdminChecks {
             equal("1048588", held.value(), "max.message.bytes");
             equal(ConfigSource.DEFAULT_CONFIG, held.source(), "source of a default");
             equal("message.max.bytes", held.synonyms().get(0).name(), "the broker's name for it");
+            equal(ConfigSource.DEFAULT_CONFIG, held.synonyms().get(0).source(), "source of a synonym");
+            for (ConfigEntry entry : config.entries()) {
+                ensure(entry.documentation() != null && !entry.documentation().isEmpty(), entry.name() + " is documented");
+            }
+            Config plain = admin.describeConfigs(Set.of(topic(name))).all().get().get(topic(name));
+            equal(List.of(), plain.get("retention.ms").synonyms(), "synonyms that nobody asked for");
+            equal(null, plain.get("retention.ms").documentation(), "documentation that nobody asked for");
             equal("2097152", config.get("segment.bytes").value(), "segment.bytes");
             equal(ConfigEntry.ConfigType.LIST, config.get("cleanup.policy").type(), "type of a list");
             Throwable why = failure(admin.describeConfigs(Set.of(topic(suite.topic("none")))).all());
@@ -258,6 +266,19 @@ final class AdminChecks {
             var states = admin.describeProducers(Set.of(partition)).partitionResult(partition).get();
             equal(1, states.activeProducers().size(), "producers");
             equal(0, states.activeProducers().get(0).lastSequence(), "last sequence");
+            long first = states.activeProducers().get(0).producerId();
+            long now = System.currentTimeMillis();
+            try (KafkaProducer<byte[], byte[]> second = suite.producer()) {
+                for (int i = 0; i < 3; i++) {
+                    second.send(new ProducerRecord<>(name, 0, now, null, bytes("v"))).get();
+                }
+            }
+            states = admin.describeProducers(Set.of(partition)).partitionResult(partition).get();
+            equal(2, states.activeProducers().size(), "producers after the second");
+            var newer = states.activeProducers().stream().filter(p -> p.producerId() != first).findFirst().get();
+            equal(2, newer.lastSequence(), "last sequence of the second");
+            ensure(newer.lastTimestamp() >= now, "last time of the second: " + newer.lastTimestamp());
+            ensure(newer.currentTransactionStartOffset().isEmpty(), "a transaction that nobody began");
         }
     }
 
@@ -303,6 +324,39 @@ final class AdminChecks {
                 Throwable why = failure(admin.alterClientQuotas(List.of(alteration)).all());
                 ensure(why instanceof InvalidRequestException, bad + ": " + why);
             }
+        }
+    }
+
+    private static void quotasOfBoth(Suite suite) throws Exception {
+        String user = ClientQuotaEntity.USER;
+        String client = ClientQuotaEntity.CLIENT_ID;
+        String name = suite.topic("quota-both");
+        ClientQuotaEntity both = new ClientQuotaEntity(Map.of(user, name, client, name));
+        Map<String, String> anyClient = new HashMap<>(Map.of(user, name));
+        anyClient.put(client, null);
+        ClientQuotaEntity other = new ClientQuotaEntity(anyClient);
+        ClientQuotaEntity alone = new ClientQuotaEntity(Map.of(user, name));
+        var named = ClientQuotaFilterComponent.ofEntity(user, name);
+        var exact = List.of(named, ClientQuotaFilterComponent.ofEntity(client, name));
+        var ofDefault = List.of(named, ClientQuotaFilterComponent.ofDefaultEntity(client));
+        var ofAny = List.of(named, ClientQuotaFilterComponent.ofEntityType(client));
+        Map<String, Double> one = Map.of("consumer_byte_rate", 1000.0);
+        Map<String, Double> two = Map.of("consumer_byte_rate", 2000.0);
+        Map<String, Double> three = Map.of("consumer_byte_rate", 3000.0);
+        try (Admin admin = suite.admin()) {
+            quota(admin, both, "consumer_byte_rate", 1000.0);
+            quota(admin, other, "consumer_byte_rate", 2000.0);
+            quota(admin, alone, "consumer_byte_rate", 3000.0);
+            ClientQuotaFilter all = ClientQuotaFilter.contains(List.of(named));
+            until("all three show", () -> quotas(admin, all).equals(Map.of(both, one, other, two, alone, three)));
+            equal(Map.of(alone, three), quotas(admin, ClientQuotaFilter.containsOnly(List.of(named))), "of the user");
+            equal(Map.of(both, one), quotas(admin, ClientQuotaFilter.containsOnly(exact)), "of user and client");
+            equal(Map.of(other, two), quotas(admin, ClientQuotaFilter.containsOnly(ofDefault)), "of any other client");
+            equal(Map.of(both, one, other, two), quotas(admin, ClientQuotaFilter.containsOnly(ofAny)), "of clients");
+            for (ClientQuotaEntity entity : List.of(both, other, alone)) {
+                quota(admin, entity, "consumer_byte_rate", null);
+            }
+            until("none shows", () -> quotas(admin, all).isEmpty());
         }
     }
 

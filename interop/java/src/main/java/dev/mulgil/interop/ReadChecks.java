@@ -15,6 +15,7 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -35,6 +36,7 @@ final class ReadChecks {
         suite.add("seek", () -> seek(suite));
         suite.add("seek-timestamp", () -> seekTimestamp(suite));
         suite.add("max-timestamp", () -> maxTimestamp(suite));
+        suite.add("list-offsets", () -> listOffsets(suite));
         suite.add("out-of-range-reset", () -> outOfRange(suite));
         suite.add("group-resume", () -> groupResume(suite));
         suite.add("manual-assign-commit", () -> manualAssign(suite));
@@ -125,6 +127,35 @@ final class ReadChecks {
             var earliest = admin.listOffsets(Map.of(partition, OffsetSpec.earliest())).partitionResult(partition).get();
             equal(0L, earliest.offset(), "earliest offset");
         }
+    }
+
+    private static void listOffsets(Suite suite) throws Exception {
+        long now = System.currentTimeMillis();
+        TopicPartition full = new TopicPartition(hourly(suite, "list", 10, now), 0);
+        TopicPartition empty = new TopicPartition(suite.create("list-empty", 1), 0);
+        try (Admin admin = suite.admin()) {
+            admin.deleteRecords(Map.of(full, RecordsToDelete.beforeOffset(3))).all().get();
+            listed(admin, full, OffsetSpec.earliest(), 3, -1, "earliest");
+            listed(admin, full, OffsetSpec.latest(), 10, -1, "latest");
+            listed(admin, full, OffsetSpec.maxTimestamp(), 9, now, "largest timestamp");
+            listed(admin, full, OffsetSpec.forTimestamp(0), 3, now - 6 * HOUR, "by a time before all");
+            listed(admin, full, OffsetSpec.forTimestamp(now - 9 * HOUR), 3, now - 6 * HOUR, "by the time of what is gone");
+            listed(admin, full, OffsetSpec.forTimestamp(now - 3 * HOUR), 6, now - 3 * HOUR, "by an exact time");
+            listed(admin, full, OffsetSpec.forTimestamp(now - 3 * HOUR + 1), 7, now - 2 * HOUR, "by a time between two");
+            listed(admin, full, OffsetSpec.forTimestamp(now + 1), -1, -1, "by a time after all");
+            listed(admin, empty, OffsetSpec.earliest(), 0, -1, "earliest of none");
+            listed(admin, empty, OffsetSpec.latest(), 0, -1, "latest of none");
+            listed(admin, empty, OffsetSpec.maxTimestamp(), -1, -1, "largest timestamp of none");
+            listed(admin, empty, OffsetSpec.forTimestamp(0), -1, -1, "by time, of none");
+        }
+    }
+
+    private static void listed(
+            Admin admin, TopicPartition partition, OffsetSpec spec, long offset, long time, String what)
+            throws Exception {
+        var found = admin.listOffsets(Map.of(partition, spec)).partitionResult(partition).get();
+        equal(offset, found.offset(), "offset, " + what);
+        equal(time, found.timestamp(), "timestamp, " + what);
     }
 
     private static void outOfRange(Suite suite) throws Exception {
