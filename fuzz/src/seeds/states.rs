@@ -237,8 +237,9 @@ pub(crate) fn queue_change() -> Vec<Seed> {
 
 /// A head and its pages, each behind its length.
 fn queue_parts(queue: &Subscription) -> Vec<u8> {
-    let mut parts = vec![Vec::new()];
-    queue.write_head(&mut parts[0]);
+    let mut head = Vec::new();
+    queue.write_head(&mut head);
+    let mut parts = vec![head];
     for id in queue.changed_pages() {
         let mut page = Vec::new();
         if queue.write_page(id, &mut page) {

@@ -84,8 +84,9 @@ pub(super) fn queue_checkpoint(bytes: &[u8]) {
         return;
     };
     queue.all_changed();
-    let mut written = vec![Vec::new()];
-    queue.write_head(&mut written[0]);
+    let mut head = Vec::new();
+    queue.write_head(&mut head);
+    let mut written = vec![head];
     for id in queue.changed_pages() {
         let mut page = Vec::new();
         if queue.write_page(id, &mut page) {
