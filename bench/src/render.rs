@@ -13,6 +13,11 @@ mod compare;
 /// How many runs a row is made of.
 const RUNS: usize = 3;
 
+/// A run in which the host gave more of the processors' time than this to others is kept in the
+/// results and stands in no row: it tells what the host did, not what the broker can. Runs of a
+/// comparison stay, since both brokers had the same host.
+const STOLEN_LIMIT: f64 = 0.2;
+
 /// A column: its title, the figure, and how many digits behind the point.
 type Column = (&'static str, &'static str, usize);
 
@@ -149,7 +154,9 @@ The machine is a virtual one, and its disk has other users that cannot be seen f
 write and `fdatasync` took 86 µs in one minute and 25 ms in another (99th percentile), and the rate of
 synced writing halved for minutes. So a latency is worth what the disk's own of the same run is worth, and
 a ratio more than a number. Where a row has one run, nothing says how far runs scatter. Runs of eight to
-ten seconds say nothing of what a disk does when its own cache is full.
+ten seconds say nothing of what a disk does when its own cache is full. Once a run has written some
+gigabytes, the host may also take up to half of the processors' time away for minutes: such runs are kept
+in `bench/results.jsonl` with that share, and stand in no row.
 ";
 
 /// Reads the results and writes the tables.
@@ -165,6 +172,7 @@ fn render(runs: &[Run]) -> Result<String> {
         let mut rows: BTreeMap<(usize, &str), Vec<&Run>> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();
         let own = runs.iter().filter(|run| run.beside.is_none());
+        let own = own.filter(|run| !robbed(run));
         for run in own.filter(|run| run.kind == *kind) {
             let place = order.iter().position(|seen| *seen == run.command);
             let place = place.unwrap_or_else(|| {
@@ -212,8 +220,20 @@ fn render(runs: &[Run]) -> Result<String> {
             "Processor time that the host gave to others during a run ({count} runs tell): "
         )?;
         writeln!(out, "median {middle:.1} %, at most {most:.1} %.")?;
+        let own = runs.iter().filter(|run| run.beside.is_none());
+        let left = own.filter(|run| robbed(run)).count();
+        let limit = STOLEN_LIMIT * 100.0;
+        writeln!(
+            out,
+            "Left out of the rows, since it was more than {limit:.0} %: {left} runs."
+        )?;
     }
     Ok(out)
+}
+
+fn robbed(run: &Run) -> bool {
+    let share = run.figures.get("stolen_share");
+    share.is_some_and(|share| *share > STOLEN_LIMIT)
 }
 
 fn row(out: &mut String, broker: &str, runs: &[&Run], columns: &[Column]) -> Result<()> {
