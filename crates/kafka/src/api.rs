@@ -18,6 +18,7 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_scram;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
@@ -200,6 +201,7 @@ pub(crate) fn start(body: Bytes, turn: &mut Turn<'_>) -> Result<Step, Hangup> {
         ),
         ApiKey::DescribeClientQuotas => client_quotas::describe(&decode(head, body)?, turn),
         ApiKey::AlterClientQuotas => client_quotas::alter(decode(head, body)?, turn),
+        ApiKey::DescribeUserScramCredentials => describe_scram::start(decode(head, body)?, turn),
         ApiKey::DescribeCluster => describe_cluster::start(&decode(head, body)?, turn),
         key => Err(Hangup {
             why: format!("api key {key:?} is not taken"),

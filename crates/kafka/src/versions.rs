@@ -63,6 +63,7 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from_to(ApiKey::ListPartitionReassignments, 0, 0),
     from_to(ApiKey::DescribeClientQuotas, 0, 1),
     from_to(ApiKey::AlterClientQuotas, 0, 1),
+    from_to(ApiKey::DescribeUserScramCredentials, 0, 0),
     from_to(ApiKey::DescribeCluster, 0, 2),
     from_to(ApiKey::DescribeProducers, 0, 0),
     from_to(ApiKey::ListConfigResources, 0, 1),

@@ -11,9 +11,9 @@ use kafka_protocol::messages::{
     DeleteRecordsResponse, DeleteTopicsResponse, DescribeClientQuotasResponse,
     DescribeClusterResponse, DescribeConfigsResponse, DescribeGroupsResponse,
     DescribeLogDirsResponse, DescribeProducersResponse, DescribeTopicPartitionsResponse,
-    ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
-    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
+    DescribeUserScramCredentialsResponse, ElectLeadersResponse, FindCoordinatorResponse,
+    HeartbeatResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
+    LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
     ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
     OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
     SyncGroupResponse,
@@ -89,6 +89,8 @@ pub(crate) fn tell(body: &dyn Any, tell: impl FnMut(i16)) -> bool {
             .chain(partitions!(it.responses, partitions));
         ListPartitionReassignmentsResponse, it => once(it.error_code);
         DescribeClientQuotasResponse, it => once(it.error_code);
+        DescribeUserScramCredentialsResponse, it => once(it.error_code)
+            .chain(it.results.iter().map(|row| row.error_code));
         AlterClientQuotasResponse, it => it.entries.iter().map(|row| row.error_code);
     }
     false

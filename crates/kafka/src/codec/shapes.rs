@@ -74,6 +74,7 @@ pub(crate) const fn of(key: ApiKey) -> Option<Shape> {
         ApiKey::ListPartitionReassignments => (0, LIST_REASSIGNMENTS),
         ApiKey::DescribeClientQuotas => (1, DESCRIBE_QUOTAS),
         ApiKey::AlterClientQuotas => (1, ALTER_QUOTAS),
+        ApiKey::DescribeUserScramCredentials => (0, DESCRIBE_SCRAM),
         ApiKey::OffsetDelete => (LAST, OFFSET_DELETE),
         ApiKey::DescribeCluster => (0, DESCRIBE_CLUSTER),
         _ => return None,
@@ -294,6 +295,8 @@ const ALTER_QUOTAS: &[Field] = &[
     list(&[list(&[text(), text()]), list(&[text(), fixed(8 + 1)])]),
     fixed(1),
 ];
+
+const DESCRIBE_SCRAM: &[Field] = &[list(&[text()])];
 
 const OFFSET_DELETE: &[Field] = &[text(), list(&[text(), list(&[fixed(4)])])];
 

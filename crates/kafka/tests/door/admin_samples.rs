@@ -188,6 +188,14 @@ pub(crate) fn describe_quotas() -> DescribeClientQuotasRequest {
     DescribeClientQuotasRequest::default().with_components(vec![any])
 }
 
+pub(crate) fn describe_scram(users: &[&str]) -> DescribeUserScramCredentialsRequest {
+    use describe_user_scram_credentials_request::UserName;
+    let users = users
+        .iter()
+        .map(|user| UserName::default().with_name(text(user)));
+    DescribeUserScramCredentialsRequest::default().with_users(Some(users.collect()))
+}
+
 /// An entity: kinds and names.
 pub(crate) type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
 

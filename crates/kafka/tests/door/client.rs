@@ -98,6 +98,7 @@ shown! {
     ListPartitionReassignments: ListPartitionReassignmentsResponse,
     DescribeClientQuotas: DescribeClientQuotasResponse,
     AlterClientQuotas: AlterClientQuotasResponse,
+    DescribeUserScramCredentials: DescribeUserScramCredentialsResponse,
     DescribeCluster: DescribeClusterResponse,
     OffsetCommit: OffsetCommitResponse,
     OffsetFetch: OffsetFetchResponse,

@@ -148,6 +148,26 @@ fn what_has_settings_is_listed() {
 }
 
 #[test]
+fn nobody_has_passwords_here() {
+    let mut driver = driver();
+    let key = ApiKey::DescribeUserScramCredentials;
+    let mut ask = |request: &DescribeUserScramCredentialsRequest| {
+        let answer: DescribeUserScramCredentialsResponse = driver.call(key, 0, request);
+        assert_eq!(answer.error_code, 0);
+        let rows = answer.results.iter();
+        rows.map(|row| (row.user.to_string(), row.error_code))
+            .collect::<Vec<_>>()
+    };
+    let all = DescribeUserScramCredentialsRequest::default().with_users(None);
+    assert_eq!(ask(&all), []);
+    assert_eq!(ask(&describe_scram(&[])), []);
+    let twice = ResponseError::DuplicateResource.code();
+    let none = ResponseError::ResourceNotFound.code();
+    let rows = [("u".to_owned(), twice), ("v".to_owned(), none)];
+    assert_eq!(ask(&describe_scram(&["u", "v", "u"])), rows);
+}
+
+#[test]
 fn quotas_are_kept_and_found_by_filters() {
     let mut driver = driver();
     let key = ApiKey::AlterClientQuotas;

@@ -82,6 +82,7 @@ pub(crate) fn sample(key: ApiKey, version: i16, correlation: i32, id: TopicId) -
             frame!(ListPartitionReassignmentsRequest::default().with_topics(None))
         }
         ApiKey::DescribeClientQuotas => frame!(admin::describe_quotas()),
+        ApiKey::DescribeUserScramCredentials => frame!(admin::describe_scram(&["u", "v", "u"])),
         ApiKey::AlterClientQuotas => frame!(admin::alter_quotas()),
         other => panic!("no sample of {other:?}"),
     }

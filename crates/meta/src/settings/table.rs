@@ -186,6 +186,12 @@ pub const BROKER: &[Setting] = &[
         "57671680",
         "Largest answer to a fetch.",
     ),
+    meaningless(
+        "follower.replication.throttled.rate",
+        Takes::Long(0, i64::MAX),
+        "9223372036854775807",
+        "There is one broker, nothing is replicated.",
+    ),
     fixed(
         "group.initial.rebalance.delay.ms",
         Takes::Int(0, i32::MAX),
@@ -209,6 +215,12 @@ pub const BROKER: &[Setting] = &[
         Takes::Int(0, i32::MAX),
         "6000",
         "Shortest session of a group's member.",
+    ),
+    meaningless(
+        "leader.replication.throttled.rate",
+        Takes::Long(0, i64::MAX),
+        "9223372036854775807",
+        "There is one broker, nothing is replicated.",
     ),
     fixed(
         "listeners",
@@ -461,6 +473,12 @@ pub const BROKER: &[Setting] = &[
         Takes::Int(1, i32::MAX),
         "1",
         "How long each of these windows is.",
+    ),
+    meaningless(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Takes::Long(0, i64::MAX),
+        "9223372036854775807",
+        "There is one log directory, nothing moves between them.",
     ),
     fixed(
         "socket.request.max.bytes",

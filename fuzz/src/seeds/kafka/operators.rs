@@ -28,6 +28,7 @@ pub(super) fn sample(key: ApiKey, version: i16) -> Option<Bytes> {
         }
         ApiKey::DescribeClientQuotas => body(version, &describe_quotas()),
         ApiKey::AlterClientQuotas => body(version, &alter_quotas()),
+        ApiKey::DescribeUserScramCredentials => body(version, &describe_scram()),
         _ => None,
     }
 }
@@ -109,6 +110,12 @@ fn reassignments() -> AlterPartitionReassignmentsRequest {
         .with_name(name())
         .with_partitions(vec![wish]);
     AlterPartitionReassignmentsRequest::default().with_topics(vec![topic])
+}
+
+fn describe_scram() -> DescribeUserScramCredentialsRequest {
+    use describe_user_scram_credentials_request::UserName;
+    let user = UserName::default().with_name(text("u"));
+    DescribeUserScramCredentialsRequest::default().with_users(Some(vec![user]))
 }
 
 fn describe_quotas() -> DescribeClientQuotasRequest {
