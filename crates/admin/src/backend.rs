@@ -176,6 +176,12 @@ pub struct BrokerCounters {
     pub partitions: u64,
     /// Consumer groups there are.
     pub groups: u64,
+    /// How many there may be.
+    pub groups_max: u64,
+    /// Bytes of names and committed offsets of all groups, with what these take in memory.
+    pub group_bytes: u64,
+    /// How many these may be.
+    pub group_bytes_max: u64,
     /// Bytes of records that are kept.
     pub stored_bytes: u64,
     /// Answers that wait for the disk.

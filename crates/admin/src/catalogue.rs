@@ -118,6 +118,9 @@ catalogue! {
     CompactedOnly = 1014, "the topic is only compacted", http 409, exit 5,
         "With cleanup=compact alone the newest record of each key is promised to stay: records go when newer ones of their keys come, and are not given up by offset.",
         "Set the policy for as long as it takes: mulgil topic alter NAME --set cleanup=compact,delete.";
+    GroupsFull = 1015, "consumer groups hold as much as they may", http 507, exit 1,
+        "The number of groups is limited, and so are the bytes of all their names and committed offsets, so that nobody can fill the server's memory. What exists can be used and committed anew.",
+        "Delete groups that nobody needs: mulgil group ls, mulgil group delete NAME. Figures and limits: mulgil status.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

@@ -139,6 +139,8 @@ pub struct Alarms {
     pub disk_full: Alarm,
     /// Retention and expiry wait because the wall clock was set.
     pub clock_stepped: Alarm,
+    /// New groups or offsets are refused because all groups hold as much as they may.
+    pub groups_full: Alarm,
     /// The start took pieces out of the log.
     pub quarantine: Alarm,
 }

@@ -158,6 +158,7 @@ impl Keeper {
     /// One look. Each task fails on its own: what makes room must not wait for what needs it.
     fn work(&mut self, broker: &Arc<Broker>) {
         watch_clock(broker);
+        watch_groups(broker);
         for (at, task) in TASKS.into_iter().enumerate() {
             // Before anything that may fail: who tries again and again is no less alive.
             beat(broker);
@@ -425,6 +426,27 @@ fn watch_clock(broker: &Broker) {
     } else {
         tracing::error!(
             "the wall clock was set by more than an hour: retention and compaction wait"
+        );
+    }
+}
+
+/// Raises an alarm once groups hold so much that something was refused for it.
+fn watch_groups(broker: &Broker) {
+    let full = broker.lane().groups_are_full();
+    let alarm = &broker.alarms().groups_full;
+    if !alarm.set(full, broker.now().wall) {
+        return;
+    }
+    let figures = broker.lane().group_figures();
+    if full {
+        tracing::error!(
+            ?figures,
+            "consumer groups hold as much as they may: new groups and offsets are refused"
+        );
+    } else {
+        tracing::info!(
+            ?figures,
+            "consumer groups have room again: new groups and offsets are taken"
         );
     }
 }

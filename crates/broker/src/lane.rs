@@ -47,6 +47,7 @@ pub use checkpoint::{Beginning, Objects};
 pub use commit::LogHead;
 pub use compact::{Keyed, KeyedSlice};
 pub(crate) use due::{Due, Held, Progress};
+pub use groups::holding::GroupFigures;
 pub use keep::{PassSlice, Retired, TailSlice};
 pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork, FindTask, ReadTask};
@@ -385,7 +386,7 @@ impl Lane {
             partitions: self.partitions.len(),
             tail_bytes: self.tail.bytes(),
             index_bytes: self.index.memory_bytes(),
-            groups: self.groups.len(),
+            groups: self.group_figures(),
             // And the one that grows.
             chunks: self.chunks.iter().count() + self.unsealed.len() + 1,
             damaged_ranges: self.damaged.len(),
@@ -454,8 +455,8 @@ pub struct LaneFigures {
     pub tail_bytes: usize,
     /// Bytes that the index takes.
     pub index_bytes: usize,
-    /// Consumer groups.
-    pub groups: usize,
+    /// What consumer groups hold.
+    pub groups: GroupFigures,
     /// Chunks of all kinds that count, the one that grows included.
     pub chunks: usize,
     /// Ranges of offsets whose bytes are damaged.

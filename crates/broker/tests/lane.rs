@@ -38,6 +38,8 @@ use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId
 
 #[path = "lane/groups.rs"]
 mod groups;
+#[path = "lane/limits.rs"]
+mod limits;
 #[path = "lane/refused.rs"]
 mod refused;
 
@@ -237,8 +239,8 @@ impl World {
     /// Lets a mark say that all is synced.
     fn mark(&mut self) {
         let later = Now {
-            elapsed: Elapsed(NOW.elapsed.0 + 1_000),
-            ..NOW
+            elapsed: Elapsed(self.now.elapsed.0 + 1_000),
+            ..self.now
         };
         self.visit(|lane, turn| lane.tick(later, turn));
         self.settle();
@@ -248,7 +250,7 @@ impl World {
     /// header does in the life of a broker: positions in a checkpoint are those that stay.
     fn checkpoint(&mut self) -> Vec<Objects> {
         self.mark();
-        let begun = self.lane.checkpoint_begin(NOW).objects;
+        let begun = self.lane.checkpoint_begin(self.now).objects;
         let partitions = self.lane.checkpoint_partitions(0, 100);
         let groups = self.lane.checkpoint_groups(0, 100);
         vec![begun, partitions, groups]

@@ -33,6 +33,7 @@ pub use self::command::{
     Claim, Command, CommitOffsets, DeleteOffsets, Join, Leaving, Subscribed, Sync,
 };
 pub use self::effect::{Effect, Joined, JoinedMember};
+pub use self::held::{GROUP_BYTES, OFFSET_BYTES, PROTOCOL_TYPE_BYTES_MAX, Together};
 pub use self::member::{Member, Offered, Settled, Settlement};
 pub use self::names::{Generation, InstanceId, MemberId, State, Waiter};
 pub use self::offsets::{Committed, OffsetEntry, OffsetKey};
@@ -51,6 +52,7 @@ mod commit;
 mod draft;
 mod effect;
 mod expiry;
+mod held;
 mod join;
 mod live;
 mod member;
@@ -148,6 +150,17 @@ impl Group {
         self.offsets.kept.iter()
     }
 
+    /// What it holds beside its members, bytes, about: a name of so many bytes, its offsets with their
+    /// notes, and what all that takes in memory. Nothing while it does not exist.
+    #[must_use]
+    pub const fn held_bytes(&self, name_bytes: usize) -> usize {
+        if self.roster.exists() {
+            GROUP_BYTES + name_bytes + self.offsets.bytes
+        } else {
+            0
+        }
+    }
+
     /// Which of `topics` it has offsets of. Takes time by the shorter of both lists.
     #[must_use]
     pub fn topics_among(&self, topics: &BTreeSet<TopicId>) -> Vec<TopicId> {
@@ -206,6 +219,30 @@ impl Group {
         changes
     }
 
+    /// Decides `command` as [`Machine::decide`] does, for a group among others: the bounds of what all
+    /// groups hold together are kept to.
+    ///
+    /// # Errors
+    ///
+    /// A refusal is an answer for the client, and leaves no trace.
+    pub fn decide_among(
+        &self,
+        command: Command,
+        now: Now,
+        together: Together,
+        out: &mut Decision<Change, Effect>,
+    ) -> Result<(), GroupRefusal> {
+        let mut draft = Draft::new(&self.roster, &self.settings, now, together, out);
+        match self.decide_in(command, &mut draft) {
+            Ok(()) => draft.finish(),
+            Err(why) => {
+                draft.abandon();
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
     fn forget_topic(&self, draft: &mut Draft<'_>, topic: TopicId) {
         if self
             .offsets
@@ -246,7 +283,7 @@ impl Group {
                 sync::leave(draft, leaving);
                 Ok(())
             }
-            Command::CommitOffsets(commit) => commit::commit(draft, *commit),
+            Command::CommitOffsets(commit) => commit::commit(draft, &self.offsets, *commit),
             Command::DeleteOffsets(delete) => commit::delete_offsets(draft, &self.offsets, delete),
             Command::ForgetTopic(topic) => {
                 self.forget_topic(draft, topic);
@@ -262,21 +299,22 @@ impl Group {
     }
 
     fn apply_offsets(&mut self, change: &Durable) {
-        let kept = &mut self.offsets.kept;
         match change {
             Durable::OffsetsCommitted(entries) => {
-                kept.extend(entries.iter().map(|(k, c)| (*k, c.clone())));
+                for (key, committed) in entries {
+                    self.offsets.keep(*key, committed.clone());
+                }
             }
             Durable::OffsetsDeleted(keys) => {
                 for key in keys {
-                    kept.remove(key);
+                    self.offsets.give_up(key);
                 }
             }
             Durable::TopicForgotten(topic) => {
-                let gone = kept.range(OffsetKey::all_of(*topic));
+                let gone = self.offsets.kept.range(OffsetKey::all_of(*topic));
                 let gone: Vec<OffsetKey> = gone.map(|(key, _)| *key).collect();
                 for key in gone {
-                    kept.remove(&key);
+                    self.offsets.give_up(&key);
                 }
             }
             Durable::Deleted => self.offsets = Offsets::default(),
@@ -300,15 +338,13 @@ impl Machine for Group {
         now: Now,
         out: &mut Decision<Change, Effect>,
     ) -> Result<(), GroupRefusal> {
-        let mut draft = Draft::new(&self.roster, &self.settings, now, out);
-        match self.decide_in(command, &mut draft) {
-            Ok(()) => draft.finish(),
-            Err(why) => {
-                draft.abandon();
-                return Err(why);
-            }
-        }
-        Ok(())
+        // As if there were no other group.
+        let alone = Together {
+            groups: usize::from(self.roster.exists()),
+            bytes: self.held_bytes(0),
+            name_bytes: 0,
+        };
+        self.decide_among(command, now, alone, out)
     }
 
     fn apply(&mut self, change: &Change) {

@@ -235,6 +235,17 @@ pub(crate) const fn group(refusal: &GroupRefusal, missing: NoGroup) -> ResponseE
         GroupRefusal::Full { .. } => ResponseError::GroupMaxSizeReached,
         // Kafka knows no such limit but that of a request; clients give up on this one.
         GroupRefusal::TooLarge { .. } => ResponseError::InvalidRequest,
+        // Kafka bounds groups and offsets by nothing. Both codes are final for the request. A member
+        // that may not found a group is told what it is told by a full one. A committer is not told
+        // to try again: room comes when somebody deletes something or after days, and until then a
+        // synchronous commit would go round until its time is up. By this one Java's consumer and
+        // librdkafka let the application decide, and commit again at the next interval.
+        GroupRefusal::TooManyGroups { .. } | GroupRefusal::TooMuchHeld { .. } => match missing {
+            NoGroup::UnknownMember => ResponseError::GroupMaxSizeReached,
+            NoGroup::IllegalGeneration | NoGroup::NotFound => {
+                ResponseError::InvalidCommitOffsetSize
+            }
+        },
         // Kafka leaves the earlier request without an answer. A client that still reads it joins again
         // under its name.
         GroupRefusal::Superseded { .. } => ResponseError::RebalanceInProgress,

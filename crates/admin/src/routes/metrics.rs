@@ -230,10 +230,13 @@ const PROCESS: [Row<ProcessCounters>; 3] = [
 ];
 
 #[rustfmt::skip]
-const BROKER: [KindRow<BrokerCounters>; 22] = [
+const BROKER: [KindRow<BrokerCounters>; 25] = [
     ("mulgil_topics", "gauge", "Topics there are.", |c| c.topics),
     ("mulgil_partitions", "gauge", "Partitions there are.", |c| c.partitions),
     ("mulgil_consumer_groups", "gauge", "Consumer groups there are.", |c| c.groups),
+    ("mulgil_consumer_groups_max", "gauge", "Consumer groups there may be.", |c| c.groups_max),
+    ("mulgil_consumer_group_bytes", "gauge", "Bytes of names and committed offsets of consumer groups, with what these take in memory.", |c| c.group_bytes),
+    ("mulgil_consumer_group_bytes_max", "gauge", "Bytes that these may be.", |c| c.group_bytes_max),
     ("mulgil_stored_bytes", "gauge", "Bytes of records that are kept.", |c| c.stored_bytes),
     ("mulgil_held_answers", "gauge", "Answers that wait for the disk.", |c| c.held_answers),
     ("mulgil_waiting_reads", "gauge", "Reads that wait for records.", |c| c.waiting_reads),

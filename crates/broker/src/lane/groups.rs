@@ -15,11 +15,13 @@ use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::Position;
 use mulgil_record::ids::GroupId;
 
+use self::holding::{Held, Holding};
 use self::waiters::Waiters;
 use super::{Due, Lane, ReplyTo, Turn};
 use crate::group::{GroupLine, GroupName, GroupPicture, GroupReply, GroupRequest};
 use crate::request::Reply;
 
+pub(super) mod holding;
 mod upkeep;
 mod waiters;
 
@@ -49,6 +51,7 @@ pub(super) struct Groups {
     next: u64,
     deadlines: BTreeSet<(Elapsed, GroupId)>,
     waiters: Waiters,
+    holding: Holding,
     /// The newest deletion: who is told that a group is not there is told that.
     gone: Position,
 }
@@ -61,12 +64,9 @@ impl Groups {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.hosted.len()
-    }
-
     fn drop_group(&mut self, id: GroupId) {
         if let Some(hosted) = self.hosted.remove(&id) {
+            self.holding.changed(hosted.held(), Held::default());
             if self.names.get(&hosted.name) == Some(&id) {
                 self.names.remove(&hosted.name);
             }
@@ -88,7 +88,10 @@ impl Groups {
             newest: Position::ZERO,
             armed: None,
         };
-        self.hosted.insert(id, hosted);
+        self.holding.changed(Held::default(), hosted.held());
+        if let Some(replaced) = self.hosted.insert(id, hosted) {
+            self.holding.changed(replaced.held(), Held::default());
+        }
     }
 
     /// Groups from `from` on as pages of a checkpoint: u16 length of the name, the name, the state.
@@ -282,7 +285,12 @@ impl Lane {
         } else {
             self.log.dates.stamp(now)
         };
-        hosted.machine.decide(command, date, &mut decision)?;
+        let together = self.groups.holding.as_asked(hosted.name.len());
+        let decided = hosted
+            .machine
+            .decide_among(command, date, together, &mut decision);
+        self.groups.holding.saw(&decided, &decision.effects);
+        decided?;
         self.apply_group(id, &mut decision);
         let newest = self
             .groups
@@ -304,6 +312,7 @@ impl Lane {
         let Some(hosted) = self.groups.hosted.get_mut(&id) else {
             return;
         };
+        let before = hosted.held();
         let mut payload = Vec::new();
         for (_, change) in decision.changes.drain(..) {
             if let Change::Durable(durable) = &change {
@@ -320,6 +329,7 @@ impl Lane {
             }
             hosted.machine.apply(&change);
         }
+        self.groups.holding.changed(before, hosted.held());
     }
 
     fn group_effect(
@@ -394,7 +404,9 @@ impl Lane {
             return Ok(());
         };
         let gone = matches!(change, Durable::Deleted);
+        let before = hosted.held();
         hosted.machine.apply(&Change::Durable(change));
+        self.groups.holding.changed(before, hosted.held());
         if gone {
             self.groups.drop_group(id);
         }

@@ -6,7 +6,7 @@ use super::*;
 
 const MINUTE_MS: u64 = 60_000;
 /// Longer than the offsets of an empty group are kept.
-const WEEK_MS: u64 = 8 * 24 * 60 * MINUTE_MS;
+pub(crate) const WEEK_MS: u64 = 8 * 24 * 60 * MINUTE_MS;
 
 /// Commits so many offsets of a topic from outside the group, each with so long a note.
 fn commit_many(world: &mut World, group: &GroupName, topic: TopicId, offsets: i32, note: usize) {
@@ -32,7 +32,7 @@ fn offsets_of(world: &World, group: &str) -> usize {
     machine.map_or(0, |machine| machine.offsets().count())
 }
 
-fn join() -> Command {
+pub(crate) fn join() -> Command {
     Command::Join(Box::new(Join {
         waiter: Waiter(0),
         member: None,
@@ -71,7 +71,7 @@ fn sync() -> Command {
 }
 
 /// A member joins, and the wait for more of them is over.
-fn gather(world: &mut World, group: &GroupName) {
+pub(crate) fn gather(world: &mut World, group: &GroupName) {
     let ask = GroupRequest::Command {
         group: Arc::clone(group),
         command: join(),

@@ -7,21 +7,23 @@ use super::change::Durable;
 use super::command::{CommitOffsets, DeleteOffsets};
 use super::draft::Draft;
 use super::effect::Effect;
+use super::held::Filling;
 use super::live::{Live, Phase};
 use super::offsets::{Committed, OffsetEntry, OffsetKey, Offsets};
-use super::rebalance::look_later;
 use super::refusal::GroupRefusal;
 use super::sync::beat;
 use crate::machine::WallTime;
 
-pub(super) fn commit(draft: &mut Draft<'_>, commit: CommitOffsets) -> Result<(), GroupRefusal> {
-    let at = draft.now.wall;
+pub(super) fn commit(
+    draft: &mut Draft<'_>,
+    offsets: &Offsets,
+    commit: CommitOffsets,
+) -> Result<(), GroupRefusal> {
     if draft.before.exists() {
         check_committer(&draft.before.live, &commit)?;
     } else if commit.generation.0 < 0 {
         // A consumer that assigns itself, or an operator: the group begins to exist.
-        draft.waited(Durable::Created { at });
-        look_later(draft);
+        draft.create()?;
     } else {
         return Err(GroupRefusal::NoSuchGroup);
     }
@@ -32,24 +34,44 @@ pub(super) fn commit(draft: &mut Draft<'_>, commit: CommitOffsets) -> Result<(),
     {
         beat(draft, member, seat);
     }
-    let max = draft.settings.offset_metadata_max;
-    let mut results = Vec::with_capacity(commit.entries.len());
-    let mut kept = Vec::with_capacity(commit.entries.len());
-    for entry in commit.entries {
-        // As Java counts, whose strings Kafka measures.
-        let got = entry.metadata.encode_utf16().count();
-        if got > max {
-            results.push(Err(GroupRefusal::MetadataTooLarge { got, max }));
-        } else {
-            results.push(Ok(()));
-            kept.push(committed(entry, at));
-        }
-    }
+    let (results, kept) = take_entries(draft, offsets, commit.entries)?;
     if !kept.is_empty() {
         draft.waited(Durable::OffsetsCommitted(kept));
     }
     draft.effect(Effect::Committed(results));
     Ok(())
+}
+
+type Taken = (Vec<Result<(), GroupRefusal>>, Vec<(OffsetKey, Committed)>);
+
+/// Takes each offset whose note is short enough and for which there is room. A group that would begin
+/// with less than was asked for does not begin.
+fn take_entries(
+    draft: &Draft<'_>,
+    offsets: &Offsets,
+    entries: Vec<OffsetEntry>,
+) -> Result<Taken, GroupRefusal> {
+    let (at, max) = (draft.now.wall, draft.settings.offset_metadata_max);
+    let mut filling = Filling::new(offsets, &entries, draft.together, draft.settings);
+    let mut results = Vec::with_capacity(entries.len());
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // As Java counts, whose strings Kafka measures.
+        let got = entry.metadata.encode_utf16().count();
+        if got > max {
+            results.push(Err(GroupRefusal::MetadataTooLarge { got, max }));
+            continue;
+        }
+        match filling.take(&entry) {
+            Ok(()) => {
+                results.push(Ok(()));
+                kept.push(committed(entry, at));
+            }
+            Err(why) if !draft.before.exists() => return Err(why),
+            Err(why) => results.push(Err(why)),
+        }
+    }
+    Ok((results, kept))
 }
 
 fn committed(entry: OffsetEntry, at: WallTime) -> (OffsetKey, Committed) {

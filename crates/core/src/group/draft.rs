@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 
 use super::change::{Change, Durable, Volatile};
 use super::effect::{Effect, Joined, JoinedMember};
+use super::held::Together;
 use super::live::Live;
 use super::names::{MemberId, Waiter};
+use super::rebalance::look_later;
 use super::refusal::GroupRefusal;
 use super::roster::Roster;
 use super::settings::GroupSettings;
@@ -22,6 +24,8 @@ pub(super) struct Draft<'a> {
     pub(super) before: &'a Roster,
     pub(super) settings: &'a GroupSettings,
     pub(super) now: Now,
+    /// What all groups hold, this one included.
+    pub(super) together: Together,
     out: &'a mut Decision<Change, Effect>,
     /// The roster after the first `applied` changes, once someone has asked.
     copy: Option<Box<Roster>>,
@@ -35,6 +39,7 @@ impl<'a> Draft<'a> {
         before: &'a Roster,
         settings: &'a GroupSettings,
         now: Now,
+        together: Together,
         out: &'a mut Decision<Change, Effect>,
     ) -> Self {
         let (first_change, first_effect) = (out.changes.len(), out.effects.len());
@@ -42,6 +47,7 @@ impl<'a> Draft<'a> {
             before,
             settings,
             now,
+            together,
             out,
             copy: None,
             applied: first_change,
@@ -71,6 +77,15 @@ impl<'a> Draft<'a> {
         }
         self.applied = self.out.changes.len();
         copy
+    }
+
+    /// Lets the group begin to exist, if there may be one more.
+    pub(super) fn create(&mut self) -> Result<(), GroupRefusal> {
+        self.together = self.together.with_one_more(self.settings)?;
+        let at = self.now.wall;
+        self.waited(Durable::Created { at });
+        look_later(self);
+        Ok(())
     }
 
     /// Decides a change that answers wait for.

@@ -10,10 +10,11 @@ use super::change::{Durable, Volatile};
 use super::command::Join;
 use super::draft::{Draft, all_members, joined};
 use super::effect::Effect;
+use super::held::PROTOCOL_TYPE_BYTES_MAX;
 use super::live::{Live, Phase, Seat};
 use super::member::{Member, Offered, offer_once, said_bytes};
 use super::names::{InstanceId, MemberId};
-use super::rebalance::{complete_if_all_joined, look_later, prepare, prepare_or_complete};
+use super::rebalance::{complete_if_all_joined, prepare, prepare_or_complete};
 use super::refusal::GroupRefusal;
 
 pub(super) fn join(draft: &mut Draft<'_>, mut join: Join) -> Result<(), GroupRefusal> {
@@ -44,9 +45,7 @@ pub(super) fn join(draft: &mut Draft<'_>, mut join: Join) -> Result<(), GroupRef
         return Err(GroupRefusal::InconsistentProtocol);
     }
     if !before.exists() {
-        let at = draft.now.wall;
-        draft.waited(Durable::Created { at });
-        look_later(draft);
+        draft.create()?;
     }
     match join.member.clone() {
         Some(member) => returning(draft, member, join),
@@ -72,6 +71,10 @@ fn has_room(live: &Live, member: Option<&MemberId>, members_max: usize) -> bool 
 
 /// Bounds what a member says of itself, and what all of them say.
 fn check_size(draft: &Draft<'_>, join: &Join) -> Result<(), GroupRefusal> {
+    let (bytes, max) = (join.protocol_type.len(), PROTOCOL_TYPE_BYTES_MAX);
+    if bytes > max {
+        return Err(GroupRefusal::TooLarge { bytes, max });
+    }
     let live = &draft.before.live;
     let id = join.member.as_ref().unwrap_or(&join.new_member);
     let bytes = said_bytes(id, join.instance.as_ref(), &join.client_id, &join.offered);

@@ -73,6 +73,8 @@ impl Committed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offsets {
     pub(super) kept: BTreeMap<OffsetKey, Committed>,
+    /// What they take in memory, about: the sum over all that are kept.
+    pub(super) bytes: usize,
     /// When to look for expired ones next. Volatile: a start looks at once.
     pub(super) next_check: WallTime,
     /// Where the look was broken off, being bounded. Volatile.
@@ -80,6 +82,17 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
+    pub(super) fn keep(&mut self, key: OffsetKey, committed: Committed) {
+        self.bytes += committed.held_bytes();
+        let old = self.kept.insert(key, committed);
+        self.bytes -= old.map_or(0, |old| old.held_bytes());
+    }
+
+    pub(super) fn give_up(&mut self, key: &OffsetKey) {
+        let old = self.kept.remove(key);
+        self.bytes -= old.map_or(0, |old| old.held_bytes());
+    }
+
     pub(super) const fn forget_volatile(&mut self) {
         self.next_check = WallTime(0);
         self.from = None;

@@ -63,6 +63,20 @@ pub enum GroupRefusal {
         /// The most.
         max: usize,
     },
+    /// There are as many groups as there may be, and this would be one more.
+    #[error("there are {max} consumer groups, which is as many as there may be")]
+    TooManyGroups {
+        /// The most.
+        max: usize,
+    },
+    /// All groups together hold as much as they may, and this would be more.
+    #[error(
+        "names and offsets of all consumer groups may take {max} bytes, and this would be more"
+    )]
+    TooMuchHeld {
+        /// The most, bytes.
+        max: usize,
+    },
     /// The same member asked again: this is the answer to its earlier request.
     #[error("a later request of member \"{member}\" took this one's place")]
     Superseded {
@@ -86,4 +100,12 @@ pub enum GroupRefusal {
     /// The members read the topic, so its offsets stay.
     #[error("the group reads the topic")]
     TopicInUse,
+}
+
+impl GroupRefusal {
+    /// Whether it is for what all groups hold together, and not for anything about this one.
+    #[must_use]
+    pub const fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::TooManyGroups { .. } | Self::TooMuchHeld { .. })
+    }
 }

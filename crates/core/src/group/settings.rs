@@ -18,6 +18,12 @@ pub struct GroupSettings {
     /// Most bytes that all members may say of themselves, and that a leader may assign: a rebalance
     /// is written down as a whole, and the leader's answer holds all of it.
     pub group_bytes_max: usize,
+    /// Most groups that there may be: a stranger can name as many as it likes, and each lives for ten
+    /// minutes at least.
+    pub groups_max: usize,
+    /// Most bytes that all groups together may hold beside their members: names, committed offsets
+    /// with their notes, and what these take in memory. All of it is in memory and in checkpoints.
+    pub held_bytes_max: usize,
     /// Most characters of the note beside a committed offset (`offset.metadata.max.bytes`).
     pub offset_metadata_max: usize,
     /// How long offsets stay after the group is empty (`offsets.retention.minutes`).
@@ -36,6 +42,8 @@ impl Default for GroupSettings {
             members_max: 10_000,
             member_bytes_max: 4 << 20,
             group_bytes_max: 64 << 20,
+            groups_max: 100_000,
+            held_bytes_max: 256 << 20,
             offset_metadata_max: 4_096,
             offsets_retention_ms: 7 * 24 * 3_600 * 1_000,
             expiry_check_ms: 600_000,

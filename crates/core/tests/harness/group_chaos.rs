@@ -2,15 +2,15 @@
 //!
 //! Beside the law of restart this checks, at every step: a generation's number is told to one set of
 //! members only, and names one leader; whoever waits is answered once, and in the end at all; a tick
-//! does all that is due; the checkpoint leads to the same group.
+//! does all that is due; the checkpoint leads to the same group; what is held is counted and bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use mulgil_core::group::{
-    Change, Claim, Command, CommitOffsets, DeleteOffsets, Effect, Generation, Group, GroupSettings,
-    InstanceId, Join, Leaving, MemberId, Offered, OffsetEntry, OffsetKey, State, Sync, Waiter,
-    wire,
+    Change, Claim, Command, CommitOffsets, DeleteOffsets, Effect, GROUP_BYTES, Generation, Group,
+    GroupSettings, InstanceId, Join, Leaving, MemberId, OFFSET_BYTES, Offered, OffsetEntry,
+    OffsetKey, State, Sync, Waiter, wire,
 };
 use mulgil_core::machine::{Elapsed, Machine as _, Now, WallTime};
 use mulgil_record::ids::{Offset, TopicId};
@@ -102,12 +102,20 @@ struct Chaos {
     now: u64,
 }
 
+/// There is room for the offsets of three partitions, and for few notes.
+const HELD_BYTES_MAX: usize = GROUP_BYTES + 3 * OFFSET_BYTES + 5;
+
+fn settings() -> GroupSettings {
+    GroupSettings {
+        members_max: 4,
+        held_bytes_max: HELD_BYTES_MAX,
+        ..GroupSettings::default()
+    }
+}
+
 /// Does all of it, and then waits until nobody waits.
 pub(crate) fn run(actions: &[Action]) {
-    let settings = GroupSettings {
-        members_max: 4,
-        ..GroupSettings::default()
-    };
+    let settings = settings();
     let clients = (0..CLIENTS).map(|_| Client::default()).collect();
     let mut chaos = Chaos {
         twin: Twin::new(Group::new(settings), through_the_log),
@@ -268,7 +276,9 @@ impl Chaos {
                 key: OffsetKey { topic, partition },
                 offset: Offset(i64::try_from(self.now).expect("a short time")),
                 leader_epoch: None,
-                metadata: "".into(),
+                metadata: "n"
+                    .repeat(usize::try_from(self.now / 500 % 5).expect("few"))
+                    .into(),
                 retention_ms: None,
             }],
         }
@@ -364,13 +374,19 @@ impl Chaos {
     fn check(&self) {
         let mut bytes = Vec::new();
         wire::encode_checkpoint(&self.twin.live, &mut bytes);
-        let settings = GroupSettings {
-            members_max: 4,
-            ..GroupSettings::default()
-        };
-        let read = wire::decode_checkpoint(settings, wire::VERSION, &bytes).expect("a checkpoint");
+        let read =
+            wire::decode_checkpoint(settings(), wire::VERSION, &bytes).expect("a checkpoint");
         assert!(self.twin.replays_to(&read), "the checkpoint differs");
         let live = &self.twin.live;
+        let offsets = live.offsets().map(|(_, c)| OFFSET_BYTES + c.metadata.len());
+        let exists = !matches!(live.state(), State::Dead);
+        let counted = offsets.sum::<usize>() + if exists { GROUP_BYTES } else { 0 };
+        assert_eq!(
+            live.held_bytes(0),
+            counted,
+            "the sum is not that of the parts"
+        );
+        assert!(counted <= HELD_BYTES_MAX, "more is held than may be");
         let stable = matches!(live.state(), State::Stable | State::CompletingRebalance);
         assert!(
             !stable || live.member_count() > 0,

@@ -25,6 +25,9 @@ pub(crate) struct FakeGroups {
 impl FakeGroups {
     pub(crate) fn answer(&mut self, request: GroupRequest) -> GroupReply {
         match request {
+            GroupRequest::Command { group, .. } if &*group == "one too many" => {
+                GroupReply::Refused(GroupRefusal::TooManyGroups { max: 1 })
+            }
             GroupRequest::Command { group, .. } if &*group != "g" => {
                 GroupReply::Refused(GroupRefusal::NoSuchGroup)
             }
@@ -125,6 +128,9 @@ impl FakeGroups {
     fn keep(&mut self, entry: OffsetEntry) -> Result<(), GroupRefusal> {
         if &*entry.metadata == "long" {
             return Err(GroupRefusal::MetadataTooLarge { got: 4, max: 3 });
+        }
+        if &*entry.metadata == "no room" {
+            return Err(GroupRefusal::TooMuchHeld { max: 1 });
         }
         let committed = Committed {
             offset: entry.offset,
@@ -296,6 +302,37 @@ fn without_a_name_there_is_no_group() {
     let request = samples::leave_group(5, &["m"]).with_group_id(none);
     let answer: LeaveGroupResponse = driver.call(ApiKey::LeaveGroup, 5, &request);
     assert_eq!(answer.error_code, invalid);
+}
+
+#[test]
+fn where_there_is_no_room_for_more_groups_or_offsets_clients_are_told_for_good() {
+    let (broker, _) = broker();
+    let too_many = samples::group("one too many");
+    for version in 0..=9 {
+        let mut driver = Driver::new(&broker);
+        let join = samples::join_group(version, "").with_group_id(too_many.clone());
+        let answer: JoinGroupResponse = driver.call(ApiKey::JoinGroup, version, &join);
+        assert_eq!(answer.error_code, ResponseError::GroupMaxSizeReached.code());
+        assert_eq!(answer.generation_id, -1);
+    }
+    let no_room = ResponseError::InvalidCommitOffsetSize.code();
+    for version in 2..=9 {
+        let mut driver = Driver::new(&broker);
+        let mut commit = samples::offset_commit(version).with_group_id(too_many.clone());
+        let answer: OffsetCommitResponse = driver.call(ApiKey::OffsetCommit, version, &commit);
+        let codes = |answer: &OffsetCommitResponse| -> Vec<i16> {
+            let rows = answer.topics[1].partitions.iter();
+            rows.map(|p| p.error_code).collect()
+        };
+        assert_eq!(codes(&answer), [3, no_room, no_room]);
+        // One that is refused leaves the others be.
+        commit.group_id = samples::group("g");
+        commit.topics[1].partitions[2].committed_metadata = Some(samples::text("no room"));
+        let answer: OffsetCommitResponse = driver.call(ApiKey::OffsetCommit, version, &commit);
+        assert_eq!(codes(&answer), [3, 0, no_room]);
+    }
+    assert!(!ResponseError::InvalidCommitOffsetSize.is_retriable());
+    assert!(!ResponseError::GroupMaxSizeReached.is_retriable());
 }
 
 #[test]

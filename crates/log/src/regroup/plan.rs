@@ -13,8 +13,9 @@
 //!   `live_max`; if there is less, one chunk is taken, for which there must be room: what lives in it,
 //!   and a thirty-second of that and 1 MiB for the footer.
 //! - On a full disk (`freeing`) only what frees room is worth it, and soon: always one chunk, the one
-//!   that frees most. Sorted chunks must give an eighth of themselves, so that none is rewritten again
-//!   and again for its footer; a log chunk goes once anyway.
+//!   that frees most. Sorted chunks must give an eighth of themselves beside 1 MiB, so that none is
+//!   rewritten again and again for its footer, or for a batch that is wanted in part; a log chunk goes
+//!   once anyway, so any room is enough.
 
 use crate::chunk::ChunkKind;
 use crate::position::ChunkId;
@@ -59,6 +60,9 @@ impl Default for PlanBounds {
 /// What a chunk takes beside its entries, at least: header, one page of index, directory and trailer. A
 /// chunk that is little more would be rewritten for ever, each time into one that is as large.
 const EMPTY_BYTES: u64 = 3 * 4096;
+/// What a sorted chunk may take beside its entries and what grows with them: as [`EMPTY_BYTES`], and what
+/// fills up the page before the index.
+const AROUND_BYTES: u64 = 4 * 4096;
 /// Sorted chunks below this share of `total_min` are joined to others.
 const SMALL_SHARE: u64 = 8;
 /// So many chunks are joined, however little is in them: compaction that may not wait makes small ones.
@@ -76,8 +80,15 @@ impl ChunkUse {
         }
     }
 
+    /// Bytes that a pass over it gives back, at least.
     const fn freed(&self) -> u64 {
-        self.bytes.saturating_sub(room_for(self.live))
+        let taken = match self.kind {
+            // Its footer lists each batch, so that of the sorted chunk is no larger: with 1 MiB for it,
+            // nothing would ever be freed of a small chunk.
+            ChunkKind::Log => self.live + self.live / 32 + AROUND_BYTES,
+            ChunkKind::Sorted | ChunkKind::Compacted | ChunkKind::Checkpoint => room_for(self.live),
+        };
+        self.bytes.saturating_sub(taken)
     }
 
     /// Whether what it frees is worth writing the rest anew.
@@ -257,6 +268,26 @@ mod tests {
             ..bounds
         };
         assert_eq!(ids(&plan(&chunks, &roomy)), [31]);
+    }
+
+    /// Chunks of a broker that was told to make them small, or that ended early.
+    #[test]
+    fn a_full_disk_gets_back_what_is_dead_in_small_log_chunks() {
+        const KIB: u64 = 1 << 10;
+        let bounds = PlanBounds {
+            space_left: 20 * MIB,
+            freeing: true,
+            ..PlanBounds::default()
+        };
+        let log = |id, live| chunk(id, ChunkKind::Log, 1_000 * KIB, live);
+        let all_lives = [log(1, 990 * KIB), log(2, 960 * KIB)];
+        assert!(plan(&all_lives, &bounds).is_empty());
+        let chunks = [log(1, 990 * KIB), log(2, 900 * KIB), log(3, 100 * KIB)];
+        assert_eq!(ids(&plan(&chunks, &bounds)), [3]);
+        assert_eq!(ids(&plan(&chunks[..2], &bounds)), [2]);
+        // Of one that was regrouped, the rest may be a batch that is wanted in part: it would never end.
+        let sorted = chunk(4, ChunkKind::Sorted, 1_000 * KIB, 100 * KIB);
+        assert!(plan(&[sorted], &bounds).is_empty());
     }
 
     #[test]

@@ -41,15 +41,26 @@ impl LocalBackend {
     }
 
     /// All alarms that there are: name, what is wrong, what to do.
-    fn all_alarms(&self) -> [(&'static str, &Raised, String, &'static str); 3] {
+    fn all_alarms(&self) -> [(&'static str, &Raised, String, &'static str); 4] {
         let alarms = self.broker.alarms();
         let (pieces, bytes) = (self.quarantined, self.quarantined_bytes);
+        let held = self.broker.figures().groups;
+        let of_groups = format!(
+            "{} of {} consumer groups, {} of {} bytes of names and offsets: what would be more is refused",
+            held.groups, held.groups_max, held.bytes, held.bytes_max
+        );
         [
             (
                 "disk_full",
                 &alarms.disk_full,
                 "appends are refused".to_owned(),
                 "make room, or lower retention",
+            ),
+            (
+                "groups_full",
+                &alarms.groups_full,
+                of_groups,
+                "delete groups that nobody needs: mulgil group ls, mulgil group delete",
             ),
             (
                 "quarantine",
@@ -192,7 +203,10 @@ impl LocalBackend {
         BrokerCounters {
             topics: model.topics,
             partitions: model.partitions,
-            groups: lane.groups as u64,
+            groups: lane.groups.groups as u64,
+            groups_max: lane.groups.groups_max as u64,
+            group_bytes: lane.groups.bytes as u64,
+            group_bytes_max: lane.groups.bytes_max as u64,
             stored_bytes: model.bytes,
             held_answers: lane.held_answers as u64,
             waiting_reads: lane.waiting_reads as u64,

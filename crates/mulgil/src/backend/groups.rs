@@ -241,7 +241,17 @@ impl LocalBackend {
         let GroupReply::Done(Effect::Committed(outcomes)) = done else {
             return Err(unexpected());
         };
+        let (all, done) = (
+            outcomes.len(),
+            outcomes.iter().filter(|o| o.is_ok()).count(),
+        );
         match outcomes.into_iter().find_map(Result::err) {
+            // Where there is no room for more, those that were there before are set all the same.
+            Some(why) if done > 0 => {
+                let refusal = group_refusal(&why);
+                let detail = format!("{} ({done} of {all} offsets are set)", refusal.detail);
+                Err(Refusal::new(refusal.code, detail))
+            }
             Some(why) => Err(group_refusal(&why)),
             None => Ok(()),
         }
@@ -308,6 +318,7 @@ fn group_refusal(refusal: &GroupRefusal) -> Refusal {
         | GroupRefusal::UnknownMember
         | GroupRefusal::IllegalGeneration { .. }
         | GroupRefusal::RebalanceInProgress => Code::GroupNotEmpty,
+        GroupRefusal::TooManyGroups { .. } | GroupRefusal::TooMuchHeld { .. } => Code::GroupsFull,
         GroupRefusal::FencedInstance { .. }
         | GroupRefusal::InconsistentProtocol
         | GroupRefusal::SessionTimeout { .. }

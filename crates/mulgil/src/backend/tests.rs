@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mulgil_admin::backend::Begin;
-use mulgil_admin::model::SettingsChange;
+use mulgil_admin::model::{Place, SettingsChange};
 use mulgil_broker::request::{Append, AppendPartition, ReadOut};
 use mulgil_broker::start::Progress;
 use mulgil_log::disk::MemDisk;
@@ -16,10 +16,15 @@ use crate::node::{self, NodeOptions};
 
 /// Runs `test` over a broker that has the topic `t`, with these settings.
 fn with_topic(settings: &[(&str, &str)], test: impl AsyncFnOnce(&LocalBackend)) {
-    let options = NodeOptions {
-        runtimes: 1,
-        ..NodeOptions::default()
-    };
+    with_options(NodeOptions::default(), settings, test);
+}
+
+fn with_options(
+    mut options: NodeOptions,
+    settings: &[(&str, &str)],
+    test: impl AsyncFnOnce(&LocalBackend),
+) {
+    options.runtimes = 1;
     let disk = Arc::new(MemDisk::new(1));
     let node = node::start(disk, &options, &Progress::default()).unwrap();
     let backend = LocalBackend::new(&node);
@@ -264,5 +269,44 @@ fn a_publish_may_be_larger_than_a_batch_and_a_record_may_not() {
         let records = vec![record(&vec![b'x'; 1_100_000], None); 2];
         let results = told(backend.publish("t", records).await.unwrap());
         assert_eq!(results, [Ok(0), Ok(1)]);
+    });
+}
+
+#[test]
+fn groups_beyond_what_all_may_hold_are_refused_and_an_operator_sees_it() {
+    let mut options = NodeOptions::default();
+    options.lane.groups.groups_max = 1;
+    with_options(options, &[], async |backend| {
+        let reset = |group: &'static str| {
+            let reset = ResetOffsets {
+                to: Place::Earliest,
+                topics: vec!["t".to_owned()],
+                dry_run: false,
+            };
+            backend.reset(group, reset)
+        };
+        reset("one").await.unwrap();
+        assert!(backend.model().alarms.is_empty());
+        let refused = reset("two").await.unwrap_err();
+        assert_eq!(refused.code, Code::GroupsFull, "{refused:?}");
+        reset("one").await.unwrap();
+        while backend.model().alarms.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let alarm = backend.model().alarms.remove(0);
+        assert_eq!(alarm.name, "groups_full");
+        assert!(
+            alarm.reason.starts_with("1 of 1 consumer groups"),
+            "{alarm:?}"
+        );
+        let held = backend.counted().broker;
+        assert_eq!((held.groups, held.groups_max), (1, 1));
+        assert!((1_000..2_000).contains(&held.group_bytes), "{held:?}");
+        assert_eq!(held.group_bytes_max, 256 << 20);
+        backend.drop_group("one").await.unwrap();
+        while !backend.model().alarms.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        reset("two").await.unwrap();
     });
 }
