@@ -25,6 +25,7 @@
 
 use core::fmt;
 
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 pub use self::change::{Change, Durable, Volatile};
@@ -47,14 +48,18 @@ mod apply;
 mod archive;
 mod attach;
 mod change;
+mod column;
 mod command;
 mod consumers;
 mod draft;
 mod effect;
+mod facets;
 mod locks;
 mod marks;
 mod names;
+mod offers;
 mod offset_set;
+mod ready;
 mod refusal;
 mod retry;
 mod schedule;
@@ -120,6 +125,7 @@ impl Subscription {
             acquired: number(live.locks.len()),
             scheduled: kept.schedule.waiting.len(),
             archiving: number(kept.condemned.len()) + live.ripe.len(),
+            waiting_bytes: self.state.waiting_bytes(),
         }
     }
 
@@ -139,6 +145,12 @@ impl Subscription {
     #[must_use]
     pub const fn leader(&self) -> LeaderEpoch {
         self.state.live.leader
+    }
+
+    /// Which facts of records are kept.
+    #[must_use]
+    pub fn tracked(&self) -> Columns {
+        self.state.tracked()
     }
 
     /// Where a record stands.
@@ -174,6 +186,8 @@ impl Subscription {
             + kept.marks.heap_bytes()
             + kept.overdue.heap_bytes()
             + kept.condemned.len() * 96
+            + kept.facets.as_ref().map_or(0, |facets| facets.heap_bytes())
+            + live.ready.heap_bytes()
             + live.locks.heap_bytes()
             + live.consumers.heap_bytes()
     }
@@ -187,6 +201,7 @@ impl Subscription {
                     draft.volatile(Volatile::Led(leader));
                 }
             }
+            Command::Track(columns) => return archive::track(state, draft, columns),
             Command::Append(append) => return archive::append(state, settings, draft, append),
             Command::Attach(attach) => return attach::attach(state, draft, attach),
             Command::Grant(grant) => return attach::grant(state, draft, grant),

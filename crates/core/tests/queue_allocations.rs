@@ -4,6 +4,7 @@
 //! that no other thread is counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mulgil_core::machine::{Decision, Elapsed, Machine as _, Now, WallTime};
@@ -11,6 +12,7 @@ use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Effect, Grant, LockEpoch, LockTerm,
     Outcome, Settings, Settle, Span, Subscription,
 };
+use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -80,13 +82,13 @@ impl Shell {
     }
 
     fn append(&mut self, count: u32) {
+        self.append_with(count, None);
+    }
+
+    fn append_with(&mut self, count: u32, facts: Option<Arc<Facts>>) {
         let span = Span::new(self.queue.end(), count);
         let at = WallTime(0);
-        self.ask(Command::Append(Append {
-            span,
-            at,
-            facts: None,
-        }));
+        self.ask(Command::Append(Append { span, at, facts }));
     }
 
     fn grant(&mut self, credit: u32) {
@@ -194,6 +196,38 @@ fn what_waits_costs_nothing() {
     assert!(shell.queue.start() > first);
 }
 
+/// A million wait whose facts differ from record to record. Columns and indexes grow with their number.
+fn what_is_tracked_costs_little() {
+    const RECORDS: u32 = 1 << 20;
+    const BATCH: u32 = 1 << 12;
+    let cases = [
+        (Columns::PRIORITY, 10),
+        (Columns::PRIORITY, 60),
+        (Columns::PRIORITY, 256),
+        (Columns::PRIORITY.with(Columns::SIZE), 2),
+    ];
+    for (columns, levels) in cases {
+        let (shell, bytes) = held_by(|| {
+            let mut shell = Shell::new(LockTerm::Attached);
+            shell.ask(Command::Track(columns));
+            for batch in 0..RECORDS / BATCH {
+                let mixed = |index: u32| (batch * BATCH + index).wrapping_mul(0x9e37_79b9) >> 7;
+                let mut facts = Facts::new(1, BATCH);
+                let level = |index| u8::try_from(mixed(index) % levels).expect("small");
+                facts.priorities = (0..BATCH).map(level).collect();
+                facts.sizes = (0..BATCH).map(mixed).collect();
+                shell.append_with(BATCH, Some(Arc::new(facts)));
+            }
+            shell.decision = Decision::default();
+            shell
+        });
+        let counts = shell.queue.counts();
+        assert_eq!(counts.available, u64::from(RECORDS));
+        let most = usize::try_from(RECORDS).expect("fits") * 12;
+        assert!(bytes < most, "{bytes} bytes with {levels} priorities");
+    }
+}
+
 fn an_idle_subscription_is_small() {
     let (idle, bytes) = held_by(|| {
         let mut shell = Shell::new(LockTerm::Attached);
@@ -218,4 +252,5 @@ fn a_subscription_costs_by_what_is_held_and_by_holes() {
     steady_state_allocates_nothing();
     an_idle_subscription_is_small();
     what_waits_costs_nothing();
+    what_is_tracked_costs_little();
 }

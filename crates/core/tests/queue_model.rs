@@ -18,6 +18,8 @@ mod queue_world;
 
 use std::env;
 
+use mulgil_core::queue::{Change, Durable};
+use mulgil_record::facts::Columns;
 use queue_world::World;
 
 fn number(name: &str) -> Option<u64> {
@@ -37,4 +39,43 @@ fn a_subscription_is_as_naive_as_its_model() {
             world.step();
         }
     }
+}
+
+/// What a log that loses something leads to.
+fn forgetful(change: &Change) -> Change {
+    match change {
+        Change::Durable(Durable::Released {
+            span, not_before, ..
+        }) => Change::Durable(Durable::Released {
+            span: *span,
+            failed: false,
+            not_before: *not_before,
+        }),
+        other => other.clone(),
+    }
+}
+
+/// The same of what is tracked.
+fn untracking(change: &Change) -> Change {
+    match change {
+        Change::Durable(Durable::Tracking(_)) => Change::Durable(Durable::Tracking(Columns(0))),
+        other => other.clone(),
+    }
+}
+
+fn is_found(store: fn(&Change) -> Change) -> bool {
+    let run = || {
+        let mut world = World::with_store(1, store);
+        for _ in 0..2_000 {
+            world.step();
+        }
+    };
+    std::panic::catch_unwind(run).is_err()
+}
+
+#[test]
+fn planted_faults_are_found() {
+    assert!(!is_found(Change::clone), "there is no fault");
+    assert!(is_found(forgetful), "failures are lost");
+    assert!(is_found(untracking), "what is tracked is lost");
 }

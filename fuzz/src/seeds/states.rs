@@ -17,6 +17,7 @@ use mulgil_core::queue::{
 };
 use mulgil_meta::schema::{Topic, TopicName, TopicSettings};
 use mulgil_meta::state::Change;
+use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
 use super::Seed;
@@ -223,6 +224,10 @@ fn queue_changes() -> Vec<(&'static str, QueueDurable)> {
         ),
         ("aged", QueueDurable::Aged { to: Offset(3) }),
         ("trimmed", QueueDurable::Trimmed { to: Offset(1) }),
+        (
+            "tracking",
+            QueueDurable::Tracking(Columns::PRIORITY.with(Columns::SIZE)),
+        ),
     ]
 }
 
@@ -265,6 +270,15 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         queue.apply(&QueueChange::Durable(change));
         seeds.push((name.to_owned(), queue_parts(&queue)));
     }
+    let mut facts = Facts::new(1, 600);
+    facts.priorities = (0..=255).cycle().take(600).collect();
+    facts.sizes = vec![100; 600];
+    queue.apply(&QueueChange::Appended(Append {
+        span: Span::new(queue.end(), 600),
+        at: WallTime(2),
+        facts: Some(facts.into()),
+    }));
+    seeds.push(("facts".to_owned(), queue_parts(&queue)));
     for at in (10_000..20_000).step_by(2) {
         let one = Span::one(Offset(at));
         queue.apply(&QueueChange::Durable(QueueDurable::Accepted(one)));

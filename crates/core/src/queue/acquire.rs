@@ -1,6 +1,6 @@
 //! Handing records out: to whom, how many, and which.
 //!
-//! Consumers with credit are served by priority, those of one priority a record each in turn, so that
+//! Records go by priority, and those of one priority by offset. Consumers with credit are served by priority, those of one priority a record each in turn, so that
 //! none starves beside one with more credit. Where there is one alone, or one that pulls, it gets
 //! all it can take at once, in stretches.
 
@@ -11,6 +11,7 @@ use super::consumers::Consumer;
 use super::draft::Draft;
 use super::effect::Effect;
 use super::names::{ConsumerId, LockEpoch, Reason, Tries};
+use super::offers::Place;
 use super::retry::{Fate, is_exhausted};
 use super::settings::Settings;
 use super::span::Span;
@@ -26,7 +27,7 @@ struct Hand<'a, 'b> {
     state: &'a State,
     settings: &'a Settings,
     draft: &'a mut Draft<'b>,
-    cursor: i64,
+    place: Place,
     number: u64,
     stretches: u32,
     records: u32,
@@ -37,14 +38,14 @@ pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>
     let mut hand = Hand {
         state,
         settings,
-        cursor: state.live.cursor,
+        place: state.first_place(),
         number: state.live.next_number,
         stretches: STRETCHES_A_TURN,
         records: RECORDS_A_TURN,
         draft,
     };
     hand.all();
-    let more = hand.is_spent() && state.next_available(hand.cursor).is_some();
+    let more = hand.is_spent() && state.next_offer(&mut hand.place).is_some();
     let handed = hand.stretches < STRETCHES_A_TURN;
     if more {
         draft.again();
@@ -88,7 +89,7 @@ impl Hand<'_, '_> {
             let Some((first, end, tries)) = self.next(want - given) else {
                 break;
             };
-            self.cursor = end;
+            self.place.from = end;
             self.stretches -= 1;
             let span = Span::of(first, end);
             let count = u32::try_from(end - first).unwrap_or(u32::MAX);
@@ -107,8 +108,8 @@ impl Hand<'_, '_> {
     }
 
     /// The next stretch of at most `most` records that were tried equally often.
-    fn next(&self, most: u32) -> Option<(i64, i64, Tries)> {
-        let (first, end) = self.state.next_available(self.cursor)?;
+    fn next(&mut self, most: u32) -> Option<(i64, i64, Tries)> {
+        let (first, end) = self.state.next_offer(&mut self.place)?;
         let end = end.min(first + i64::from(most.min(self.records)));
         let tries = self.state.tries(first);
         let untried = self.state.live.untried;

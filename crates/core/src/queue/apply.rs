@@ -18,12 +18,14 @@ pub(super) fn appended(state: &mut State, append: &Append) {
         return;
     }
     state.kept.end = end.0;
+    state.describe(known, append);
     if first.0 > known {
         // Offsets that were left out hold nothing.
         state.finish(known, first.0);
     }
     state.touch(known, end.0);
     state.kept.marks.append(first.0.max(known), append.at);
+    state.rank(first.0.max(known), end.0);
     let Some(facts) = &append.facts else {
         return;
     };
@@ -108,6 +110,7 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
             state.kept.aged = state.kept.aged.max(to.0);
         }
         Durable::Trimmed { to } => trimmed(state, to.0),
+        Durable::Tracking(columns) => state.track(*columns),
     }
 }
 
@@ -164,6 +167,7 @@ fn fired(state: &mut State, until: WallTime, most: u32) {
         };
         state.touch_time(ms);
         if let Some(offset) = offset {
+            state.live.later_bytes -= state.size(offset);
             state.free(offset);
             state.touch(offset, offset + 1);
         }
@@ -178,6 +182,7 @@ fn trimmed(state: &mut State, to: i64) {
         (state.kept.start, state.kept.end) = (to, to);
         state.live.cursor = to;
         state.touch(start, to);
+        state.drop_facets_below(to);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records that come, and records that go to the dead-letter target.
 
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::Offset;
 
 use super::State;
@@ -7,6 +8,7 @@ use super::change::{Durable, Volatile};
 use super::command::{Append, NotArchived};
 use super::draft::Draft;
 use super::effect::Effect;
+use super::facets::TRACKABLE;
 use super::names::{Reason, RecordState};
 use super::refusal::QueueRefusal;
 use super::settings::{Overflow, Settings};
@@ -30,35 +32,115 @@ pub(super) fn append(
         return Err(QueueRefusal::OutOfOrder { first, end });
     }
     let span = append.span;
-    let waiting = state.available() + state.kept.schedule.waiting.len();
-    let most = settings.length_max.unwrap_or(u64::MAX);
-    let excess = waiting.saturating_add(span.count()).saturating_sub(most);
-    if excess > 0 && settings.overflow == Overflow::Refuse {
-        return Err(QueueRefusal::Full { waiting, most });
-    }
+    let excess = excess(state, settings, &append)?;
+    let facts = append.facts.clone();
     draft.append(append);
-    overflow(state, settings, draft, span, excess);
+    let size = |offset: i64| {
+        let index = usize::try_from(offset - span.first.0).ok()?;
+        facts.as_ref()?.size(index)
+    };
+    overflow(state, settings, draft, span, excess, size);
     Ok(())
 }
 
+/// How much has to make room.
+#[derive(Clone, Copy)]
+struct Excess {
+    records: u64,
+    bytes: u64,
+}
+
+impl Excess {
+    const fn is_none(self) -> bool {
+        self.records == 0 && self.bytes == 0
+    }
+
+    /// How far records from `first` up to `end` have to go.
+    fn reach(&mut self, first: i64, end: i64, size: impl Fn(i64) -> u64) -> i64 {
+        let mut at = first;
+        while at < end && self.bytes > 0 {
+            self.bytes = self.bytes.saturating_sub(size(at));
+            self.records = self.records.saturating_sub(1);
+            at += 1;
+        }
+        let most = i64::try_from(self.records).unwrap_or(i64::MAX);
+        let to = end.min(at.saturating_add(most));
+        self.records -= u64::try_from(to - at).unwrap_or(0);
+        to
+    }
+}
+
+/// How much more would wait than may, unless that is a reason to refuse.
+fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess, QueueRefusal> {
+    let refuse = settings.overflow == Overflow::Refuse;
+    let waiting = state.available() + state.kept.schedule.waiting.len();
+    let most = settings.length_max.unwrap_or(u64::MAX);
+    let records = waiting.saturating_add(append.span.count());
+    let records = records.saturating_sub(most);
+    if records > 0 && refuse {
+        return Err(QueueRefusal::Full { waiting, most });
+    }
+    let Some(most) = settings.bytes_max else {
+        return Ok(Excess { records, bytes: 0 });
+    };
+    if !state.tracked().has(Columns::SIZE) {
+        return Err(QueueRefusal::SizesNotTracked);
+    }
+    let sizes = append.facts.iter().flat_map(|facts| &facts.sizes);
+    let more: u64 = sizes.map(|size| u64::from(*size)).sum();
+    let waiting = state.waiting_bytes();
+    let bytes = waiting.saturating_add(more).saturating_sub(most);
+    if bytes > 0 && refuse {
+        return Err(QueueRefusal::FullOfBytes {
+            waiting,
+            more,
+            most,
+        });
+    }
+    Ok(Excess { records, bytes })
+}
+
 /// The oldest that nobody holds make room; if those are too few, what has just come.
-fn overflow(state: &State, settings: &Settings, draft: &mut Draft<'_>, new: Span, mut excess: u64) {
+fn overflow(
+    state: &State,
+    settings: &Settings,
+    draft: &mut Draft<'_>,
+    new: Span,
+    mut excess: Excess,
+    new_size: impl Fn(i64) -> Option<u32>,
+) {
     let mut settings = *settings;
     settings.dead_letter &= settings.overflow == Overflow::DeadLetterOldest;
-    let mut from = state.live.cursor;
-    while excess > 0 {
-        let old = state.next_available(from);
-        let (first, end) = old.unwrap_or((new.first.0, new.end.0));
-        let most = i64::try_from(excess).unwrap_or(i64::MAX);
-        let end = end.min(first.saturating_add(most));
-        let span = Span::of(first, end);
-        excess -= span.count();
-        tick::give_up(&settings, draft, span, Reason::Overflow);
-        if old.is_none() {
+    let mut old = state.oldest();
+    while !excess.is_none() {
+        let run = old.next();
+        let (first, end) = run.unwrap_or((new.first.0, new.end.0));
+        let end = match run {
+            Some(_) => excess.reach(first, end, |offset| state.size(offset)),
+            None => excess.reach(first, end, |offset| new_size(offset).map_or(0, u64::from)),
+        };
+        if first < end {
+            tick::give_up(&settings, draft, Span::of(first, end), Reason::Overflow);
+        }
+        if run.is_none() {
             return;
         }
-        from = end;
     }
+}
+
+/// Keeps these facts of what comes.
+pub(super) fn track(
+    state: &State,
+    draft: &mut Draft<'_>,
+    columns: Columns,
+) -> Result<(), QueueRefusal> {
+    if !TRACKABLE.has(columns) {
+        return Err(QueueRefusal::CannotTrack { columns });
+    }
+    if columns != state.tracked() {
+        draft.waited(Durable::Tracking(columns));
+    }
+    Ok(())
 }
 
 /// A record that waits is to wait for another time.

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use super::command::{Append, LockTerm};
@@ -108,6 +109,8 @@ pub enum Durable {
         /// The first that is still there.
         to: Offset,
     },
+    /// From here on these facts of records are kept, and no others.
+    Tracking(Columns),
 }
 
 /// What a restart forgets: who is there, and what is locked for as long as they are.

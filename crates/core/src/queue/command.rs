@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use mulgil_record::facts::Facts;
+use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use super::names::{ConsumerId, LockEpoch};
@@ -14,6 +14,9 @@ use crate::machine::{Elapsed, WallTime};
 pub enum Command {
     /// A leadership begins: receipts are told apart by it. Once after each start.
     Lead(LeaderEpoch),
+    /// Keep these facts of the records that come from here on, and no others: priorities, by which records
+    /// are then handed out, and sizes, which limits in bytes need. A subscription begins with none.
+    Track(Columns),
     /// Records were appended to the log.
     Append(Append),
     /// A consumer wants records. It gets none before it grants credit.

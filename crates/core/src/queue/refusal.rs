@@ -1,5 +1,6 @@
 //! Why a subscription turns a command down.
 
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::Offset;
 
 use super::names::ConsumerId;
@@ -58,6 +59,25 @@ pub enum QueueRefusal {
         waiting: u64,
         /// How many may.
         most: u64,
+    },
+    /// More bytes wait than may.
+    #[error("{waiting} bytes wait, {more} come, and no more than {most} may wait")]
+    FullOfBytes {
+        /// How many wait.
+        waiting: u64,
+        /// How many come.
+        more: u64,
+        /// How many may.
+        most: u64,
+    },
+    /// Nobody knows how many bytes wait.
+    #[error("the limit in bytes needs the sizes of records, and those are not tracked")]
+    SizesNotTracked,
+    /// A kind of facts that is not kept.
+    #[error("facts of kind {} are not tracked", columns.0)]
+    CannotTrack {
+        /// Which, as bits.
+        columns: Columns,
     },
     /// Nothing was asked for.
     #[error("no records are asked for")]

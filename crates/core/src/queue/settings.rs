@@ -33,7 +33,7 @@ pub enum Retry {
 /// What happens when more records come than may wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// The oldest that nobody holds are dropped.
+    /// The oldest that nobody holds are dropped, those of the lowest priority first.
     #[default]
     DropOldest,
     /// They go to the dead-letter target, if there is one.
@@ -57,6 +57,9 @@ pub struct Settings {
     pub ttl_ms: Option<u64>,
     /// So many records may wait, those that are held left out.
     pub length_max: Option<u64>,
+    /// So many bytes may wait, those that are held left out. Needs sizes to be tracked; records of which no
+    /// size is known count as none.
+    pub bytes_max: Option<u64>,
     /// What happens when more come.
     pub overflow: Overflow,
     /// Whether there is somewhere for records that are given up; otherwise they are dropped.

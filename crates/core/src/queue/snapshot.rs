@@ -3,7 +3,8 @@
 //! ```text
 //! head        version u8, start i64, end i64,
 //!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64,
-//!             aged i64, grain u64, marks u16, each: first i64, not after u64
+//!             aged i64, grain u64, marks u16, each: first i64, not after u64,
+//!             tracked columns u16, as facts have them
 //! page        kind u8, then by kind:
 //!   1 offsets     block i64 (65,536 offsets each)
 //!                 settled set, scheduled set, overdue set
@@ -14,6 +15,9 @@
 //!   2 times, 3 expiries
 //!                bucket u64 (65,536 ms each), count u32,
 //!                 each: u64 = millisecond within the bucket << 48 | offset
+//!   4 facts      block i64, column of priorities (u8), column of sizes (u32)
+//! column      u16 n, then n chunks of 256 offsets: its place in the block u8,
+//!             0 and one value for all, or 1 and 256 values
 //! set         u16 n <= 2,048, then n runs: first u16, last u16;
 //!             or u16 = 65,535, then 8,192 bytes, the lowest bit of the first is the first offset
 //! ```
@@ -22,6 +26,8 @@
 //! are not written; a page that was written before and has nothing any more is to be removed. All pages
 //! of one checkpoint, old and new, are as the subscription was at one moment: those that were not
 //! written again had not changed.
+
+mod facts;
 
 use alloc::vec::Vec;
 
@@ -41,7 +47,9 @@ use super::wire::{Input, WireError, put_epoch, put_text};
 use crate::machine::WallTime;
 
 /// Version of the layout.
-pub const VERSION: u8 = 1;
+///
+/// Version 1 had no facts; nothing was ever stored in it.
+pub const VERSION: u8 = 2;
 
 const RUNS_MAX: usize = 2_048;
 const BITS: u16 = u16::MAX;
@@ -56,6 +64,8 @@ pub enum PageId {
     Times(u64),
     /// What expires within 65,536 ms.
     Expiries(u64),
+    /// What is kept of the facts of a block of 65,536 offsets.
+    Facts(i64),
 }
 
 fn block(number: i64) -> (i64, i64) {
@@ -95,6 +105,7 @@ impl Subscription {
             out.put_i64_le(*first);
             out.put_u64_le(at.0);
         }
+        out.put_u16_le(self.state.tracked().0);
     }
 
     /// Pages that changed since [`Self::all_written`], whether or not anything is left in them.
@@ -111,12 +122,16 @@ impl Subscription {
         let expiries = buckets(&live.dirty_expiries)
             .into_iter()
             .map(PageId::Expiries);
+        let facts = live.dirty_facts.runs();
+        let facts = facts.flat_map(|(first, end)| first..end);
         let blocks = blocks.map(PageId::Offsets);
-        blocks.chain(times).chain(expiries).collect()
+        let rest = expiries.chain(facts.map(PageId::Facts));
+        blocks.chain(times).chain(rest).collect()
     }
 
     /// Counts every page with anything in it as changed, for a checkpoint that stands on none before.
     pub fn all_changed(&mut self) {
+        self.state.dirty_all_facets();
         let State { kept, live } = &mut self.state;
         let locks = live.locks.kept();
         let sets = kept.done.blocks().chain(kept.schedule.waiting.blocks());
@@ -144,6 +159,7 @@ impl Subscription {
         self.state.live.dirty = OffsetSet::default();
         self.state.live.dirty_times = OffsetSet::default();
         self.state.live.dirty_expiries = OffsetSet::default();
+        self.state.live.dirty_facts = OffsetSet::default();
     }
 
     /// Writes a page to the end of `out`; writes nothing and says no if nothing is in it.
@@ -152,6 +168,7 @@ impl Subscription {
             PageId::Offsets(number) => write_offsets(&self.state, number, out),
             PageId::Times(bucket) => write_times(2, &self.state.kept.schedule.index, bucket, out),
             PageId::Expiries(bucket) => write_times(3, &self.state.kept.expiry, bucket, out),
+            PageId::Facts(number) => facts::write(&self.state, number, out),
         }
     }
 }
@@ -298,6 +315,7 @@ impl Loader {
             Some(1) => read_offsets(&mut input, &mut self.state),
             Some(2) => read_times(&mut input, &mut self.state.kept.schedule.index),
             Some(3) => read_times(&mut input, &mut self.state.kept.expiry),
+            Some(4) => facts::read(&mut input, &mut self.state),
             _ => None,
         };
         read.filter(|()| input.0.is_empty())
@@ -341,6 +359,11 @@ fn read_head(input: &mut Input<'_>) -> Option<State> {
             return None;
         }
         state.kept.marks.marks.push_back(mark);
+    }
+    let tracked = input.columns()?;
+    if tracked.0 != 0 {
+        let facets = state.kept.facets.get_or_insert_default();
+        facets.tracked = tracked;
     }
     Some(state)
 }

@@ -5,16 +5,19 @@
 //! settled, held, scheduled, or on its way to the dead-letter target; so what is available is what lies
 //! between the two ends and is not taken, and costs nothing.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use mulgil_record::ids::LeaderEpoch;
 
 use super::consumers::Consumers;
+use super::facets::Facets;
 use super::locks::{Locks, key_of};
 use super::marks::Marks;
 use super::names::{Reason, RecordState, Tries};
 use super::offset_set::OffsetSet;
+use super::ready::Ready;
 use super::schedule::Schedule;
 use super::table::Table;
 use super::tally::Tally;
@@ -50,6 +53,8 @@ pub(super) struct Kept {
     pub(super) tries: Table<Tries>,
     pub(super) condemned: BTreeMap<i64, Condemned>,
     pub(super) tally: Tally,
+    /// What is kept of facts, once it was told to track any.
+    pub(super) facets: Option<Box<Facets>>,
 }
 
 /// What the shell was asked to bring to the dead-letter target.
@@ -68,8 +73,14 @@ pub(super) struct Archiving {
 /// What a restart forgets, and what follows from [`Kept`].
 #[derive(Clone, Debug)]
 pub(super) struct Live {
-    /// Settled, held, scheduled or condemned, between start and end.
+    /// Settled, held, scheduled or condemned, or with a priority, between start and end.
     pub(super) taken: OffsetSet,
+    /// Available with a priority.
+    pub(super) ready: Ready,
+    /// Of what is available.
+    pub(super) free_bytes: u64,
+    /// Of what is scheduled.
+    pub(super) later_bytes: u64,
     /// Overdue, and nobody holds it.
     pub(super) ripe: OffsetSet,
     /// Nothing below is available.
@@ -88,6 +99,8 @@ pub(super) struct Live {
     pub(super) dirty_times: OffsetSet,
     /// And of expiries.
     pub(super) dirty_expiries: OffsetSet,
+    /// Blocks of which what is kept of facts changed.
+    pub(super) dirty_facts: OffsetSet,
 }
 
 impl Kept {
@@ -104,6 +117,7 @@ impl Kept {
             tries: Table::default(),
             condemned: BTreeMap::new(),
             tally: Tally::default(),
+            facets: None,
         }
     }
 }
@@ -112,6 +126,9 @@ impl Live {
     pub(super) fn new(from: i64) -> Self {
         Self {
             taken: OffsetSet::default(),
+            ready: Ready::default(),
+            free_bytes: 0,
+            later_bytes: 0,
             ripe: OffsetSet::default(),
             cursor: from,
             untried: from,
@@ -123,6 +140,7 @@ impl Live {
             dirty: OffsetSet::default(),
             dirty_times: OffsetSet::default(),
             dirty_expiries: OffsetSet::default(),
+            dirty_facts: OffsetSet::default(),
         }
     }
 }
@@ -140,22 +158,6 @@ impl State {
             kept: Kept::new(from),
             live: Live::new(from),
         }
-    }
-
-    /// How many records anybody may have.
-    pub(super) fn available(&self) -> u64 {
-        let known = u64::try_from(self.kept.end - self.kept.start).unwrap_or(0);
-        known.saturating_sub(self.live.taken.len())
-    }
-
-    /// The first stretch from `from` on that is available.
-    pub(super) fn next_available(&self, from: i64) -> Option<(i64, i64)> {
-        let first = self.live.taken.next_out(from.max(self.live.cursor));
-        if first >= self.kept.end {
-            return None;
-        }
-        let end = self.live.taken.next_in(first).unwrap_or(self.kept.end);
-        Some((first, end))
     }
 
     /// Where a record stands.
@@ -212,6 +214,7 @@ impl State {
 
     /// Records that are settled wait for no time.
     fn unschedule(&mut self, first: i64, end: i64) {
+        self.live.later_bytes -= self.bytes_of(&self.kept.schedule.waiting, first, end);
         let schedule = &mut self.kept.schedule;
         if schedule.remove(first, end) > 0 && schedule.waiting.is_empty() {
             // The last one has gone, and takes with it what the index still had.
@@ -222,16 +225,8 @@ impl State {
         }
     }
 
-    /// Records are not to be handed out.
-    pub(super) fn take(&mut self, first: i64, end: i64) {
-        self.live.taken.insert(first, end);
-        if (first..end).contains(&self.live.cursor) {
-            self.live.cursor = end;
-        }
-    }
-
     /// Whether a record that nobody holds is overdue. Finding it so makes sure that it is seen.
-    fn is_ripe(&mut self, offset: i64) -> bool {
+    pub(super) fn is_ripe(&mut self, offset: i64) -> bool {
         let ripe = self.kept.overdue.contains(offset);
         if ripe {
             self.live.ripe.insert(offset, offset + 1);
@@ -277,28 +272,14 @@ impl State {
         self.touch(first, end);
     }
 
-    /// A record may be handed out, unless something else keeps it.
-    pub(super) fn free(&mut self, offset: i64) {
-        if offset < self.kept.start || offset >= self.kept.end || self.is_bound(offset) {
-            return;
-        }
-        self.live.taken.remove(offset, offset + 1);
-        self.live.cursor = self.live.cursor.min(offset);
-    }
-
     /// A record is not handed out before its time.
     pub(super) fn schedule(&mut self, offset: i64, due: WallTime) {
+        if !self.kept.schedule.waiting.contains(offset) {
+            self.live.later_bytes += self.size(offset);
+        }
         self.kept.schedule.set(offset, due);
         self.touch_time(due.0);
         self.take(offset, offset + 1);
-    }
-
-    fn is_bound(&mut self, offset: i64) -> bool {
-        self.kept.done.contains(offset)
-            || self.live.locks.get(offset).is_some()
-            || self.kept.schedule.waiting.contains(offset)
-            || self.kept.condemned.contains_key(&offset)
-            || self.is_ripe(offset)
     }
 
     /// A record was handed out once more.
@@ -334,6 +315,7 @@ impl State {
         self.live.ripe.remove(first, end);
         self.touch(first, end);
         self.advance();
+        self.drop_facets(first, end);
         settled
     }
 
@@ -391,6 +373,8 @@ impl State {
         let dirty = [&mut live.dirty, &mut live.dirty_times];
         let sets = [&mut kept.done, &mut kept.schedule.waiting, &mut live.taken];
         let expiry = [&mut kept.overdue, &mut live.ripe, &mut live.dirty_expiries];
+        live.dirty_facts.shrink();
+        live.ready.shrink();
         let sets = sets.into_iter().chain(archiving).chain(dirty).chain(expiry);
         sets.for_each(OffsetSet::shrink);
         kept.tries.shrink();
@@ -425,6 +409,8 @@ impl State {
         live.dirty = core::mem::take(&mut self.live.dirty);
         live.dirty_times = core::mem::take(&mut self.live.dirty_times);
         live.dirty_expiries = core::mem::take(&mut self.live.dirty_expiries);
+        live.dirty_facts = core::mem::take(&mut self.live.dirty_facts);
         self.live = live;
+        self.index();
     }
 }

@@ -39,4 +39,6 @@ pub struct Counts {
     pub scheduled: u64,
     /// They are given up, and wait for the dead-letter target.
     pub archiving: u64,
+    /// Bytes of what is available or scheduled, as far as sizes are tracked.
+    pub waiting_bytes: u64,
 }

@@ -14,6 +14,7 @@
 //!  10 scheduled   span, due u64
 //!  11 expired     until u64, most u32
 //!  12 aged        to i64
+//!  13 tracking    columns u16, as facts have them
 //! span        first i64, count u64, not 0
 //! text        length u32, bytes
 //! ```
@@ -25,9 +26,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::BufMut;
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use super::change::Durable;
+use super::facets::TRACKABLE;
 use super::names::{ConsumerId, LockEpoch, Reason};
 use super::span::Span;
 use crate::machine::{Elapsed, WallTime};
@@ -139,6 +142,10 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
         }
         Durable::Expired { until, most } => put_due(11, *until, *most, out),
         Durable::Aged { to } => put_offset(12, *to, out),
+        Durable::Tracking(columns) => {
+            out.put_u8(13);
+            out.put_u16_le(columns.0);
+        }
     }
 }
 
@@ -169,7 +176,7 @@ pub fn decode(version: u8, bytes: &[u8]) -> Result<Durable, WireError> {
     }
     let mut input = Input(bytes);
     let tag = input.u8().ok_or(WireError::Malformed)?;
-    if !(1..=12).contains(&tag) {
+    if !(1..=13).contains(&tag) {
         return Err(WireError::UnknownChange(tag));
     }
     let change = input.change(tag).ok_or(WireError::Malformed)?;
@@ -263,6 +270,11 @@ impl Input<'_> {
         }
     }
 
+    pub(super) fn columns(&mut self) -> Option<Columns> {
+        let columns = self.u16().map(Columns)?;
+        TRACKABLE.has(columns).then_some(columns)
+    }
+
     pub(super) fn span(&mut self) -> Option<Span> {
         let first = self.offset()?;
         let count = i64::try_from(self.u64()?).ok().filter(|count| *count > 0)?;
@@ -283,6 +295,9 @@ impl Input<'_> {
                 9 => Durable::Trimmed { to },
                 _ => Durable::Aged { to },
             });
+        }
+        if tag == 13 {
+            return Some(Durable::Tracking(self.columns()?));
         }
         let span = self.span()?;
         Some(match tag {

@@ -1,5 +1,7 @@
 //! The naive subscription: a row for each record.
 
+use std::cmp::Reverse;
+
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_core::queue::{
     Claim, ConsumerId, LockEpoch, LockTerm, Overflow, Reason, RecordState, Retry, Settings, Tries,
@@ -33,6 +35,9 @@ pub(crate) struct Row {
     pub(crate) expiry: Option<u64>,
     /// Expired while it was held.
     pub(crate) overdue: bool,
+    /// Priority and size, where those are tracked.
+    pub(crate) level: u8,
+    pub(crate) size: u64,
 }
 
 impl Row {
@@ -43,6 +48,8 @@ impl Row {
             appended: 0,
             expiry: None,
             overdue: false,
+            level: 0,
+            size: 0,
         }
     }
 
@@ -211,15 +218,22 @@ impl Rows {
         self.rows.iter().filter(|row| row.waits()).count()
     }
 
-    /// The oldest make room for what came from `new` on.
-    pub(crate) fn overflow(&mut self, new: usize, mut excess: usize) {
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let waiting = self.rows.iter().filter(|row| row.waits());
+        waiting.map(|row| row.size).sum()
+    }
+
+    /// The oldest make room for what came from `new` on: records and bytes.
+    pub(crate) fn overflow(&mut self, new: usize, mut excess: usize, mut bytes: u64) {
         let dead_letter = self.settings.dead_letter;
         self.settings.dead_letter &= self.settings.overflow == Overflow::DeadLetterOldest;
         let free = |row: &Row| row.place == Place::Available && !row.overdue;
-        let old: Vec<usize> = (0..new).filter(|at| free(&self.rows[*at])).collect();
+        let mut old: Vec<usize> = (0..new).filter(|at| free(&self.rows[*at])).collect();
+        old.sort_by_key(|at| self.rows[*at].level);
         for at in old.into_iter().chain(new..self.rows.len()) {
-            if excess > 0 {
-                excess -= 1;
+            if excess > 0 || bytes > 0 {
+                excess = excess.saturating_sub(1);
+                bytes = bytes.saturating_sub(self.rows[at].size);
                 self.give_up(at, Reason::Overflow);
             }
         }
@@ -233,8 +247,9 @@ impl Rows {
     /// The record that must be handed out next; those tried too often are given up on the way.
     pub(crate) fn next(&mut self) -> Option<usize> {
         loop {
-            let mut rows = self.rows.iter();
-            let at = rows.position(|row| row.place == Place::Available)?;
+            let free = |at: &usize| self.rows[*at].place == Place::Available;
+            let all = (0..self.rows.len()).filter(free);
+            let at = all.min_by_key(|at| (Reverse(self.rows[*at].level), *at))?;
             if !self.is_exhausted(self.rows[at].tries) {
                 return Some(at);
             }

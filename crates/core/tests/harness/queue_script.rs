@@ -9,7 +9,7 @@ use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Durable, Effect, Grant, LockEpoch,
     LockTerm, NotArchived, Outcome, Overflow, Pull, Retry, Settings, Settle, Span, Subscription,
 };
-use mulgil_record::facts::{DUE_AT_ONCE, EXPIRES_NEVER, Facts};
+use mulgil_record::facts::{Columns, DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
@@ -72,6 +72,37 @@ fn consumer(word: &str) -> ConsumerId {
     ConsumerId(number.expect("a consumer, as in c1"))
 }
 
+fn columns(words: &[&str]) -> Columns {
+    let column = |word: &&str| match *word {
+        "priorities" => Columns::PRIORITY,
+        "sizes" => Columns::SIZE,
+        "none" => Columns(0),
+        _ => Columns::VERDICTS,
+    };
+    words.iter().map(column).fold(Columns(0), Columns::with)
+}
+
+/// What a script says of each record of a batch.
+trait Each {
+    fn says_any(&self, names: &[&str]) -> bool;
+    fn list<T: Copy + std::str::FromStr>(&self, name: &str, count: u32) -> Vec<T>;
+}
+
+impl Each for Line<'_> {
+    fn says_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// One value for each, or one for all.
+    fn list<T: Copy + std::str::FromStr>(&self, name: &str, count: u32) -> Vec<T> {
+        let text = self.get(name).into_iter().flat_map(|text| text.split(','));
+        let values = text.map(|text| text.parse().ok().expect("numbers with commas"));
+        let values: Vec<T> = values.collect();
+        let all = (0..count).zip(values.iter().cycle());
+        all.map(|(_, value)| *value).collect()
+    }
+}
+
 fn lock(line: &Line<'_>) -> LockTerm {
     let ms = |text: &str| u32::try_from(millis(text)).expect("a short time");
     match line
@@ -101,6 +132,7 @@ impl QueueScript {
         settings.ttl_ms = ms("ttl").or(settings.ttl_ms);
         settings.age_ms_max = ms("age-max").or(settings.age_ms_max);
         settings.length_max = line.number("length-max").or(settings.length_max);
+        settings.bytes_max = line.number("bytes-max").or(settings.bytes_max);
         settings.overflow = match line.get("overflow") {
             Some("refuse") => Overflow::Refuse,
             Some("dead-letter") => Overflow::DeadLetterOldest,
@@ -129,6 +161,7 @@ impl QueueScript {
         let word = line.word();
         match line.verb {
             "append" => Command::Append(self.append(line)),
+            "track" => Command::Track(columns(&line.words)),
             "attach" => Command::Attach(Attach {
                 consumer: consumer(word),
                 priority: line.number("priority").unwrap_or(0),
@@ -184,7 +217,8 @@ impl QueueScript {
         let at = self.now().wall;
         let later = |name| line.get(name).map(|text| at.plus_ms(millis(text)).0);
         let (due, expiry) = (later("delay"), later("expires"));
-        let facts = (due.is_some() || expiry.is_some()).then(|| {
+        let facts = line.says_any(&["delay", "expires", "priority", "size"]);
+        let facts = facts.then(|| {
             let column = |ms: Option<u64>, none: i64| {
                 let ms = ms.map_or(none, |ms| i64::try_from(ms).expect("a date"));
                 (0..count).map(|_| ms).collect::<Vec<_>>()
@@ -192,6 +226,8 @@ impl QueueScript {
             let mut facts = Facts::new(1, count);
             facts.due_ms = column(due, DUE_AT_ONCE);
             facts.expiry_ms = column(expiry, EXPIRES_NEVER);
+            facts.priorities = line.list("priority", count);
+            facts.sizes = line.list("size", count);
             Arc::new(facts)
         });
         let span = Span::new(first, count);
@@ -294,6 +330,12 @@ impl QueueScript {
             );
             let tally = live.tally();
             let sum = |numbers: &[u64]| numbers.iter().sum::<u64>();
+            let bytes = if live.tracked().has(Columns::SIZE) {
+                format!(" bytes={}", counts.waiting_bytes)
+            } else {
+                String::new()
+            };
+            let line = format!("{line}{bytes}");
             let became = format!(
                 "accepted={} archived={} dropped={} lost={}",
                 tally.accepted,
@@ -386,6 +428,7 @@ fn logged(change: &Durable) -> String {
         Durable::Expired { .. } => "expired".into(),
         Durable::Aged { to } => format!("too old below {to}"),
         Durable::Trimmed { to } => format!("trimmed to={to}"),
+        Durable::Tracking(_) => "tracking".into(),
     }
 }
 

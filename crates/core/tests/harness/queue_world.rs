@@ -10,7 +10,7 @@ use mulgil_core::queue::{
     NotArchived, Outcome, Overflow, Pull, Reason, RecordState, Retry, Settings, Settle, Span,
     Subscription, wire,
 };
-use mulgil_record::facts::{DUE_AT_ONCE, EXPIRES_NEVER, Facts};
+use mulgil_record::facts::{Columns, DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
@@ -41,6 +41,7 @@ impl Dice {
 /// A subscription, its model, and the world around both.
 pub(crate) struct World {
     twin: Twin<Subscription>,
+    store: fn(&Change) -> Change,
     rows: Rows,
     dice: Dice,
     seed: u64,
@@ -49,6 +50,7 @@ pub(crate) struct World {
     next_consumer: u64,
     epochs: BTreeSet<LockEpoch>,
     pages: BTreeMap<PageId, Vec<u8>>,
+    tracked: Columns,
     steps: u64,
 }
 
@@ -91,6 +93,7 @@ fn settings(dice: &mut Dice) -> Settings {
         dead_letter: dice.one_in(2),
         age_ms_max: dice.pick(&[None, None, Some(120)]).expect("one"),
         ttl_ms: dice.pick(&[None, None, None, Some(200)]).expect("one"),
+        bytes_max: dice.pick(&[None, None, Some(2_000)]).expect("one"),
         length_max: dice.pick(&[None, None, Some(25)]).expect("one"),
         overflow: dice.pick(&overflows).expect("one"),
     }
@@ -98,6 +101,11 @@ fn settings(dice: &mut Dice) -> Settings {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with_store(seed, through_the_log)
+    }
+
+    /// One whose log may be a bad one.
+    pub(crate) fn with_store(seed: u64, store: fn(&Change) -> Change) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let settings = settings(&mut dice);
         let subscription = Subscription::new(settings, Offset(0));
@@ -106,7 +114,8 @@ impl World {
             ..Rows::default()
         };
         Self {
-            twin: Twin::new(subscription, through_the_log),
+            twin: Twin::new(subscription, store),
+            store,
             rows,
             dice,
             seed,
@@ -118,6 +127,7 @@ impl World {
             next_consumer: 1,
             epochs: BTreeSet::new(),
             pages: BTreeMap::new(),
+            tracked: Columns(0),
             steps: 0,
         }
     }
@@ -141,7 +151,8 @@ impl World {
                 self.now.wall.0 += more;
             }
             90..91 => self.restart(),
-            91..92 => self.change_settings(),
+            91..92 if self.dice.one_in(2) => self.change_settings(),
+            91..92 => self.track(),
             _ => self.tick(),
         }
         if !self.dice.one_in(5) {
@@ -158,7 +169,7 @@ impl World {
 
     /// The rows are looked through as a whole each time; that has to stay bearable.
     fn begin_anew(&mut self) {
-        let fresh = Self::new(self.seed.wrapping_add(self.steps));
+        let fresh = Self::with_store(self.seed.wrapping_add(self.steps), self.store);
         let steps = self.steps;
         *self = Self {
             steps,
@@ -197,7 +208,52 @@ impl World {
         };
         facts.due_ms = (0..records).map(|_| soon(DUE_AT_ONCE)).collect();
         facts.expiry_ms = (0..records).map(|_| soon(EXPIRES_NEVER)).collect();
+        let dice = &mut self.dice;
+        if !dice.one_in(4) {
+            let level = |dice: &mut Dice| dice.pick(&[0, 0, 4, 9, 255]).expect("one");
+            facts.priorities = (0..records).map(|_| level(dice)).collect();
+        }
+        if !dice.one_in(4) {
+            let alike = u32::try_from(dice.below(300)).expect("few");
+            let size = |dice: &mut Dice| dice.pick(&[alike, alike, 17, 400]).expect("one");
+            facts.sizes = (0..records).map(|_| size(dice)).collect();
+        }
         facts
+    }
+
+    /// Other facts are kept from here on. What is not any more counts for nothing.
+    fn track(&mut self) {
+        let kinds = [Columns::PRIORITY, Columns::SIZE];
+        let dice = &mut self.dice;
+        let some = kinds.into_iter().filter(|_| !dice.one_in(3));
+        self.tracked = some.fold(Columns(0), Columns::with);
+        self.expect(Command::Track(self.tracked));
+        assert_eq!(self.twin.live.tracked(), self.tracked);
+        for row in &mut self.rows.rows {
+            row.level = if self.tracked.has(Columns::PRIORITY) {
+                row.level
+            } else {
+                0
+            };
+            row.size = if self.tracked.has(Columns::SIZE) {
+                row.size
+            } else {
+                0
+            };
+        }
+    }
+
+    /// How many records and bytes have to make room, or none if the append is to be refused.
+    fn excess(&self, records: usize, bytes: u64) -> Option<(usize, u64)> {
+        let settings = self.rows.settings;
+        let most = settings.length_max.unwrap_or(u64::MAX);
+        let most = usize::try_from(most).expect("fits");
+        let excess = (self.rows.waiting() + records).saturating_sub(most);
+        let most = settings.bytes_max.unwrap_or(u64::MAX);
+        let bytes = (self.rows.waiting_bytes() + bytes).saturating_sub(most);
+        let refuse = settings.overflow == Overflow::Refuse && (excess > 0 || bytes > 0);
+        let blind = settings.bytes_max.is_some() && !self.tracked.has(Columns::SIZE);
+        (!refuse && !blind).then_some((excess, bytes))
     }
 
     fn append(&mut self) {
@@ -212,16 +268,15 @@ impl World {
             facts: facts.clone().map(Arc::new),
         };
         let records = usize::try_from(records).expect("few");
-        let most = self.rows.settings.length_max.unwrap_or(u64::MAX);
-        let most = usize::try_from(most).expect("fits");
-        let excess = (self.rows.waiting() + records).saturating_sub(most);
-        if excess > 0 && self.rows.settings.overflow == Overflow::Refuse {
+        let sizes = facts.iter().flat_map(|facts| &facts.sizes);
+        let bytes = sizes.map(|size| u64::from(*size)).sum();
+        let Some((excess, bytes)) = self.excess(records, bytes) else {
             assert!(
                 self.ask(Command::Append(append)).is_none(),
                 "beyond the limit"
             );
             return;
-        }
+        };
         self.expect(Command::Append(append.clone()));
         self.rows.append(gap, records);
         let wall = self.now.wall.0;
@@ -229,13 +284,19 @@ impl World {
             row.appended = wall;
             let ms = |time: Option<i64>| time.and_then(|ms| u64::try_from(ms).ok());
             let facts = facts.as_ref();
+            if let Some(facts) = facts.filter(|_| self.tracked.has(Columns::PRIORITY)) {
+                row.level = facts.priority(index).unwrap_or(0);
+            }
+            if let Some(facts) = facts.filter(|_| self.tracked.has(Columns::SIZE)) {
+                row.size = facts.size(index).unwrap_or(0).into();
+            }
             row.expiry = ms(facts.and_then(|facts| facts.expiry(index)));
             let due = ms(facts.and_then(|facts| facts.due(index)));
             if let Some(due) = due.filter(|due| *due > wall) {
                 row.place = Place::Scheduled(due);
             }
         }
-        self.rows.overflow(new, excess);
+        self.rows.overflow(new, excess, bytes);
         assert!(
             self.ask(Command::Append(append)).is_none(),
             "appended twice"
@@ -704,5 +765,7 @@ impl World {
         let available = rows.filter(free).count();
         let available = u64::try_from(available).expect("few");
         assert_eq!(live.counts().available, available, "{}", place());
+        let bytes = live.counts().waiting_bytes;
+        assert_eq!(bytes, self.rows.waiting_bytes(), "{}", place());
     }
 }

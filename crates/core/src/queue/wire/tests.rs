@@ -84,6 +84,7 @@ fn by_time() -> impl Strategy<Value = Durable> {
         (span(), wall()).prop_map(|(span, due)| Durable::Scheduled { span, due }),
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
+        any::<u16>().prop_map(|bits| Durable::Tracking(Columns(bits & TRACKABLE.0))),
     ]
 }
 
