@@ -44,6 +44,8 @@ pub(crate) fn start(
             .with_error_code(error.code())
             .with_error_message(message(why))
     });
-    let answer = DescribeUserScramCredentialsResponse::default().with_results(rows.collect());
+    let answer = DescribeUserScramCredentialsResponse::default()
+        .with_error_message(None)
+        .with_results(rows.collect());
     turn.answer(&answer)
 }
