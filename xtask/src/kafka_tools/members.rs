@@ -55,7 +55,7 @@ pub(super) fn describe(tools: &Tools) -> Result<()> {
     holds(&said, "GroupNotEmptyException")?;
     let forget = ["--delete-offsets", "--topic", &topic];
     let (_, said) = tools.call(GROUPS, &[&group[..], &forget].concat())?;
-    holds(&said, "Encounter some partition level error")?;
+    holds(&said, "GroupSubscribedToTopicException")?;
     drop(member);
     tools.until(GROUPS, &ask(&["--state"]), |said| {
         row(said, &topic)?.contains(&"Empty").then_some(())
