@@ -54,11 +54,13 @@ mod consumers;
 mod draft;
 mod effect;
 mod facets;
+mod keys;
 mod locks;
 mod marks;
 mod names;
 mod offers;
 mod offset_set;
+mod order;
 mod ready;
 mod refusal;
 mod retry;
@@ -188,6 +190,7 @@ impl Subscription {
             + kept.condemned.len() * 96
             + kept.facets.as_ref().map_or(0, |facets| facets.heap_bytes())
             + live.ready.heap_bytes()
+            + live.keys.as_ref().map_or(0, |keys| keys.heap_bytes())
             + live.locks.heap_bytes()
             + live.consumers.heap_bytes()
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mulgil_core::machine::{Decision, Elapsed, Machine as _, Now, WallTime};
 use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Effect, Grant, LockEpoch, LockTerm,
-    Outcome, Settings, Settle, Span, Subscription,
+    Outcome, RecordState, Settings, Settle, Span, Subscription,
 };
 use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
@@ -196,35 +196,81 @@ fn what_waits_costs_nothing() {
     assert!(shell.queue.start() > first);
 }
 
-/// A million wait whose facts differ from record to record. Columns and indexes grow with their number.
-fn what_is_tracked_costs_little() {
-    const RECORDS: u32 = 1 << 20;
+/// How many wait where facts differ from record to record. What that costs grows with their number.
+const TRACKED: u32 = 1 << 19;
+
+fn mixed(index: u32) -> u32 {
+    index.wrapping_mul(0x9e37_79b9) >> 7
+}
+
+/// So many records, of each of which `describe` says something.
+fn tracking(columns: Columns, describe: impl Fn(&mut Facts, std::ops::Range<u32>)) -> Shell {
     const BATCH: u32 = 1 << 12;
-    let cases = [
-        (Columns::PRIORITY, 10),
-        (Columns::PRIORITY, 60),
-        (Columns::PRIORITY, 256),
-        (Columns::PRIORITY.with(Columns::SIZE), 2),
-    ];
-    for (columns, levels) in cases {
-        let (shell, bytes) = held_by(|| {
-            let mut shell = Shell::new(LockTerm::Attached);
-            shell.ask(Command::Track(columns));
-            for batch in 0..RECORDS / BATCH {
-                let mixed = |index: u32| (batch * BATCH + index).wrapping_mul(0x9e37_79b9) >> 7;
-                let mut facts = Facts::new(1, BATCH);
+    let mut shell = Shell::new(LockTerm::Attached);
+    shell.ask(Command::Track(columns));
+    for first in (0..TRACKED).step_by(1 << 12) {
+        let mut facts = Facts::new(1, BATCH);
+        describe(&mut facts, first..first + BATCH);
+        shell.append_with(BATCH, Some(Arc::new(facts)));
+    }
+    shell
+}
+
+fn below_12_bytes_each(what: &str, make: impl FnOnce() -> Shell) -> Shell {
+    let (shell, bytes) = held_by(|| {
+        let mut shell = make();
+        shell.decision = Decision::default();
+        shell
+    });
+    let most = usize::try_from(TRACKED).expect("fits") * 12;
+    assert!(bytes < most, "{bytes} bytes for {TRACKED} with {what}");
+    shell
+}
+
+fn what_has_a_priority_costs_little() {
+    for levels in [10, 60, 256] {
+        let shell = below_12_bytes_each("priorities", || {
+            tracking(Columns::PRIORITY, |facts, records| {
                 let level = |index| u8::try_from(mixed(index) % levels).expect("small");
-                facts.priorities = (0..BATCH).map(level).collect();
-                facts.sizes = (0..BATCH).map(mixed).collect();
-                shell.append_with(BATCH, Some(Arc::new(facts)));
-            }
-            shell.decision = Decision::default();
-            shell
+                facts.priorities = records.map(level).collect();
+            })
         });
-        let counts = shell.queue.counts();
-        assert_eq!(counts.available, u64::from(RECORDS));
-        let most = usize::try_from(RECORDS).expect("fits") * 12;
-        assert!(bytes < most, "{bytes} bytes with {levels} priorities");
+        assert_eq!(shell.queue.counts().available, u64::from(TRACKED));
+    }
+    below_12_bytes_each("priorities and sizes", || {
+        tracking(Columns::PRIORITY.with(Columns::SIZE), |facts, records| {
+            let level = |index| u8::try_from(mixed(index) % 10).expect("small");
+            facts.priorities = records.clone().map(level).collect();
+            facts.sizes = records.map(mixed).collect();
+        })
+    });
+}
+
+/// All of them wait behind others of their key; then all are handed out, one of each key at a time.
+fn what_waits_for_its_key_costs_little() {
+    const KEYS: u32 = 64;
+    let keyed = |keys: u32| {
+        tracking(Columns::ORDERING_KEY, |facts, records| {
+            let key = |index| u64::from(mixed(index) % keys) + 1;
+            facts.ordering_keys = records.map(key).collect();
+        })
+    };
+    below_12_bytes_each("keys of their own", || keyed(u32::MAX));
+    let mut shell = below_12_bytes_each("few keys", || {
+        let mut shell = keyed(KEYS);
+        shell.grant(TRACKED);
+        shell.deliver();
+        shell
+    });
+    assert_eq!(shell.queue.counts().acquired, u64::from(KEYS));
+    let mut first = 0;
+    for _ in 0..10_000 {
+        while shell.queue.record(Offset(first)) != RecordState::Acquired {
+            first += 1;
+        }
+        shell.settle(first, 1, Outcome::Accept);
+        shell.deliver();
+        assert_eq!(shell.queue.counts().acquired, u64::from(KEYS));
     }
 }
 
@@ -252,5 +298,6 @@ fn a_subscription_costs_by_what_is_held_and_by_holes() {
     steady_state_allocates_nothing();
     an_idle_subscription_is_small();
     what_waits_costs_nothing();
-    what_is_tracked_costs_little();
+    what_has_a_priority_costs_little();
+    what_waits_for_its_key_costs_little();
 }

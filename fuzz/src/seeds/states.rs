@@ -279,6 +279,19 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         facts: Some(facts.into()),
     }));
     seeds.push(("facts".to_owned(), queue_parts(&queue)));
+    let mut keyed = Subscription::new(Settings::default(), Offset(0));
+    let columns = Columns::ORDERING_KEY.with(Columns::SIZE);
+    keyed.apply(&QueueChange::Durable(QueueDurable::Tracking(columns)));
+    let mut facts = Facts::new(1, 300);
+    facts.ordering_keys = (0..3).cycle().take(300).collect();
+    keyed.apply(&QueueChange::Appended(Append {
+        span: Span::new(Offset(0), 300),
+        at: WallTime(2),
+        facts: Some(facts.into()),
+    }));
+    let held = QueueDurable::Acquired(Span::new(Offset(0), 2));
+    keyed.apply(&QueueChange::Durable(held));
+    seeds.push(("keys".to_owned(), queue_parts(&keyed)));
     for at in (10_000..20_000).step_by(2) {
         let one = Span::one(Offset(at));
         queue.apply(&QueueChange::Durable(QueueDurable::Accepted(one)));

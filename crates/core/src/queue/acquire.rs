@@ -4,6 +4,10 @@
 //! none starves beside one with more credit. Where there is one alone, or one that pulls, it gets
 //! all it can take at once, in stretches.
 
+use alloc::collections::BTreeSet;
+
+use mulgil_record::ids::Offset;
+
 use super::State;
 use super::change::{Change, Durable, Volatile};
 use super::command::LockTerm;
@@ -21,6 +25,8 @@ use crate::machine::Keep;
 const STRETCHES_A_TURN: u32 = 256;
 /// Most records that one turn hands out.
 const RECORDS_A_TURN: u32 = 16_384;
+/// Most records that one turn finds to wait behind others of their key.
+const PARKED_A_TURN: u32 = 1_024;
 
 /// A turn of handing out.
 struct Hand<'a, 'b> {
@@ -31,9 +37,13 @@ struct Hand<'a, 'b> {
     number: u64,
     stretches: u32,
     records: u32,
+    parks: u32,
+    /// Keys of what this turn hands out.
+    keys: BTreeSet<u32>,
 }
 
-/// Hands out what there is to those who want it; whether anything came of it.
+/// Hands out what there is to those who want it; whether all that is available was looked at or handed out,
+/// so that who got nothing will get nothing.
 pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
     let mut hand = Hand {
         state,
@@ -42,20 +52,22 @@ pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>
         number: state.live.next_number,
         stretches: STRETCHES_A_TURN,
         records: RECORDS_A_TURN,
+        parks: PARKED_A_TURN,
+        keys: BTreeSet::new(),
         draft,
     };
     hand.all();
     let more = hand.is_spent() && state.next_offer(&mut hand.place).is_some();
-    let handed = hand.stretches < STRETCHES_A_TURN;
+    let all = hand.parks > 0;
     if more {
         draft.again();
     }
-    handed
+    all || !more
 }
 
 impl Hand<'_, '_> {
     const fn is_spent(&self) -> bool {
-        self.stretches == 0 || self.records == 0
+        self.stretches == 0 || self.records == 0 || self.parks == 0
     }
 
     fn all(&mut self) {
@@ -109,6 +121,9 @@ impl Hand<'_, '_> {
 
     /// The next stretch of at most `most` records that were tried equally often.
     fn next(&mut self, most: u32) -> Option<(i64, i64, Tries)> {
+        if self.state.live.keys.is_some() {
+            return self.next_by_key(most);
+        }
         let (first, end) = self.state.next_offer(&mut self.place)?;
         let end = end.min(first + i64::from(most.min(self.records)));
         let tries = self.state.tries(first);
@@ -123,6 +138,39 @@ impl Hand<'_, '_> {
         Some((first, alike, tries))
     }
 
+    /// The same where records go by key; those whose key has to wait are parked on the way.
+    fn next_by_key(&mut self, most: u32) -> Option<(i64, i64, Tries)> {
+        loop {
+            let (mut first, end) = self.state.next_offer(&mut self.place)?;
+            while first < end && !self.may_go(first) {
+                if self.parks == 0 {
+                    return None;
+                }
+                let offset = Offset(first);
+                self.draft.volatile(Volatile::Parked { offset });
+                self.parks -= 1;
+                first += 1;
+            }
+            self.place.from = first;
+            if first == end {
+                continue;
+            }
+            let end = end.min(first + i64::from(most.min(self.records)));
+            let tries = self.state.tries(first);
+            let mut alike = first;
+            while alike < end && self.may_go(alike) && self.state.tries(alike) == tries {
+                self.keys.extend(self.state.key(alike));
+                alike += 1;
+            }
+            return Some((first, alike, tries));
+        }
+    }
+
+    fn may_go(&self, offset: i64) -> bool {
+        let key = self.state.key(offset);
+        key.is_none_or(|key| !self.keys.contains(&key) && self.state.may_go(key))
+    }
+
     /// Tried too often, and the restart came before that was settled.
     fn give_up(&mut self, span: Span) {
         let fate = Fate::GivenUp {
@@ -133,6 +181,10 @@ impl Hand<'_, '_> {
             self.draft.come_back(offset, fate, false, Keep::Riding);
         }
         self.draft.flush(Keep::Riding);
+        if self.state.live.keys.is_some() {
+            // Whoever waits behind it is free only once this is applied.
+            self.parks = 0;
+        }
     }
 
     fn hand_out(&mut self, consumer: &Consumer, span: Span, mut tries: Tries) {

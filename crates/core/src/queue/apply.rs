@@ -204,6 +204,9 @@ fn lock(
         state.live.locks.add(lock, until);
     }
     state.take(span.first.0, span.end.0);
+    if state.live.keys.is_some() {
+        span.offsets().for_each(|offset| state.rekey(offset.0));
+    }
     state.live.consumers.served(consumer, span.count());
     if epoch.leader == state.live.leader {
         state.live.next_number = state.live.next_number.max(epoch.number + 1);
@@ -267,6 +270,7 @@ pub(super) fn volatile(state: &mut State, change: &Volatile) {
                 state.free(offset.0);
             }
         }
+        Volatile::Parked { offset } => state.park(offset.0),
         Volatile::Renewed { span, until } => renew(state, span, until),
         Volatile::Asked { offset } => {
             live.archiving.unasked.remove(offset.0, offset.0 + 1);

@@ -8,7 +8,7 @@ use super::change::{Durable, Volatile};
 use super::command::{Append, NotArchived};
 use super::draft::Draft;
 use super::effect::Effect;
-use super::facets::TRACKABLE;
+use super::facets::{TRACKABLE, are_trackable};
 use super::names::{Reason, RecordState};
 use super::refusal::QueueRefusal;
 use super::settings::{Overflow, Settings};
@@ -136,6 +136,9 @@ pub(super) fn track(
 ) -> Result<(), QueueRefusal> {
     if !TRACKABLE.has(columns) {
         return Err(QueueRefusal::CannotTrack { columns });
+    }
+    if !are_trackable(columns) {
+        return Err(QueueRefusal::KeysAndPriorities);
     }
     if columns != state.tracked() {
         draft.waited(Durable::Tracking(columns));

@@ -173,6 +173,11 @@ pub enum Volatile {
         /// Which.
         span: Span,
     },
+    /// A record waits behind another one of its key.
+    Parked {
+        /// Which.
+        offset: Offset,
+    },
     /// Records are held until another time.
     Renewed {
         /// Which.

@@ -14,8 +14,11 @@ use crate::machine::{Elapsed, WallTime};
 pub enum Command {
     /// A leadership begins: receipts are told apart by it. Once after each start.
     Lead(LeaderEpoch),
-    /// Keep these facts of the records that come from here on, and no others: priorities, by which records
-    /// are then handed out, and sizes, which limits in bytes need. A subscription begins with none.
+    /// Keep these facts of the records that come from here on, and no others: priorities or ordering keys,
+    /// by which records are then handed out, and sizes, which limits in bytes need. A subscription begins with
+    /// none.
+    ///
+    /// By key: while a record is held, or waits to be tried again, no other one of its key is handed out.
     Track(Columns),
     /// Records were appended to the log.
     Append(Append),

@@ -4,16 +4,26 @@
 //! | --- | --- |
 //! | priority | 1, or next to none where it seldom changes |
 //! | size | 4, or next to none where it seldom changes |
+//! | ordering key | 4, or next to none where it seldom changes |
 //!
-//! Beside that lie indexes, which follow from it: see `super::ready`.
+//! Beside that lie indexes, which follow from it: see `super::ready` and `super::keys`.
 
 use mulgil_record::facts::{Columns, Facts};
 
 use super::column::{Column, begin_of, chunk_of};
 use super::offset_set::OffsetSet;
+use super::order::fold;
 
 /// What can be tracked.
-pub(super) const TRACKABLE: Columns = Columns::PRIORITY.with(Columns::SIZE);
+pub(super) const TRACKABLE: Columns = Columns::PRIORITY
+    .with(Columns::SIZE)
+    .with(Columns::ORDERING_KEY);
+
+/// Whether these can be tracked together. Records go by key or by priority.
+pub(super) const fn are_trackable(columns: Columns) -> bool {
+    let both = Columns::PRIORITY.with(Columns::ORDERING_KEY);
+    TRACKABLE.has(columns) && !columns.has(both)
+}
 
 /// What is kept of the facts of each record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +31,8 @@ pub(super) struct Facets {
     pub(super) tracked: Columns,
     pub(super) levels: Column<u8>,
     pub(super) sizes: Column<u32>,
+    /// Hashes, folded; 0 for none.
+    pub(super) keys: Column<u32>,
 }
 
 /// Fills a column for new records with what `value` says of each.
@@ -43,7 +55,7 @@ fn fill<T: Copy + Default + Eq>(
 
 impl Facets {
     pub(super) fn heap_bytes(&self) -> usize {
-        self.levels.heap_bytes() + self.sizes.heap_bytes()
+        self.levels.heap_bytes() + self.sizes.heap_bytes() + self.keys.heap_bytes()
     }
 
     /// Records from `first` up to `end` are new; nothing below `start` means anything any more. Whether
@@ -62,6 +74,12 @@ impl Facets {
                 size(index).unwrap_or(0)
             });
         }
+        if self.tracked.has(Columns::ORDERING_KEY) {
+            let key = |index| facts.and_then(|facts| facts.ordering_key(index));
+            fill(&mut self.keys, span, start, |index| {
+                key(index).map_or(0, fold)
+            });
+        }
         !(was_empty && self.is_empty())
     }
 
@@ -76,7 +94,7 @@ impl Facets {
 
     /// Whether nothing is kept of any record.
     pub(super) fn is_empty(&self) -> bool {
-        self.levels.is_empty() && self.sizes.is_empty()
+        self.levels.is_empty() && self.sizes.is_empty() && self.keys.is_empty()
     }
 
     /// Records from `first` up to `end` are settled: chunks in which nothing is left to ask for go.
@@ -102,7 +120,36 @@ impl Facets {
         if from < to && !is_over(to - 1) {
             to -= 1;
         }
-        let levels = self.levels.drop_chunks(from, to);
-        self.sizes.drop_chunks(from, to) || levels
+        self.drop_chunks(from, to)
+    }
+
+    /// Takes out the chunks from `first` up to `end`; whether there were any.
+    pub(super) fn drop_chunks(&mut self, first: i64, end: i64) -> bool {
+        let dropped = [
+            self.levels.drop_chunks(first, end),
+            self.sizes.drop_chunks(first, end),
+            self.keys.drop_chunks(first, end),
+        ];
+        dropped.contains(&true)
+    }
+
+    /// Numbers of all chunks that any column has.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = i64> {
+        let sizes = self.sizes.numbers().chain(self.keys.numbers());
+        self.levels.numbers().chain(sizes)
+    }
+
+    /// Keeps these from here on, and nothing of others.
+    pub(super) fn track(&mut self, columns: Columns) {
+        self.tracked = columns;
+        if !columns.has(Columns::PRIORITY) {
+            self.levels = Column::default();
+        }
+        if !columns.has(Columns::SIZE) {
+            self.sizes = Column::default();
+        }
+        if !columns.has(Columns::ORDERING_KEY) {
+            self.keys = Column::default();
+        }
     }
 }

@@ -20,8 +20,13 @@ pub(super) struct Place {
 }
 
 impl State {
-    /// How many records anybody may have.
+    /// How many records nobody holds, and none keeps but others of their key.
     pub(super) fn available(&self) -> u64 {
+        self.offered() + self.parked()
+    }
+
+    /// How many records anybody may have, as far as is known.
+    pub(super) fn offered(&self) -> u64 {
         let known = u64::try_from(self.kept.end - self.kept.start).unwrap_or(0);
         known.saturating_sub(self.live.taken.len()) + self.live.ready.len()
     }
@@ -68,13 +73,27 @@ impl State {
 
     /// What is available, those of the lowest priority first, and of one priority the oldest.
     pub(super) fn oldest(&self) -> impl Iterator<Item = (i64, i64)> {
-        let mut from = self.live.cursor;
+        let mut from = self.kept.start;
         let plain = core::iter::from_fn(move || {
-            let run = self.next_plain(from)?;
+            let run = self.next_unheld(from)?;
             from = run.1;
             Some(run)
         });
         plain.chain(self.live.ready.runs())
+    }
+
+    /// The first stretch from `from` on that is available without a priority, or parked.
+    fn next_unheld(&self, from: i64) -> Option<(i64, i64)> {
+        let plain = self.next_plain(from);
+        let keys = self.live.keys.as_ref();
+        let parked = keys.and_then(|keys| keys.parked().next_run(from));
+        match (plain, parked) {
+            (Some(plain), Some(parked)) if plain.0 < parked.0 => {
+                Some((plain.0, plain.1.min(parked.0)))
+            }
+            (_, Some(parked)) => Some(parked),
+            (plain, None) => plain,
+        }
     }
 
     fn level(&self, offset: i64) -> u8 {
@@ -120,6 +139,9 @@ impl State {
             from = self.live.taken.next_in(run).map_or(end, |in_| in_.min(end));
             bytes += facets.bytes(run, from);
         }
+        if let Some(keys) = &self.live.keys {
+            bytes += self.bytes_of(keys.parked(), first, end);
+        }
         let ready = self.live.ready.within(first, end);
         bytes + ready.map(|(from, to)| facets.bytes(from, to)).sum::<u64>()
     }
@@ -138,10 +160,12 @@ impl State {
         if (first..end).contains(&self.live.cursor) {
             self.live.cursor = end;
         }
+        self.rekey_taken(first, end);
     }
 
     /// A record may be handed out, unless something else keeps it.
     pub(super) fn free(&mut self, offset: i64) {
+        self.rekey(offset);
         if offset < self.kept.start || offset >= self.kept.end || self.is_bound(offset) {
             return;
         }
@@ -208,15 +232,14 @@ impl State {
     pub(super) fn drop_facets_below(&mut self, to: i64) {
         self.dirty_all_facets();
         if let Some(facets) = &mut self.kept.facets {
-            facets.levels.drop_chunks(i64::MIN, chunk_of(to) + 1);
-            facets.sizes.drop_chunks(i64::MIN, chunk_of(to) + 1);
+            facets.drop_chunks(i64::MIN, chunk_of(to) + 1);
         }
     }
 
     /// Every page of facts is to be written.
     pub(super) fn dirty_all_facets(&mut self) {
         if let Some(facets) = &self.kept.facets {
-            for chunk in facets.levels.numbers().chain(facets.sizes.numbers()) {
+            for chunk in facets.chunks() {
                 let block = begin_of(chunk) >> 16;
                 self.live.dirty_facts.insert(block, block + 1);
             }
@@ -230,14 +253,9 @@ impl State {
             self.kept.facets = None;
         } else {
             let facets = self.kept.facets.get_or_insert_with(Box::default);
-            facets.tracked = columns;
-            if !columns.has(Columns::PRIORITY) {
-                facets.levels = Default::default();
-            }
-            if !columns.has(Columns::SIZE) {
-                facets.sizes = Default::default();
-            }
+            facets.track(columns);
         }
+        self.track_keys();
         if !columns.has(Columns::PRIORITY) {
             let ready = core::mem::take(&mut self.live.ready);
             for (first, end) in ready.runs() {
@@ -253,6 +271,7 @@ impl State {
     /// Works out what follows from the rest, where a restart has only that.
     pub(super) fn index(&mut self) {
         self.live.ready = Ready::default();
+        self.index_keys();
         let (start, end) = (self.kept.start, self.kept.end);
         if let Some(facets) = &self.kept.facets {
             for (from, to, level) in facets.levels.stretches(start, end) {

@@ -79,6 +79,9 @@ pub enum QueueRefusal {
         /// Which, as bits.
         columns: Columns,
     },
+    /// Both were to be tracked.
+    #[error("records go by key or by priority, not by both")]
+    KeysAndPriorities,
     /// Nothing was asked for.
     #[error("no records are asked for")]
     Nothing,

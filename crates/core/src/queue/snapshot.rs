@@ -15,7 +15,7 @@
 //!   2 times, 3 expiries
 //!                bucket u64 (65,536 ms each), count u32,
 //!                 each: u64 = millisecond within the bucket << 48 | offset
-//!   4 facts      block i64, column of priorities (u8), column of sizes (u32)
+//!   4 facts      block i64, columns of priorities (u8), sizes (u32), folded ordering keys (u32)
 //! column      u16 n, then n chunks of 256 offsets: its place in the block u8,
 //!             0 and one value for all, or 1 and 256 values
 //! set         u16 n <= 2,048, then n runs: first u16, last u16;

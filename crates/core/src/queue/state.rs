@@ -13,6 +13,7 @@ use mulgil_record::ids::LeaderEpoch;
 
 use super::consumers::Consumers;
 use super::facets::Facets;
+use super::keys::Keys;
 use super::locks::{Locks, key_of};
 use super::marks::Marks;
 use super::names::{Reason, RecordState, Tries};
@@ -73,10 +74,12 @@ pub(super) struct Archiving {
 /// What a restart forgets, and what follows from [`Kept`].
 #[derive(Clone, Debug)]
 pub(super) struct Live {
-    /// Settled, held, scheduled or condemned, or with a priority, between start and end.
+    /// Settled, held, scheduled or condemned, parked or with a priority, between start and end.
     pub(super) taken: OffsetSet,
     /// Available with a priority.
     pub(super) ready: Ready,
+    /// Which keys wait, where records go by key.
+    pub(super) keys: Option<Box<Keys>>,
     /// Of what is available.
     pub(super) free_bytes: u64,
     /// Of what is scheduled.
@@ -127,6 +130,7 @@ impl Live {
         Self {
             taken: OffsetSet::default(),
             ready: Ready::default(),
+            keys: None,
             free_bytes: 0,
             later_bytes: 0,
             ripe: OffsetSet::default(),
@@ -280,6 +284,7 @@ impl State {
         self.kept.schedule.set(offset, due);
         self.touch_time(due.0);
         self.take(offset, offset + 1);
+        self.rekey(offset);
     }
 
     /// A record was handed out once more.
@@ -375,6 +380,9 @@ impl State {
         let expiry = [&mut kept.overdue, &mut live.ripe, &mut live.dirty_expiries];
         live.dirty_facts.shrink();
         live.ready.shrink();
+        if let Some(keys) = &mut live.keys {
+            keys.shrink();
+        }
         let sets = sets.into_iter().chain(archiving).chain(dirty).chain(expiry);
         sets.for_each(OffsetSet::shrink);
         kept.tries.shrink();

@@ -37,14 +37,15 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
         draft.again();
         return;
     }
-    acquire::dispatch(state, settings, draft);
-    end_waits(state, draft);
+    if acquire::dispatch(state, settings, draft) {
+        end_waits(state, draft);
+    }
 }
 
 /// When there is something to do by running time.
 pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
     let live = &state.live;
-    let wanted = live.consumers.any_hungry() && state.available() > 0;
+    let wanted = live.consumers.any_hungry() && state.offered() > 0;
     if wanted || may_reap(state, settings) || live.consumers.first_gone().is_some() {
         return Some(Elapsed(0));
     }

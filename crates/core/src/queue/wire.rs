@@ -30,7 +30,7 @@ use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use super::change::Durable;
-use super::facets::TRACKABLE;
+use super::facets::are_trackable;
 use super::names::{ConsumerId, LockEpoch, Reason};
 use super::span::Span;
 use crate::machine::{Elapsed, WallTime};
@@ -272,7 +272,7 @@ impl Input<'_> {
 
     pub(super) fn columns(&mut self) -> Option<Columns> {
         let columns = self.u16().map(Columns)?;
-        TRACKABLE.has(columns).then_some(columns)
+        are_trackable(columns).then_some(columns)
     }
 
     pub(super) fn span(&mut self) -> Option<Span> {

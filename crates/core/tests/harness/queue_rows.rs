@@ -1,6 +1,7 @@
 //! The naive subscription: a row for each record.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_core::queue::{
@@ -35,8 +36,9 @@ pub(crate) struct Row {
     pub(crate) expiry: Option<u64>,
     /// Expired while it was held.
     pub(crate) overdue: bool,
-    /// Priority and size, where those are tracked.
+    /// Priority, key and size, where those are tracked.
     pub(crate) level: u8,
+    pub(crate) key: Option<u64>,
     pub(crate) size: u64,
 }
 
@@ -49,6 +51,7 @@ impl Row {
             expiry: None,
             overdue: false,
             level: 0,
+            key: None,
             size: 0,
         }
     }
@@ -247,7 +250,11 @@ impl Rows {
     /// The record that must be handed out next; those tried too often are given up on the way.
     pub(crate) fn next(&mut self) -> Option<usize> {
         loop {
-            let free = |at: &usize| self.rows[*at].place == Place::Available;
+            let waits = self.waiting_keys();
+            let free = |at: &usize| {
+                let row = &self.rows[*at];
+                row.place == Place::Available && row.key.is_none_or(|key| !waits.contains(&key))
+            };
             let all = (0..self.rows.len()).filter(free);
             let at = all.min_by_key(|at| (Reverse(self.rows[*at].level), *at))?;
             if !self.is_exhausted(self.rows[at].tries) {
@@ -255,6 +262,17 @@ impl Rows {
             }
             self.give_up(at, Reason::DeliveryLimit);
         }
+    }
+
+    /// Keys of which a record is held, or waits to be tried again.
+    fn waiting_keys(&self) -> BTreeSet<u64> {
+        let again = |row: &&Row| match row.place {
+            Place::Held(_) => true,
+            Place::Scheduled(_) => row.tries.acquired > 0,
+            _ => false,
+        };
+        let rows = self.rows.iter().filter(again);
+        rows.filter_map(|row| row.key).collect()
     }
 
     pub(crate) fn hungry(&self) -> bool {

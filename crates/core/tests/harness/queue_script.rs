@@ -76,6 +76,7 @@ fn columns(words: &[&str]) -> Columns {
     let column = |word: &&str| match *word {
         "priorities" => Columns::PRIORITY,
         "sizes" => Columns::SIZE,
+        "keys" => Columns::ORDERING_KEY,
         "none" => Columns(0),
         _ => Columns::VERDICTS,
     };
@@ -217,7 +218,7 @@ impl QueueScript {
         let at = self.now().wall;
         let later = |name| line.get(name).map(|text| at.plus_ms(millis(text)).0);
         let (due, expiry) = (later("delay"), later("expires"));
-        let facts = line.says_any(&["delay", "expires", "priority", "size"]);
+        let facts = line.says_any(&["delay", "expires", "priority", "size", "key"]);
         let facts = facts.then(|| {
             let column = |ms: Option<u64>, none: i64| {
                 let ms = ms.map_or(none, |ms| i64::try_from(ms).expect("a date"));
@@ -228,6 +229,7 @@ impl QueueScript {
             facts.expiry_ms = column(expiry, EXPIRES_NEVER);
             facts.priorities = line.list("priority", count);
             facts.sizes = line.list("size", count);
+            facts.ordering_keys = line.list("key", count);
             Arc::new(facts)
         });
         let span = Span::new(first, count);

@@ -1,10 +1,13 @@
 //! Random commands for a subscription, each compared with what the naive model expects.
 
+#[path = "queue_checks.rs"]
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mulgil_core::machine::{Decision, Elapsed, Machine as _, Now, WallTime};
-use mulgil_core::queue::snapshot::{Loader, PageId};
+use mulgil_core::queue::snapshot::PageId;
 use mulgil_core::queue::{
     Append, Attach, Change, Claim, Command, ConsumerId, Effect, Grant, LockEpoch, LockTerm,
     NotArchived, Outcome, Overflow, Pull, Reason, RecordState, Retry, Settings, Settle, Span,
@@ -14,7 +17,7 @@ use mulgil_record::facts::{Columns, DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
-use crate::queue_rows::{Held, Place, Reader, Row, Rows};
+use crate::queue_rows::{Held, Place, Reader, Rows};
 
 /// Numbers from a seed.
 struct Dice(u64);
@@ -214,6 +217,10 @@ impl World {
             facts.priorities = (0..records).map(|_| level(dice)).collect();
         }
         if !dice.one_in(4) {
+            let key = |dice: &mut Dice| dice.pick(&[0, 1, 2, 3 << 40]).expect("one");
+            facts.ordering_keys = (0..records).map(|_| key(dice)).collect();
+        }
+        if !dice.one_in(4) {
             let alike = u32::try_from(dice.below(300)).expect("few");
             let size = |dice: &mut Dice| dice.pick(&[alike, alike, 17, 400]).expect("one");
             facts.sizes = (0..records).map(|_| size(dice)).collect();
@@ -223,8 +230,9 @@ impl World {
 
     /// Other facts are kept from here on. What is not any more counts for nothing.
     fn track(&mut self) {
-        let kinds = [Columns::PRIORITY, Columns::SIZE];
         let dice = &mut self.dice;
+        let order = [Columns::PRIORITY, Columns::ORDERING_KEY];
+        let kinds = [dice.pick(&order).expect("one"), Columns::SIZE];
         let some = kinds.into_iter().filter(|_| !dice.one_in(3));
         self.tracked = some.fold(Columns(0), Columns::with);
         self.expect(Command::Track(self.tracked));
@@ -235,6 +243,7 @@ impl World {
             } else {
                 0
             };
+            row.key = row.key.filter(|_| self.tracked.has(Columns::ORDERING_KEY));
             row.size = if self.tracked.has(Columns::SIZE) {
                 row.size
             } else {
@@ -286,6 +295,9 @@ impl World {
             let facts = facts.as_ref();
             if let Some(facts) = facts.filter(|_| self.tracked.has(Columns::PRIORITY)) {
                 row.level = facts.priority(index).unwrap_or(0);
+            }
+            if let Some(facts) = facts.filter(|_| self.tracked.has(Columns::ORDERING_KEY)) {
+                row.key = facts.ordering_key(index);
             }
             if let Some(facts) = facts.filter(|_| self.tracked.has(Columns::SIZE)) {
                 row.size = facts.size(index).unwrap_or(0).into();
@@ -667,8 +679,12 @@ impl World {
                 let reader = self.reader_mut(*consumer);
                 let late = reader.once_until.expect("a grant for one time") <= now;
                 assert!(*served || late, "{told}: too early");
+                let looked_on = reader.credit > 0;
                 (reader.credit, reader.once_until) = (0, None);
                 self.rows.readers.retain(|r| !(r.id == *consumer && r.once));
+                if looked_on {
+                    self.give_up_on_the_way();
+                }
             }
             Effect::Archive(death) => {
                 // It may have been given up on the way to one that is handed out, or to none.
@@ -686,86 +702,5 @@ impl World {
             }
             Effect::Settled { .. } => panic!("{told}: nobody settled"),
         }
-    }
-
-    /// Nothing is left that should have happened.
-    fn at_rest(&mut self) {
-        let place = format!("seed {} step {}", self.seed, self.steps);
-        assert!(
-            !self.rows.hungry() || self.rows.next().is_none(),
-            "{place}: kept back"
-        );
-        let now = self.now.elapsed;
-        let late = |r: &Reader| r.once_until.is_some_and(|until| until <= now);
-        assert!(
-            !self.rows.readers.iter().any(late),
-            "{place}: waits too long"
-        );
-        let paused = self.rows.paused.is_some_and(|until| until > now);
-        let unasked = |p: &Place| matches!(p, Place::Condemned { asked: false, .. });
-        let any = self.rows.rows.iter().any(|row| unasked(&row.place));
-        // What is given up while handing out is asked for in the turn after.
-        let asked = |p: &Place| matches!(p, Place::Condemned { asked: true, .. });
-        let asked = self
-            .rows
-            .rows
-            .iter()
-            .filter(|row| asked(&row.place))
-            .count();
-        assert!(
-            paused || !any || asked == 64,
-            "{place}: nobody is asked to archive"
-        );
-    }
-
-    /// Writes what changed since the last time; all of it together is what a restart would find.
-    fn checkpoint(&mut self) {
-        let live = &mut self.twin.live;
-        for id in live.changed_pages() {
-            let mut page = Vec::new();
-            if live.write_page(id, &mut page) {
-                self.pages.insert(id, page);
-            } else {
-                assert!(page.is_empty(), "{id:?}: something of nothing");
-                self.pages.remove(&id);
-            }
-        }
-        live.all_written();
-        let mut head = Vec::new();
-        live.write_head(&mut head);
-        let mut loader = Loader::new(self.rows.settings, &head).expect("a head");
-        for page in self.pages.values() {
-            loader.page(page).expect("a page");
-        }
-        let loaded = loader.finish();
-        assert!(
-            self.twin.replays_to(&loaded),
-            "seed {} step {}: {loaded:?}",
-            self.seed,
-            self.steps
-        );
-    }
-
-    fn compare(&self) {
-        let live = &self.twin.live;
-        let place = || format!("seed {} step {}", self.seed, self.steps);
-        for index in 0..self.rows.rows.len() + 2 {
-            assert_eq!(
-                live.record(at(index)),
-                self.rows.state(index),
-                "{}: {index}",
-                place()
-            );
-            if let Some(row) = self.rows.rows.get(index) {
-                assert_eq!(live.tries(at(index)), row.tries, "{}: {index}", place());
-            }
-        }
-        let rows = self.rows.rows.iter();
-        let free = |row: &&Row| row.place == Place::Available && !row.overdue;
-        let available = rows.filter(free).count();
-        let available = u64::try_from(available).expect("few");
-        assert_eq!(live.counts().available, available, "{}", place());
-        let bytes = live.counts().waiting_bytes;
-        assert_eq!(bytes, self.rows.waiting_bytes(), "{}", place());
     }
 }

@@ -49,7 +49,9 @@ pub(super) fn write(state: &State, number: i64, out: &mut Vec<u8>) -> bool {
     out.put_u8(4);
     out.put_i64_le(number);
     let levels = write_column(&facets.levels, number, out);
-    let any = write_column(&facets.sizes, number, out) || levels;
+    let sizes = write_column(&facets.sizes, number, out);
+    let keys = write_column(&facets.keys, number, out);
+    let any = levels || sizes || keys;
     if !any {
         out.truncate(begin);
     }
@@ -88,7 +90,9 @@ pub(super) fn read(input: &mut Input<'_>, state: &mut State) -> Option<()> {
     let levels = tracked.has(Columns::PRIORITY);
     read_column(input, number, levels, &mut facets.levels)?;
     let sizes = tracked.has(Columns::SIZE);
-    read_column(input, number, sizes, &mut facets.sizes)
+    read_column(input, number, sizes, &mut facets.sizes)?;
+    let keys = tracked.has(Columns::ORDERING_KEY);
+    read_column(input, number, keys, &mut facets.keys)
 }
 
 fn read_column<T: Cell>(

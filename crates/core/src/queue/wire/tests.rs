@@ -7,6 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::queue::facets::TRACKABLE;
 
 fn span() -> impl Strategy<Value = Span> {
     (0i64..1 << 50, 1i64..1 << 40).prop_map(|(first, count)| Span::of(first, first + count))
@@ -84,7 +85,11 @@ fn by_time() -> impl Strategy<Value = Durable> {
         (span(), wall()).prop_map(|(span, due)| Durable::Scheduled { span, due }),
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
-        any::<u16>().prop_map(|bits| Durable::Tracking(Columns(bits & TRACKABLE.0))),
+        any::<u16>().prop_map(|bits| {
+            let columns = Columns(bits & TRACKABLE.0);
+            let both = !are_trackable(columns);
+            Durable::Tracking(if both { Columns::SIZE } else { columns })
+        }),
     ]
 }
 

@@ -1,0 +1,241 @@
+//! Order by key: which keys wait because a record of theirs is held or waits to be tried again, and
+//! which records wait behind them.
+//!
+//! Nothing is known of a key before one of its records is handed out, nor once none is left that keeps it.
+//! Who goes over the available records and meets one whose key has to wait *parks* it: it counts as taken,
+//! and hangs on the chain of its key, so that nobody meets it again before its turn. When the key is free,
+//! the first of its chain is *woken*. So however many records wait behind however many keys, each is met a
+//! bounded number of times.
+//!
+//! A chain goes by offset and costs 4 bytes a record. A record that comes out of order (its delay was
+//! longer than that of a later one) lies in a tree beside. What is settled while it is parked stays in its
+//! chain until it would be woken.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use super::offset_set::OffsetSet;
+use super::table::Table;
+
+/// No record.
+const NONE: i64 = i64::MIN;
+const LINKS: usize = 256;
+/// The last of a chain. Other links are how far the next one is, and 1.
+const LAST: u32 = 1;
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    /// Records that keep others of it from being handed out.
+    blocking: u32,
+    /// The parked record that has been made available again.
+    woken: i64,
+    head: i64,
+    tail: i64,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            blocking: 0,
+            woken: NONE,
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Links {
+    each: [u32; LINKS],
+    used: u32,
+}
+
+/// Keys that wait, and who waits behind them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    by_key: Table<Key>,
+    blocking: OffsetSet,
+    parked: OffsetSet,
+    woken: OffsetSet,
+    links: BTreeMap<i64, Box<Links>>,
+    odd: BTreeSet<(u32, i64)>,
+}
+
+fn place(offset: i64) -> usize {
+    usize::try_from(offset & 0xff).unwrap_or(0)
+}
+
+/// How far `next` is behind `offset`, as a link.
+fn link_to(offset: i64, next: i64) -> Option<u32> {
+    let far = next.checked_sub(offset).filter(|far| *far > 0)?;
+    u32::try_from(far + 1).ok()
+}
+
+impl Keys {
+    pub(super) const fn parked(&self) -> &OffsetSet {
+        &self.parked
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let sets = [&self.blocking, &self.parked, &self.woken];
+        let sets: usize = sets.iter().map(|set| set.heap_bytes()).sum();
+        let links = self.links.len() * (size_of::<Links>() + 24);
+        self.by_key.heap_bytes() + sets + links + self.odd.len() * 32 + size_of::<Self>()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.by_key.shrink();
+        let sets = [&mut self.blocking, &mut self.parked, &mut self.woken];
+        sets.into_iter().for_each(OffsetSet::shrink);
+    }
+
+    /// Whether an available record of a key may be handed out. Where one is woken and others of its key are
+    /// available, who goes by offset meets the first of them first.
+    pub(super) fn may_go(&self, key: u32) -> bool {
+        let known = self.by_key.get(key.into());
+        known.is_none_or(|key| key.blocking == 0)
+    }
+
+    /// Parked records from `first` up to `end` are taken by something else: they are not to be woken.
+    pub(super) fn leave(&mut self, first: i64, end: i64) {
+        self.parked.remove(first, end);
+    }
+
+    /// The first record from `from` on on which its key hangs.
+    pub(super) fn next_known(&self, from: i64) -> Option<i64> {
+        let sets = [&self.blocking, &self.woken];
+        sets.iter().filter_map(|set| set.next_in(from)).min()
+    }
+
+    /// A record of a key was taken or is about to be freed, and keeps others of its key waiting or
+    /// not. Returns what is woken by that.
+    pub(super) fn moved(&mut self, key: u32, offset: i64, blocks: bool) -> Option<i64> {
+        self.parked.remove(offset, offset + 1);
+        let Some(mut known) = self.by_key.get(key.into()) else {
+            if blocks {
+                self.blocking.insert(offset, offset + 1);
+                let known = Key {
+                    blocking: 1,
+                    ..Key::default()
+                };
+                self.by_key.insert(key.into(), known);
+            }
+            return None;
+        };
+        if blocks && self.blocking.insert(offset, offset + 1) > 0 {
+            known.blocking += 1;
+        }
+        if !blocks && self.blocking.remove(offset, offset + 1) > 0 {
+            known.blocking -= 1;
+        }
+        if known.woken == offset || known.blocking > 0 {
+            self.forget_woken(&mut known);
+        }
+        if known.blocking == 0 && known.woken == NONE {
+            let woken = self.pop(key, &mut known);
+            known.woken = woken.unwrap_or(NONE);
+            if let Some(woken) = woken {
+                self.woken.insert(woken, woken + 1);
+                self.by_key.insert(key.into(), known);
+            } else {
+                self.by_key.remove(key.into());
+            }
+            return woken;
+        }
+        self.by_key.insert(key.into(), known);
+        None
+    }
+
+    fn forget_woken(&mut self, known: &mut Key) {
+        let woken = core::mem::replace(&mut known.woken, NONE);
+        if woken != NONE {
+            self.woken.remove(woken, woken + 1);
+        }
+    }
+
+    /// Parks an available record of a key, if that has to wait.
+    pub(super) fn park(&mut self, key: u32, offset: i64) -> bool {
+        if self.may_go(key) {
+            return false;
+        }
+        let Some(mut known) = self.by_key.get(key.into()) else {
+            return false;
+        };
+        self.parked.insert(offset, offset + 1);
+        if self.link(offset) == 0 {
+            self.hang(key, &mut known, offset);
+            self.by_key.insert(key.into(), known);
+        }
+        true
+    }
+
+    /// Hangs a record to its place in the chain of its key.
+    fn hang(&mut self, key: u32, known: &mut Key, offset: i64) {
+        if known.head == NONE {
+            (known.head, known.tail) = (offset, offset);
+            self.set_link(offset, LAST);
+        } else if let Some(link) = link_to(known.tail, offset) {
+            self.set_link(known.tail, link);
+            self.set_link(offset, LAST);
+            known.tail = offset;
+        } else if let Some(link) = link_to(offset, known.head) {
+            self.set_link(offset, link);
+            known.head = offset;
+        } else {
+            self.odd.insert((key, offset));
+        }
+    }
+
+    /// Takes the first parked record of a key.
+    fn pop(&mut self, key: u32, known: &mut Key) -> Option<i64> {
+        loop {
+            let odd = self.odd.range((key, NONE)..=(key, i64::MAX)).next();
+            let odd = odd.map_or(i64::MAX, |(_, offset)| *offset);
+            let head = match known.head {
+                NONE => i64::MAX,
+                head => head,
+            };
+            let first = odd.min(head);
+            if first == i64::MAX {
+                return None;
+            }
+            if odd == first {
+                self.odd.remove(&(key, odd));
+            }
+            if head == first {
+                let link = self.link(head);
+                self.set_link(head, 0);
+                known.head = match link {
+                    0 | LAST => NONE,
+                    link => head + i64::from(link) - 1,
+                };
+            }
+            if self.parked.remove(first, first + 1) > 0 {
+                return Some(first);
+            }
+        }
+    }
+
+    fn link(&self, offset: i64) -> u32 {
+        let links = self.links.get(&(offset >> 8));
+        let link = links.and_then(|links| links.each.get(place(offset)));
+        link.copied().unwrap_or(0)
+    }
+
+    fn set_link(&mut self, offset: i64, link: u32) {
+        let links = self.links.entry(offset >> 8).or_insert_with(|| {
+            Box::new(Links {
+                each: [0; LINKS],
+                used: 0,
+            })
+        });
+        if let Some(there) = links.each.get_mut(place(offset)) {
+            links.used = links.used + u32::from(link != 0) - u32::from(*there != 0);
+            *there = link;
+        }
+        if links.used == 0 {
+            self.links.remove(&(offset >> 8));
+        }
+    }
+}
