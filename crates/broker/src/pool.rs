@@ -37,8 +37,8 @@ const OPEN_MAX: usize = 64;
 /// fill a chunk takes about as much, and to find it again costs reading the chunk.
 const UNLISTED_BYTES_MAX: usize = 64 << 20;
 
-/// A chunk, and a slot of its footer.
-type Extent = (ChunkId, u32);
+/// A chunk, a slot of its footer, and whose it is: damaged records share one.
+type Extent = (ChunkId, u32, u64);
 
 type Open = (Arc<ChunkFile>, Option<Footer>);
 
@@ -49,7 +49,7 @@ type Open = (Arc<ChunkFile>, Option<Footer>);
 pub struct OpenChunks {
     store: Arc<dyn ChunkStore>,
     open: Mutex<VecDeque<(ChunkId, Open)>>,
-    /// What was found in chunks whose footer is damaged, by chunk and slot.
+    /// What was found in chunks whose footer is damaged, by chunk, slot and partition.
     unlisted: Mutex<VecDeque<(Extent, Arc<Unlisted>)>>,
 }
 
@@ -122,7 +122,7 @@ impl OpenChunks {
         read: &ColdRead,
         damage: &Fault,
     ) -> Result<Arc<Unlisted>, Fault> {
-        let key = (read.chunk, read.slot);
+        let key = (read.chunk, read.slot, read.partition);
         let known = |kept: &VecDeque<(Extent, Arc<Unlisted>)>| {
             let found = kept.iter().find(|(of, _)| *of == key);
             found.map(|(_, unlisted)| Arc::clone(unlisted))
@@ -149,7 +149,7 @@ impl OpenChunks {
     /// Lets go of chunks that are gone, so that the system can have their room back.
     pub fn forget(&self, chunks: &[ChunkId]) {
         lock(&self.open).retain(|(id, _)| !chunks.contains(id));
-        lock(&self.unlisted).retain(|((id, _), _)| !chunks.contains(id));
+        lock(&self.unlisted).retain(|((id, ..), _)| !chunks.contains(id));
     }
 }
 

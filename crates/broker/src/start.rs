@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use mulgil_log::access::Sparing;
+use mulgil_log::access::{ReadAt, Sparing};
 use mulgil_log::checkpoint::CheckpointReader;
 use mulgil_log::chunk::{ChunkFile, ChunkHeader, ChunkKind, chunk_name, parse_chunk_name};
 use mulgil_log::disk::Disk;
@@ -286,7 +286,10 @@ fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Liste
     let file = ChunkFile::open(&**disk, chunk, kind)?;
     let file = Sparing(&file);
     let footer = Footer::open_as(&file, kind)?;
-    let extents = footer.extents(&file)?;
+    let extents = footer.extents_timed(&file, &max_timestamp)?;
+    if kind.is_sorted() {
+        report_told(&file, &extents);
+    }
     let mut damaged = Vec::new();
     for range in footer.each_damaged(&file)? {
         match range {
@@ -299,6 +302,20 @@ fn footer(disk: &Arc<dyn Disk>, chunk: ChunkId, kind: ChunkKind) -> Result<Liste
         }
     }
     Ok(Listed { extents, damaged })
+}
+
+/// Says so where what a footer lists was told by the entries beside it.
+fn report_told(file: &Sparing<'_>, extents: &[(u64, Extent)]) {
+    let chunk = file.chunk();
+    if let Err(fault) = Footer::open(file) {
+        tracing::warn!(%fault, %chunk, "a footer has lost its end; what lies beside it tells what it says");
+    }
+    // Records that only entries tell of share a slot.
+    let alike =
+        |two: &[(u64, Extent)]| matches!(two, [(_, one), (_, other)] if one.slot == other.slot);
+    if extents.windows(2).any(alike) {
+        tracing::warn!(%chunk, "records of a footer are damaged; its entries tell what they said");
+    }
 }
 
 /// Puts a new footer to a log chunk whose own is damaged, from nothing but its frames.

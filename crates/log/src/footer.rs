@@ -101,6 +101,9 @@ impl Block {
     }
 }
 
+/// Instead of the first block of a record: only its entries say where its blocks are.
+const UNLISTED: u32 = u32::MAX;
+
 /// What the directory says of a partition, or of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectoryRecord {
@@ -206,6 +209,8 @@ pub struct Footer {
     pub at: u64,
     /// Bytes of the whole chunk.
     pub bytes: u64,
+    /// Nobody can tell how many records of the directory there were at its end.
+    open_ended: bool,
 }
 
 impl Footer {
@@ -248,6 +253,7 @@ impl Footer {
             bytes: u64_at(trailer, 24),
             slots: u32_at(trailer, 32),
             damaged: u32_at(trailer, 36),
+            open_ended: false,
         })
         .filter(|_| {
             u32_at(trailer, 8) == chunk.0 && usize::from(u16_at(trailer, 6)) == TRAILER_BYTES
@@ -322,16 +328,27 @@ impl Footer {
     }
 
     /// All records of the directory, in order, read in large pieces. Of a chunk without frames, those
-    /// that are damaged are found again by what lies beside them, if that can be told for certain.
+    /// that are damaged are found again by what lies beside them, or by the entries alone: then
+    /// several may have the slot of the first that is damaged, and their times are not known.
     #[must_use]
     pub fn directory<'a>(&self, file: &'a dyn ReadAt) -> Directory<'a> {
+        self.timed_directory(file, &|_| i64::MAX)
+    }
+
+    /// As [`Footer::directory`]. `max_timestamp` says the largest timestamp of a payload.
+    fn timed_directory<'a>(
+        &self,
+        file: &'a dyn ReadAt,
+        max_timestamp: &'a dyn Fn(&[u8]) -> i64,
+    ) -> Directory<'a> {
         Directory {
             footer: *self,
             file,
+            max_timestamp,
             next: 0,
             window: bytes::Bytes::new(),
             newest: None,
-            rebuilt: VecDeque::new(),
+            told: VecDeque::new(),
         }
     }
 
@@ -341,7 +358,21 @@ impl Footer {
     ///
     /// Corrupt, and what the system says.
     pub fn extents(&self, file: &dyn ReadAt) -> Result<Vec<(u64, Extent)>, Fault> {
-        self.directory(file)
+        self.extents_timed(file, &|_| i64::MAX)
+    }
+
+    /// As [`Footer::extents`]. `max_timestamp` says the largest timestamp of a payload: times of what
+    /// only the entries tell are not known otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Footer::extents`].
+    pub fn extents_timed(
+        &self,
+        file: &dyn ReadAt,
+        max_timestamp: &dyn Fn(&[u8]) -> i64,
+    ) -> Result<Vec<(u64, Extent)>, Fault> {
+        self.timed_directory(file, max_timestamp)
             .map(|slot| {
                 slot.map(|(slot, record)| (record.partition, record.extent(self.chunk, slot)))
             })
@@ -409,8 +440,9 @@ pub struct Directory<'a> {
     next: u32,
     window: bytes::Bytes,
     newest: Option<DirectoryRecord>,
-    /// Records that are damaged, as far as they were found again.
-    rebuilt: VecDeque<DirectoryRecord>,
+    max_timestamp: &'a dyn Fn(&[u8]) -> i64,
+    /// Records of a damaged run, found again.
+    told: VecDeque<(u32, DirectoryRecord)>,
 }
 
 impl core::fmt::Debug for Directory<'_> {
@@ -423,20 +455,12 @@ impl core::fmt::Debug for Directory<'_> {
 }
 
 impl Directory<'_> {
-    fn read_next(&mut self) -> Result<(u32, DirectoryRecord), Fault> {
-        if self.window.is_empty() {
-            let left = (self.footer.slots - self.next) as usize * SLOT_BYTES;
-            let at = self.footer.directory_at() + u64::from(self.next) * SLOT_BYTES as u64;
-            self.window = read_exactly(self.file, at, left.min(DIRECTORY_WINDOW))?;
+    fn read_next(&mut self) -> Result<Option<(u32, DirectoryRecord)>, Fault> {
+        while self.told.is_empty() && self.next < self.footer.slots {
+            self.read_slot()?;
         }
-        let slot = self.next;
-        let bytes = self.window.split_to(SLOT_BYTES.min(self.window.len()));
-        let record = match self.rebuilt.pop_front() {
-            Some(record) => record,
-            None => match self.footer.record(&bytes, slot) {
-                Err(fault) if fault.kind == FaultKind::Corrupt => self.rebuild(slot, fault)?,
-                other => other?,
-            },
+        let Some((slot, record)) = self.told.pop_front() else {
+            return Ok(None);
         };
         let before = self.newest.replace(record);
         let key = (record.partition, record.first);
@@ -444,15 +468,31 @@ impl Directory<'_> {
             let what = format!("slot {slot} of its footer is out of order");
             return Err(corrupt(self.footer.chunk, what));
         }
-        self.next += 1;
-        Ok((slot, record))
+        Ok(Some((slot, record)))
     }
 
-    /// The record of a damaged slot; those of the damaged ones behind it are kept for later.
-    fn rebuild(&mut self, slot: u32, damage: Fault) -> Result<DirectoryRecord, Fault> {
-        if !self.footer.kind.is_sorted() {
-            return Err(damage);
+    fn read_slot(&mut self) -> Result<(), Fault> {
+        let slot = self.next;
+        if self.window.is_empty() {
+            let left = (self.footer.slots - slot) as usize * SLOT_BYTES;
+            let at = self.footer.directory_at() + u64::from(slot) * SLOT_BYTES as u64;
+            self.window = read_exactly(self.file, at, left.min(DIRECTORY_WINDOW))?;
         }
+        let bytes = self.window.split_to(SLOT_BYTES.min(self.window.len()));
+        match self.footer.record(&bytes, slot) {
+            Err(fault) if fault.kind == FaultKind::Corrupt && self.footer.kind.is_sorted() => {
+                self.tell_run(slot)
+            }
+            other => {
+                self.told.push_back((slot, other?));
+                self.next += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds the records of a run of damaged slots again.
+    fn tell_run(&mut self, slot: u32) -> Result<(), Fault> {
         let mut after = None;
         let mut end = slot + 1;
         while end < self.footer.slots {
@@ -465,10 +505,14 @@ impl Directory<'_> {
                 Err(fault) => return Err(fault),
             }
         }
-        let (run, before) = (slot..end, self.newest.as_ref());
-        let rebuilt = self.footer.rebuild(self.file, &run, before, after.as_ref());
-        self.rebuilt = rebuilt?.into();
-        self.rebuilt.pop_front().ok_or(damage)
+        let around = (self.newest.as_ref(), after.as_ref());
+        let told = self
+            .footer
+            .tell(self.file, &(slot..end), around, self.max_timestamp)?;
+        self.told.extend(told);
+        self.next = end;
+        self.window = bytes::Bytes::new();
+        Ok(())
     }
 }
 
@@ -476,13 +520,11 @@ impl Iterator for Directory<'_> {
     type Item = Result<(u32, DirectoryRecord), Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.footer.slots {
-            return None;
-        }
         let record = self.read_next();
         if record.is_err() {
             self.next = self.footer.slots;
+            self.told.clear();
         }
-        Some(record)
+        record.transpose()
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     BLOCK_BYTES, BLOCKS_A_PAGE, Block, DirectoryRecord, Footer, PAGE_BYTES, PAGE_HEADER_BYTES,
-    Part, checksum,
+    Part, UNLISTED, checksum,
 };
 use crate::access::{ReadAt, corrupt, read_exactly};
 use crate::entry::ENTRY_HEADER_BYTES;
@@ -59,6 +59,10 @@ impl<'a> Blocks<'a> {
     pub fn get(&mut self, number: u32) -> Result<Option<Block>, Fault> {
         if number >= self.record.index_count {
             return Ok(None);
+        }
+        if self.record.index_start == UNLISTED {
+            let what = "blocks of a record that is damaged itself";
+            return Err(corrupt(self.footer.chunk, what));
         }
         // The sum was checked when the record was read.
         let at = self.record.index_start + number;

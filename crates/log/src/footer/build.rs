@@ -262,6 +262,7 @@ impl FooterBuilder {
             index_pages: self.pages_done,
             at,
             bytes: end + TRAILER_BYTES as u64,
+            open_ended: false,
         };
         out.append(&footer.encode())?;
         Ok(Sealed { footer, extents })
