@@ -43,6 +43,8 @@ pub const BROWSE_MAX: u32 = 10_000;
 pub const LINES_MAX: u32 = 10_000;
 /// Most consumers, waiting receivers included, of one subscription.
 pub const CONSUMERS_MAX: usize = 10_000;
+/// Most of them over all subscriptions: some hundred bytes each.
+pub const CONSUMERS_ALL_MAX: usize = 100_000;
 /// Most records of one subscription's partition that are locked at one time: about 120 bytes each.
 pub const LOCKED_MAX: u64 = 1_000_000;
 
@@ -103,6 +105,18 @@ pub enum SubscriptionRequest {
     Settle(Settle),
     /// Look where records stand, and touch nothing.
     Browse(Browse),
+}
+
+impl SubscriptionRequest {
+    /// How many things it asks about.
+    #[must_use]
+    pub const fn parts(&self) -> usize {
+        if let Self::Settle(settle) = self {
+            settle.items.len()
+        } else {
+            1
+        }
+    }
 }
 
 /// What is answered.
@@ -470,6 +484,12 @@ pub enum SubscriptionRefusal {
     /// What is given up would come back.
     #[error("a subscription can't send what it gives up to the topic that it reads")]
     DeadLetterToItself,
+    /// Dead-letter topics are not served yet: what is given up is dropped, and counted.
+    #[error("dead-letter topics are not served yet")]
+    DeadLetter,
+    /// The subscription does not read such a partition.
+    #[error("partition {0} is not of this subscription")]
+    UnknownPartition(PartitionId),
     /// The name is empty or too long.
     #[error("the name is not possible: {0}")]
     Name(String),

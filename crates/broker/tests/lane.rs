@@ -40,6 +40,8 @@ use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId
 mod groups;
 #[path = "lane/refused.rs"]
 mod refused;
+#[path = "lane/subscriptions.rs"]
+mod subscriptions;
 
 const NOW: Now = Now {
     elapsed: Elapsed(1),
