@@ -515,6 +515,13 @@ fn checkpoint(broker: &Arc<Broker>) -> Result<(), Fault> {
         write_objects(&mut writer, &objects)?;
         next = objects.next;
     }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        beat(broker);
+        let objects = broker.lane().checkpoint_subscriptions(from, SLICE);
+        write_objects(&mut writer, &objects)?;
+        next = objects.next;
+    }
     let (out, end) = writer.finish()?;
     let file = out.finish()?;
     let info = ChunkInfo {

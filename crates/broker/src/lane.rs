@@ -40,6 +40,7 @@ mod read;
 mod refused;
 mod replay;
 mod room;
+mod subscriptions;
 mod topics;
 
 pub(crate) use append::{batch_payload, split_payload};
@@ -230,6 +231,7 @@ pub struct Lane {
     partitions: BTreeMap<PartitionId, Hosted>,
     producers: producers::Producers,
     groups: groups::Groups,
+    subscriptions: subscriptions::Subscriptions,
     index: Index,
     tail: Tail,
     progress: Progress,
@@ -279,6 +281,8 @@ impl Lane {
             };
             self.ask(to, request, now, turn);
         }
+        // What came may be what somebody waits for.
+        self.tick_subscriptions(now, turn);
     }
 
     fn ask(&mut self, to: ReplyTo, request: Request, now: Now, turn: &mut Turn) {
@@ -298,6 +302,7 @@ impl Lane {
             Request::Trim(trim) => self.trim(&trim, now),
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),
+            Request::Subscription(ask) => return self.subscription(to, ask, now, turn),
         };
         self.answer(to, due, reply, turn);
     }
@@ -314,6 +319,7 @@ impl Lane {
         self.reads.expire(now.elapsed, turn);
         self.log.tick(now.elapsed);
         self.tick_groups(now, turn);
+        self.tick_subscriptions(now, turn);
     }
 
     /// When the next tick is due, if anything waits for one.
@@ -323,6 +329,7 @@ impl Lane {
             self.reads.deadline(),
             self.log.deadline(),
             self.groups.deadline(),
+            self.subscriptions.deadline(),
         ];
         candidates.into_iter().flatten().min()
     }
@@ -330,6 +337,7 @@ impl Lane {
     /// Begins to live, after all was replayed.
     pub fn begin(&mut self, now: Now) {
         self.wake_groups(now);
+        self.wake_queues(now);
     }
 
     /// Forgets a connection that is gone: nobody will read its answers.
@@ -338,6 +346,7 @@ impl Lane {
             self.unpark(id, &partitions);
         }
         self.forget_in_groups(origin);
+        self.subscriptions.forget(origin);
     }
 
     /// So many bytes of answers wait to be sent: the more, the less a read gets.
@@ -387,6 +396,7 @@ impl Lane {
             tail_bytes: self.tail.bytes(),
             index_bytes: self.index.memory_bytes(),
             groups: self.group_figures(),
+            queues: self.subscriptions.len(),
             // And the one that grows.
             chunks: self.chunks.iter().count() + self.unsealed.len() + 1,
             damaged_ranges: self.damaged.len(),
@@ -444,6 +454,8 @@ pub struct Dropped {
     pub retention: u64,
     /// Because somebody asked for it.
     pub trim: u64,
+    /// Because all subscriptions of a queue had settled it.
+    pub reclaimed: u64,
 }
 
 /// Figures of a lane, for operators.
@@ -457,6 +469,8 @@ pub struct LaneFigures {
     pub index_bytes: usize,
     /// What consumer groups hold.
     pub groups: GroupFigures,
+    /// Machines of subscriptions, one for each partition that one reads.
+    pub queues: usize,
     /// Chunks of all kinds that count, the one that grows included.
     pub chunks: usize,
     /// Ranges of offsets whose bytes are damaged.

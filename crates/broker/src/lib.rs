@@ -16,6 +16,7 @@ pub mod quota;
 pub mod request;
 pub mod shell;
 pub mod start;
+pub mod subscription;
 mod tail;
 
 /// What the interface is made of, so that a door needs no dependency of its own on these.

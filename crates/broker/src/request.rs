@@ -52,6 +52,8 @@ pub enum Request {
     NewProducer(NewProducer),
     /// Do something in a consumer group.
     Group(crate::group::GroupRequest),
+    /// Do something with a subscription or a queue.
+    Subscription(crate::subscription::SubscriptionRequest),
 }
 
 impl Request {
@@ -71,6 +73,7 @@ impl Request {
             Self::GrowTopics(grow) => grow.topics.len(),
             Self::DescribeProducers(describe) => describe.partitions.len(),
             Self::Sizes(list) => list.len(),
+            Self::Subscription(ask) => ask.parts(),
             Self::AlterTopic(_) | Self::NewProducer(_) | Self::Group(_) => 1,
         }
     }
@@ -113,6 +116,8 @@ pub enum Reply {
     NewProducer(Result<(ProducerId, ProducerEpoch), NewProducerRefusal>),
     /// To [`Request::Group`].
     Group(crate::group::GroupReply),
+    /// To [`Request::Subscription`].
+    Subscription(crate::subscription::SubscriptionReply),
 }
 
 /// A topic by name or by id.

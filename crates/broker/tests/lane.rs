@@ -42,6 +42,8 @@ mod groups;
 mod limits;
 #[path = "lane/refused.rs"]
 mod refused;
+#[path = "lane/subscriptions.rs"]
+mod subscriptions;
 
 const NOW: Now = Now {
     elapsed: Elapsed(1),

@@ -34,7 +34,7 @@ pub enum EntryKind {
     Payload = 2,
     /// A record that is a reference to a payload. object: partition; base, count: its offsets.
     Reference = 3,
-    /// A change of a subscription. object: subscription.
+    /// A change of a subscription. object: subscription; base: partition.
     Subscription = 4,
     /// Offsets committed by a consumer group. object: group.
     GroupOffsets = 5,

@@ -10,6 +10,7 @@ use mulgil_record::ids::{LeaderEpoch, TopicId};
 use crate::quota::Quotas;
 use crate::schema::{Topic, TopicName};
 use crate::settings::BrokerStated;
+use crate::state::Subscriptions;
 
 /// All topics at one revision.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Catalog {
     pub broker: Arc<BrokerStated>,
     /// Who may ask for how much.
     pub quotas: Arc<Quotas>,
+    /// Who reads which topic as a queue.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 /// Where a door sees which topics there are.

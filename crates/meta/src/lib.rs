@@ -10,4 +10,5 @@ pub mod quota;
 pub mod schema;
 pub mod settings;
 pub mod state;
+pub mod subscription;
 pub mod wire;

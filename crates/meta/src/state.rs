@@ -10,6 +10,10 @@ use crate::quota::{ENTITIES_MAX, Limits, QuotaEntity, Quotas};
 use crate::schema::{Topic, TopicName, TopicSettings};
 use crate::settings::{self, BrokerStated, Edit, Scope, SettingRefusal, Stated};
 
+mod subscriptions;
+
+pub use subscriptions::{NewSubscription, SubscriptionChange, SubscriptionRefusal, Subscriptions};
+
 /// Most partitions that one topic may have: a request for more is taken for a slip.
 pub const PARTITIONS_MAX: u32 = 100_000;
 /// Longest name, bytes: what the longest of the protocols allows (AMQP: 255).
@@ -60,6 +64,8 @@ pub enum Change {
         /// All that it has from now on; none takes it away.
         limits: Limits,
     },
+    /// Something of subscriptions changed.
+    Subscription(SubscriptionChange),
 }
 
 impl Change {
@@ -141,6 +147,7 @@ pub struct Metadata {
     by_id: BTreeMap<TopicId, Arc<Topic>>,
     broker: Arc<BrokerStated>,
     quotas: Arc<Quotas>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Default for Metadata {
@@ -154,6 +161,7 @@ impl Default for Metadata {
             by_id,
             broker: Arc::default(),
             quotas: Arc::default(),
+            subscriptions: Arc::default(),
         }
     }
 }
@@ -192,6 +200,7 @@ impl Metadata {
             by_id: self.by_id.clone(),
             broker: Arc::clone(&self.broker),
             quotas: Arc::clone(&self.quotas),
+            subscriptions: Arc::clone(&self.subscriptions),
         }
     }
 
@@ -269,11 +278,13 @@ impl Metadata {
         replace: bool,
     ) -> Result<Change, Refusal> {
         let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
-        let settings = if replace {
+        let mut settings = if replace {
             settings::edit::stated_topic(&self.broker, edits)?
         } else {
             settings::edit::edit_topic(&topic.settings, &self.broker, edits)?
         };
+        // A queue stays one, whatever is stated of its topic.
+        settings.reclaim_on_ack = topic.settings.reclaim_on_ack;
         Ok(Change::TopicAltered { id, settings })
     }
 
@@ -359,6 +370,7 @@ impl Metadata {
             Change::TopicDeleted { id } => {
                 if let Some(topic) = self.by_id.remove(id) {
                     self.topics.remove(&topic.name);
+                    Arc::make_mut(&mut self.subscriptions).forget_topic(*id);
                 }
             }
             Change::TopicAltered { id, settings } => {
@@ -389,6 +401,9 @@ impl Metadata {
             Change::BrokerAltered { scope, stated } => self.alter_broker(*scope, stated),
             Change::QuotaAltered { entity, limits } => {
                 Arc::make_mut(&mut self.quotas).replace(entity, limits);
+            }
+            Change::Subscription(change) => {
+                Arc::make_mut(&mut self.subscriptions).apply(change);
             }
         }
     }
@@ -445,6 +460,7 @@ impl Metadata {
         broker
             .chain(quotas)
             .chain(topics)
+            .chain(self.subscriptions.checkpoint())
             .chain(core::iter::once(ids))
     }
 

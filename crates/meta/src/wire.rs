@@ -11,6 +11,7 @@
 //!   7 altered  : as 3, with the long settings
 //!   8 broker   : scope u8 (0 this, 1 all), pairs: what is stated of the broker
 //!   9 quota    : user part, client part, u8 n, n of (limit u8, most u64)
+//!  10 subscription: see `wire/subscriptions.rs`
 //! settings: durability u8, timestamp type u8, reclaim u8, 0 u8, message bytes max u32, then
 //!           retention ms, retention bytes, before max ms, after max ms: u64 each, all ones = none
 //! long    : settings, cleanup u8 (1 delete, 2 compact), codec u8 (255 = the producer's), 0 u16, dirty
@@ -33,6 +34,8 @@ use crate::quota::{Limit, Limits, Part, QuotaEntity};
 use crate::schema::{Cleanup, Durability, TimestampType, Topic, TopicName, TopicSettings};
 use crate::settings::{Scope, state_differences};
 use crate::state::Change;
+
+mod subscriptions;
 
 /// Bytes are not a change of metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +104,10 @@ impl Change {
                     out.put_u64_le(*most);
                 }
             }
+            Self::Subscription(change) => {
+                out.put_u8(10);
+                subscriptions::put(&mut out, change);
+            }
         }
         out
     }
@@ -149,6 +156,7 @@ impl Change {
                 },
                 limits: get_limits(from)?,
             },
+            10 => Self::Subscription(subscriptions::get(from)?),
             _ => return Err(WireError),
         };
         if from.is_empty() {

@@ -222,7 +222,8 @@ impl Producer {
             | Reply::DescribeProducers(_)
             | Reply::Sizes(_)
             | Reply::Trim(_)
-            | Reply::Group(_) => Err(odd(&reply)),
+            | Reply::Group(_)
+            | Reply::Subscription(_) => Err(odd(&reply)),
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) enum Job {
 pub(super) enum Next {
     Partitions(u64),
     Groups(u64),
+    Subscriptions(u64),
     Finish,
 }
 
@@ -385,7 +386,12 @@ impl Process {
             Next::Groups(from) => {
                 let objects = self.lane.checkpoint_groups(from, SLICE);
                 write_objects(&mut writer, &objects)?;
-                objects.next.map_or(Next::Finish, Next::Groups)
+                objects.next.map_or(Next::Subscriptions(0), Next::Groups)
+            }
+            Next::Subscriptions(from) => {
+                let objects = self.lane.checkpoint_subscriptions(from, SLICE);
+                write_objects(&mut writer, &objects)?;
+                objects.next.map_or(Next::Finish, Next::Subscriptions)
             }
             Next::Finish => {
                 let (out, end) = writer.finish()?;

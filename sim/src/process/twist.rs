@@ -155,7 +155,8 @@ pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request
         | Request::Sizes(_)
         | Request::Trim(_)
         | Request::NewProducer(_)
-        | Request::Group(_) => {}
+        | Request::Group(_)
+        | Request::Subscription(_) => {}
     }
     request
 }

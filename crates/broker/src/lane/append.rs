@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mulgil_core::machine::{Decision, Machine, Now};
 use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence};
+use mulgil_core::queue::Span;
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::index::TailEntry;
 use mulgil_log::position::Position;
@@ -99,6 +100,7 @@ impl Lane {
         };
         hosted.machine.apply(&change);
         let due = self.store_batch(stamp, batch, facts);
+        self.feed(id, Span::new(base, records), now);
         Ok((
             Appended {
                 base,
@@ -238,7 +240,9 @@ impl Lane {
         }
         // Retention may have given up more before, and nobody has waited for that.
         let due = hosted.newest.and(Due::synced(hosted.start_due));
-        Ok((hosted.machine.start, due))
+        let start = hosted.machine.start;
+        self.trim_queues(id, start, now);
+        Ok((start, due))
     }
 }
 

@@ -17,7 +17,7 @@ use mulgil_log::entry::EntryKind;
 use mulgil_log::position::{ChunkId, Position};
 use mulgil_log::recovery::DamagedRange;
 use mulgil_meta::state::Change;
-use mulgil_record::ids::{GroupId, PartitionId};
+use mulgil_record::ids::{GroupId, PartitionId, SubscriptionId};
 
 use super::Lane;
 use super::append::entry;
@@ -25,7 +25,7 @@ use super::commit::CHUNK_START;
 use super::keep::Deletion;
 
 /// Pages of a checkpoint that one visit to the lane makes: about a millisecond.
-const SLICE_BYTES: usize = 1 << 20;
+pub(super) const SLICE_BYTES: usize = 1 << 20;
 
 /// Kinds of pages. The numbers are on disk and never change their meaning.
 mod kind {
@@ -41,6 +41,8 @@ mod kind {
     pub(super) const PRODUCERS: u16 = 5;
     /// Damaged ranges: partition u64, base i64, last i64, position u64 each. Object 0.
     pub(super) const DAMAGED: u16 = 6;
+    /// The machines of a subscription. Object: the subscription.
+    pub(super) const SUBSCRIPTION: u16 = 7;
 }
 
 /// Objects of a checkpoint, all good for one position.
@@ -208,6 +210,12 @@ impl Lane {
         self.objects(kind::GROUP, self.groups.pages(GroupId(from)), max)
     }
 
+    /// Goes on with some subscriptions from `from` on.
+    pub fn checkpoint_subscriptions(&mut self, from: u64, max: usize) -> Objects {
+        let pages = self.queue_pages(SubscriptionId(from), max);
+        self.objects(kind::SUBSCRIPTION, pages, max)
+    }
+
     /// So many pages as one visit may make: `max`, or fewer if they are large. Ids that follow one
     /// another are those of objects, or of none.
     fn objects(
@@ -287,7 +295,10 @@ impl Lane {
         let content = &object.content[..];
         match object.kind {
             kind::CHUNKS => self.chunks.apply(&ChunkSetChange::decode(content).ok()?),
-            kind::METADATA => self.load_metadata(content)?,
+            kind::METADATA => {
+                self.load_metadata(content)?;
+                self.subscriptions.await_pages();
+            }
             kind::PARTITION => {
                 let machine = partition::wire::decode(content).ok()?;
                 let id = PartitionId(object.object);
@@ -301,6 +312,10 @@ impl Lane {
                 self.loaded
                     .groups
                     .insert(GroupId(object.object), object.good_for);
+            }
+            kind::SUBSCRIPTION => {
+                let id = SubscriptionId(object.object);
+                self.load_queues(id, object.good_for, content)?;
             }
             kind::PRODUCERS => {
                 let reserved = i64::from_le_bytes(content.try_into().ok()?);
@@ -372,6 +387,8 @@ pub(super) struct Loaded {
     pub(super) chunks: Position,
     /// Machines of partitions that are not hosted yet: they were created while it was taken.
     partitions: BTreeMap<PartitionId, (Position, Partition)>,
+    /// Machines of subscriptions that are not hosted yet, as their parts.
+    pub(super) queues: BTreeMap<super::subscriptions::Key, (Position, Vec<Vec<u8>>)>,
     /// Changes of groups below are in it.
     pub(super) groups: BTreeMap<GroupId, Position>,
 }

@@ -325,6 +325,7 @@ impl Lane {
             if believed {
                 self.retain_one(*id, now);
             }
+            self.reclaim(*id);
             self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()
@@ -401,6 +402,7 @@ impl Lane {
             partition: id,
             to,
         });
+        self.trim_queues(id, to, now);
     }
 }
 

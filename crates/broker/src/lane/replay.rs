@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mulgil_core::machine::{Elapsed, Machine, Now, WallTime};
 use mulgil_core::partition::{Change, Sequence};
+use mulgil_core::queue::Span;
 use mulgil_log::checkpoint::CheckpointObject;
 use mulgil_log::chunkset::{ChunkSet, ChunkSetChange};
 use mulgil_log::entry::{EntryHeader, EntryKind};
@@ -65,6 +66,7 @@ impl Replayer {
             partitions: BTreeMap::new(),
             producers: super::producers::Producers::default(),
             groups: super::groups::Groups::with_settings(options.groups),
+            subscriptions: super::subscriptions::Subscriptions::default(),
             index: Index::default(),
             tail: Tail::new(options.tail_bytes_max),
             progress: Progress::default(),
@@ -132,6 +134,7 @@ impl Replayer {
             hosted.high_watermark = next;
             hosted.log_start = machine.start;
         }
+        lane.lead_queues(epoch);
         lane.catalog = Arc::new(lane.metadata.catalog(epoch));
         lane.shown = lane.metadata.clone();
         lane
@@ -155,6 +158,8 @@ impl Replayer {
 
     fn batch(&mut self, at: Position, header: &EntryHeader, payload: &[u8], frame: &FrameHeader) {
         let id = PartitionId(header.object);
+        let span = Span::new(Offset(header.base), header.count);
+        self.lane.refeed(at, id, span, frame.wall_ms);
         let Some(hosted) = self.lane.partitions.get_mut(&id) else {
             return;
         };
@@ -327,6 +332,7 @@ impl Replay for Replayer {
             EntryKind::Group | EntryKind::GroupOffsets => {
                 self.lane.replay_group(at, header, payload)?;
             }
+            EntryKind::Subscription => self.lane.replay_queue(at, header, payload)?,
             EntryKind::TrueEnd => {
                 if let Some(hosted) = self.lane.partitions.get_mut(&PartitionId(header.object))
                     && at >= hosted.good_for
@@ -343,7 +349,6 @@ impl Replay for Replayer {
             }
             EntryKind::Payload
             | EntryKind::Reference
-            | EntryKind::Subscription
             | EntryKind::TransactionBegin
             | EntryKind::TransactionMarker
             | EntryKind::LateFacts

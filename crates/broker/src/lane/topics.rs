@@ -236,8 +236,10 @@ impl Lane {
                 };
                 for partition in partitions {
                     self.host(&topic, *partition);
+                    self.host_queues(*id, *partition);
                 }
             }
+            Change::Subscription(change) => self.apply_subscription(change),
             Change::TopicAltered { id, settings } => {
                 let Some(topic) = self.metadata.topic_by_id(*id).cloned() else {
                     return;
@@ -260,6 +262,7 @@ impl Lane {
         for partition in &topic.partitions {
             self.partitions.remove(partition);
             self.index.remove(partition.0);
+            self.subscriptions.drop_partition(*partition);
         }
     }
 

@@ -42,6 +42,7 @@ pub(crate) fn get(settings: &TopicSettings, name: &str) -> Option<String> {
             Durability::Os => "os".to_owned(),
             Durability::Memory => "memory".to_owned(),
         },
+        "mulgil.reclaim.on.ack" => settings.reclaim_on_ack.to_string(),
         "retention.bytes" => limit(settings.retention_bytes),
         "retention.ms" => limit(settings.retention_ms),
         _ => return None,

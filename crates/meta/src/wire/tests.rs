@@ -3,6 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::SubscriptionChange;
+use crate::subscription::{
+    Beginning, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+};
+use mulgil_record::ids::{Offset, SubscriptionId};
 
 fn short() -> impl Strategy<Value = TopicSettings> {
     let durability = prop_oneof![
@@ -67,7 +72,77 @@ fn settings() -> impl Strategy<Value = TopicSettings> {
     )
 }
 
+fn subscription() -> impl Strategy<Value = Subscription> {
+    let retry = any::<(u64, u64, u8)>().prop_flat_map(|(ms, ms_max, jitter_percent)| {
+        prop_oneof![
+            Just(RetryPolicy::AtOnce),
+            Just(RetryPolicy::Fixed { ms }),
+            Just(RetryPolicy::Linear { ms, ms_max }),
+            Just(RetryPolicy::Exponential {
+                ms,
+                ms_max,
+                jitter_percent
+            }),
+        ]
+    });
+    let limits = [(); 3].map(|()| proptest::option::of(1..u64::MAX));
+    let tries = [(); 2].map(|()| proptest::option::of(1..u16::MAX));
+    let begin = any::<(u64, i64, i64)>().prop_map(|(partition, first, end)| Beginning {
+        partition: PartitionId(partition),
+        first: Offset(first),
+        end: Offset(end),
+    });
+    let beginnings = proptest::collection::vec(begin, 0..4);
+    let target = proptest::option::of(any::<u128>().prop_map(TopicId));
+    let ids = any::<(u64, u128, u64, u32, bool)>();
+    (retry, limits, tries, beginnings, target, ids, "[a-z]{1,20}").prop_map(
+        |(retry, limits, tries, beginnings, dead_letter, ids, name)| {
+            let (id, topic, created_ms, lock_ms, to_target) = ids;
+            let overflow = if to_target {
+                OverflowPolicy::DeadLetterOldest
+            } else {
+                OverflowPolicy::DropOldest
+            };
+            let settings = SubscriptionSettings {
+                lock_ms,
+                failed_max: tries[0],
+                acquired_max: tries[1],
+                retry,
+                age_ms_max: limits[0],
+                ttl_ms: limits[1],
+                length_max: limits[2],
+                overflow,
+                dead_letter,
+            };
+            Subscription {
+                id: SubscriptionId(id),
+                name: TopicName::in_default(&name),
+                topic: TopicId(topic),
+                settings,
+                created_ms,
+                beginnings,
+            }
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn changes_of_subscriptions_are_read_back(subscription in subscription()) {
+        let (id, settings) = (subscription.id, subscription.settings);
+        for change in [
+            SubscriptionChange::Created(subscription),
+            SubscriptionChange::Deleted { id },
+            SubscriptionChange::Altered { id, settings },
+            SubscriptionChange::IdsTaken { newest: id.0 },
+        ] {
+            let change = Change::Subscription(change);
+            let bytes = change.encode();
+            prop_assert_eq!(Change::decode(&bytes), Ok(change));
+            prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), Err(WireError));
+        }
+    }
+
     #[test]
     fn what_is_written_is_read_back(
         id: u128, name in "[a-z]{1,20}", created: u64, settings in settings(),

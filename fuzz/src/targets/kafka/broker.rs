@@ -127,6 +127,7 @@ impl FakeBroker {
             }
             Request::NewProducer(_) => Reply::NewProducer(Ok((ProducerId(1000), ProducerEpoch(0)))),
             Request::Group(request) => Reply::Group(group(&request, dice)),
+            Request::Subscription(_) => unreachable!("this door asks for no queue"),
         }
     }
 
@@ -317,6 +318,7 @@ fn operate(request: &Request, dice: &mut Dice) -> Reply {
         | Request::AlterTopic(_)
         | Request::Trim(_)
         | Request::NewProducer(_)
-        | Request::Group(_) => unreachable!("answered elsewhere"),
+        | Request::Group(_)
+        | Request::Subscription(_) => unreachable!("answered elsewhere"),
     }
 }

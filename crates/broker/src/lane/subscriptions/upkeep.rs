@@ -1,0 +1,169 @@
+//! What happens to subscriptions without being asked: ticks, trims, reclaiming, consumers that are gone.
+//!
+//! A tick of the lane looks at a bounded number of machines, and lets each take a bounded number of turns
+//! of bounded work. What is left comes a millisecond later, so that others get the lane in between.
+
+use mulgil_core::machine::{Elapsed, Machine, Now};
+use mulgil_core::queue::{Change, Command, Volatile};
+use mulgil_log::entry::EntryKind;
+use mulgil_record::ids::{Offset, PartitionId, SubscriptionId};
+
+use super::super::append::entry;
+use super::super::{Due, Lane, Origin, StartRise, Turn};
+use super::{Key, Subscriptions};
+use crate::subscription::{SubscriptionRefusal, SubscriptionReply};
+
+/// Machines that one tick of the lane looks at, and turns that each takes: a turn gives back, fires or
+/// hands out about a thousand records, some 0.1 ms.
+const MACHINES_A_TICK: usize = 64;
+const TURNS_A_TICK: usize = 8;
+
+impl Subscriptions {
+    pub(in crate::lane) fn deadline(&self) -> Option<Elapsed> {
+        let machines = self.deadlines.first().map(|(due, _)| *due);
+        let consumers = self.consumers.deadline();
+        [machines, consumers].into_iter().flatten().min()
+    }
+
+    fn arm_at(&mut self, key: Key, due: Option<Elapsed>) {
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            return;
+        };
+        if hosted.armed == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut hosted.armed, due) {
+            self.deadlines.remove(&(old, key));
+        }
+        self.deadlines.extend(due.map(|due| (due, key)));
+    }
+
+    pub(in crate::lane) fn forget(&mut self, origin: Origin) {
+        self.consumers.forget(origin);
+    }
+}
+
+impl Lane {
+    /// Puts the machine's next tick on the list.
+    pub(super) fn arm_queue(&mut self, key: Key, now: Now) {
+        let believed = self.log.dates.believed(now);
+        let Some(hosted) = self.subscriptions.hosted.get(&key) else {
+            return;
+        };
+        let (elapsed, wall) = hosted.machine.deadline();
+        // A date is looked at again when it should have come; if the clock was set back meanwhile, the
+        // tick finds nothing due and a new date is set.
+        let wall = wall.map(|w| Elapsed(now.elapsed.0 + w.0.saturating_sub(believed.wall.0)));
+        let due = [elapsed, wall].into_iter().flatten().min();
+        self.subscriptions.arm_at(key, due);
+    }
+
+    /// Lets a machine do what is due now, and hand records out.
+    pub(super) fn turn_queue(&mut self, key: Key, now: Now, turn: &mut Turn) {
+        for _ in 0..TURNS_A_TICK {
+            // A tick is never turned down.
+            let effects = self.decide_queue(key, Command::Tick, now);
+            self.queue_effects(key, effects.unwrap_or_default(), now, turn);
+            self.arm_queue(key, now);
+            let hosted = self.subscriptions.hosted.get(&key);
+            let armed = hosted.and_then(|hosted| hosted.armed);
+            if armed.is_none_or(|due| due > now.elapsed) {
+                return;
+            }
+        }
+        let later = Some(Elapsed(now.elapsed.0 + 1));
+        self.subscriptions.arm_at(key, later);
+    }
+
+    /// What is due: machines, consumers whose connection or subscription is gone, waits that are over.
+    pub(in crate::lane) fn tick_subscriptions(&mut self, now: Now, turn: &mut Turn) {
+        if self
+            .subscriptions
+            .deadline()
+            .is_none_or(|due| due > now.elapsed)
+        {
+            return;
+        }
+        for orphan in std::mem::take(&mut self.subscriptions.consumers.orphans) {
+            if let Some((to, _)) = orphan.waiting {
+                let reply = SubscriptionReply::Acquired(Err(SubscriptionRefusal::Deleted));
+                self.answer_subscription(to, Due::synced(self.metadata_due), reply, turn);
+            }
+        }
+        for id in std::mem::take(&mut self.subscriptions.consumers.leaving) {
+            self.let_go(id, true, now, turn);
+        }
+        while let Some(id) = self.subscriptions.consumers.waited(now.elapsed) {
+            self.tell(id, true, turn);
+        }
+        for _ in 0..MACHINES_A_TICK {
+            let next = self.subscriptions.deadlines.first().copied();
+            let Some((_, key)) = next.filter(|(due, _)| *due <= now.elapsed) else {
+                return;
+            };
+            self.turn_queue(key, now, turn);
+        }
+    }
+
+    /// Machines as the log has them begin to live.
+    pub(in crate::lane) fn wake_queues(&mut self, now: Now) {
+        let keys: Vec<_> = self.subscriptions.hosted.keys().copied().collect();
+        for key in keys {
+            self.arm_queue(key, now);
+        }
+    }
+
+    /// The machines of a new subscription know under which leadership they hand out.
+    pub(super) fn lead_subscription(&mut self, id: SubscriptionId) {
+        let epoch = self.leader_epoch;
+        let all = (id, PartitionId(0))..=(id, PartitionId(u64::MAX));
+        for (_, hosted) in self.subscriptions.hosted.range_mut(all) {
+            let led = Change::Volatile(Volatile::Led(epoch));
+            hosted.machine.apply(&led);
+        }
+    }
+
+    /// The log has given up all of a partition below an offset.
+    pub(in crate::lane) fn trim_queues(&mut self, partition: PartitionId, to: Offset, now: Now) {
+        for id in self.subscriptions.of_partition(partition) {
+            // It counts what it loses by that, and refuses nothing.
+            let _never = self.decide_queue((id, partition), Command::Trim { to }, now);
+            self.arm_queue((id, partition), now);
+        }
+    }
+
+    /// Gives up what all subscriptions of a queue's topic have settled, from its start on.
+    pub(in crate::lane) fn reclaim(&mut self, partition: PartitionId) {
+        let Some(hosted) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let topic = self.metadata.topic_by_id(hosted.topic);
+        if topic.is_none_or(|topic| !topic.settings.reclaim_on_ack) {
+            return;
+        }
+        let readers = self.subscriptions.of_partition(partition);
+        let readers = readers.into_iter().filter_map(|id| {
+            let reader = self.subscriptions.hosted.get(&(id, partition));
+            reader.map(|reader| reader.machine.start())
+        });
+        // Without a subscription nothing is reclaimed.
+        let Some(settled) = readers.min() else {
+            return;
+        };
+        let to = settled.min(hosted.high_watermark);
+        if to <= hosted.machine.start {
+            return;
+        }
+        // It lies in the log behind the settlements, and the start is told once it is synced: so what is
+        // given up was durably settled.
+        let at = self
+            .log
+            .push_unsynced(entry(EntryKind::LogStart, partition.0, to.0), &[]);
+        let count = super::super::keep::offsets_between(hosted.machine.start, to);
+        self.dropped.reclaimed += count;
+        let trimmed = mulgil_core::partition::Change::Trimmed { to };
+        hosted.machine.apply(&trimmed);
+        hosted.start_due = at;
+        self.start_rises.push_back(StartRise { at, partition, to });
+    }
+}

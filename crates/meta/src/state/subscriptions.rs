@@ -1,0 +1,393 @@
+//! Subscriptions within metadata: which there are, and what changes of them are possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mulgil_record::ids::{SubscriptionId, TopicId};
+
+use super::{Change, Metadata, NAME_BYTES_MAX};
+use crate::subscription::{
+    Beginning, OutOfBounds, SUBSCRIPTIONS_MAX, Subscription, SubscriptionName, SubscriptionSettings,
+};
+
+/// Why subscriptions were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscriptionRefusal {
+    /// The name is taken.
+    #[error("subscription \"{0}\" exists already")]
+    Exists(SubscriptionName),
+    /// There is no such subscription.
+    #[error("there is no such subscription")]
+    Unknown,
+    /// What it is to read is not there.
+    #[error("there is no such topic")]
+    UnknownTopic,
+    /// The topic for what is given up is not there.
+    #[error("there is no dead-letter topic {:032x}", .0.0)]
+    UnknownDeadLetter(TopicId),
+    /// What is given up would come back.
+    #[error("a subscription can't send what it gives up to the topic that it reads")]
+    DeadLetterToItself,
+    /// Empty or too long.
+    #[error("a name has 1 to {most} bytes, this one {bytes}")]
+    NameLength {
+        /// What came.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A setting is not possible.
+    #[error(transparent)]
+    Setting(#[from] OutOfBounds),
+    /// Too many.
+    #[error("there are {0} subscriptions, more are not possible")]
+    TooMany(usize),
+}
+
+/// A subscription that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewSubscription {
+    /// Its name.
+    pub name: SubscriptionName,
+    /// What it reads.
+    pub topic: TopicId,
+    /// What holds for it.
+    pub settings: SubscriptionSettings,
+    /// Where it begins, by partition.
+    pub beginnings: Vec<Beginning>,
+    /// When, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// All subscriptions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// Ids up to and with this one are taken.
+    newest: u64,
+    by_id: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    by_name: BTreeMap<SubscriptionName, SubscriptionId>,
+    by_topic: BTreeSet<(TopicId, SubscriptionId)>,
+}
+
+impl Subscriptions {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The one with this id.
+    #[must_use]
+    pub fn get(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
+        self.by_id.get(&id)
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(&self, name: &SubscriptionName) -> Option<&Arc<Subscription>> {
+        self.by_id.get(self.by_name.get(name)?)
+    }
+
+    /// Those behind a name, by name; all without one.
+    pub fn after(
+        &self,
+        name: Option<&SubscriptionName>,
+    ) -> impl Iterator<Item = &Arc<Subscription>> {
+        use std::ops::Bound;
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.by_name.range((from, Bound::Unbounded));
+        ids.filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// Those that read a topic, by id.
+    pub fn of_topic(&self, topic: TopicId) -> impl Iterator<Item = &Arc<Subscription>> {
+        let all = (topic, SubscriptionId(0))..=(topic, SubscriptionId(u64::MAX));
+        let ids = self.by_topic.range(all);
+        ids.filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    fn put(&mut self, subscription: Subscription) {
+        let id = subscription.id;
+        self.newest = self.newest.max(id.0);
+        self.by_name.insert(subscription.name.clone(), id);
+        self.by_topic.insert((subscription.topic, id));
+        self.by_id.insert(id, Arc::new(subscription));
+    }
+
+    fn remove(&mut self, id: SubscriptionId) {
+        if let Some(gone) = self.by_id.remove(&id) {
+            self.by_name.remove(&gone.name);
+            self.by_topic.remove(&(gone.topic, id));
+        }
+    }
+
+    /// A topic is deleted, and its subscriptions with it.
+    pub(super) fn forget_topic(&mut self, topic: TopicId) {
+        let gone: Vec<_> = self.of_topic(topic).map(|gone| gone.id).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    pub(super) fn apply(&mut self, change: &SubscriptionChange) {
+        match change {
+            SubscriptionChange::Created(subscription) => self.put(subscription.clone()),
+            SubscriptionChange::Deleted { id } => self.remove(*id),
+            SubscriptionChange::Altered { id, settings } => {
+                if let Some(known) = self.by_id.get(id) {
+                    let known = Subscription::clone(known);
+                    let settings = *settings;
+                    self.put(Subscription { settings, ..known });
+                }
+            }
+            SubscriptionChange::IdsTaken { newest } => self.newest = self.newest.max(*newest),
+        }
+    }
+
+    /// The changes that lead from nothing to this state; the topics are there before.
+    pub(super) fn checkpoint(&self) -> impl Iterator<Item = Change> {
+        let newest = self.newest;
+        let ids = (newest > 0).then_some(SubscriptionChange::IdsTaken { newest });
+        let all = self.by_id.values();
+        let all = all.map(|one| SubscriptionChange::Created(Subscription::clone(one)));
+        all.chain(ids).map(Change::Subscription)
+    }
+}
+
+/// One change of a subscription in metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionChange {
+    /// One was created.
+    Created(Subscription),
+    /// One was deleted. Those of a topic go with it and have no change of their own.
+    Deleted {
+        /// Which.
+        id: SubscriptionId,
+    },
+    /// Its settings were replaced.
+    Altered {
+        /// Which.
+        id: SubscriptionId,
+        /// What holds from now on.
+        settings: SubscriptionSettings,
+    },
+    /// Ids up to and with this one are taken: part of a checkpoint, since no id is ever reused.
+    IdsTaken {
+        /// The newest.
+        newest: u64,
+    },
+}
+
+impl Metadata {
+    /// All subscriptions.
+    #[must_use]
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Whether a subscription could have this name.
+    ///
+    /// # Errors
+    ///
+    /// It is empty, too long, or taken, or there are too many subscriptions.
+    pub fn check_subscription(&self, name: &SubscriptionName) -> Result<(), SubscriptionRefusal> {
+        let bytes = name.name.len();
+        if bytes == 0 || bytes > NAME_BYTES_MAX {
+            let most = NAME_BYTES_MAX;
+            return Err(SubscriptionRefusal::NameLength { bytes, most });
+        }
+        if self.subscriptions.by_name.contains_key(name) {
+            return Err(SubscriptionRefusal::Exists(name.clone()));
+        }
+        let there = self.subscriptions.len();
+        if there >= SUBSCRIPTIONS_MAX {
+            return Err(SubscriptionRefusal::TooMany(there));
+        }
+        Ok(())
+    }
+
+    /// Works out the creation of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken or not possible, a topic is not there, or a setting is out of its bounds.
+    pub fn subscribe(&self, new: NewSubscription) -> Result<Change, SubscriptionRefusal> {
+        self.check_subscription(&new.name)?;
+        if self.topic_by_id(new.topic).is_none() {
+            return Err(SubscriptionRefusal::UnknownTopic);
+        }
+        self.check_settings(new.topic, &new.settings)?;
+        Ok(Change::Subscription(SubscriptionChange::Created(
+            Subscription {
+                id: SubscriptionId(self.subscriptions.newest + 1),
+                name: new.name,
+                topic: new.topic,
+                settings: new.settings,
+                created_ms: new.created_ms,
+                beginnings: new.beginnings,
+            },
+        )))
+    }
+
+    /// Whether settings are possible for a subscription of `topic`.
+    ///
+    /// # Errors
+    ///
+    /// One is out of its bounds, or the dead-letter topic is not there or the one that is read.
+    pub fn check_settings(
+        &self,
+        topic: TopicId,
+        settings: &SubscriptionSettings,
+    ) -> Result<(), SubscriptionRefusal> {
+        settings.check()?;
+        match settings.dead_letter {
+            Some(target) if target == topic => Err(SubscriptionRefusal::DeadLetterToItself),
+            Some(target) if self.topic_by_id(target).is_none() => {
+                Err(SubscriptionRefusal::UnknownDeadLetter(target))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Works out other settings of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or a setting is not possible.
+    pub fn alter_subscription(
+        &self,
+        id: SubscriptionId,
+        settings: SubscriptionSettings,
+    ) -> Result<Change, SubscriptionRefusal> {
+        let known = self.subscriptions.get(id);
+        let known = known.ok_or(SubscriptionRefusal::Unknown)?;
+        if known.settings.dead_letter != settings.dead_letter {
+            self.check_settings(known.topic, &settings)?;
+        } else {
+            // Its topic may be gone since; that is no reason to refuse all else.
+            settings.check()?;
+        }
+        let altered = SubscriptionChange::Altered { id, settings };
+        Ok(Change::Subscription(altered))
+    }
+
+    /// Works out the deletion of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn unsubscribe(&self, id: SubscriptionId) -> Result<Change, SubscriptionRefusal> {
+        let known = self.subscriptions.get(id);
+        known.ok_or(SubscriptionRefusal::Unknown)?;
+        Ok(Change::Subscription(SubscriptionChange::Deleted { id }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NewTopic;
+    use super::*;
+    use crate::schema::{TopicName, TopicSettings};
+
+    fn with_topics(names: &[(&str, u128)]) -> Metadata {
+        let mut meta = Metadata::default();
+        for (name, id) in names {
+            let topic = NewTopic {
+                id: TopicId(*id),
+                name: TopicName::in_default(name),
+                partitions: 1,
+                settings: TopicSettings::default(),
+                created_ms: 5,
+            };
+            meta.apply(&meta.create(topic).unwrap());
+        }
+        meta
+    }
+
+    fn new(name: &str, topic: u128) -> NewSubscription {
+        NewSubscription {
+            name: TopicName::in_default(name),
+            topic: TopicId(topic),
+            settings: SubscriptionSettings::default(),
+            beginnings: Vec::new(),
+            created_ms: 6,
+        }
+    }
+
+    #[test]
+    fn ids_are_never_given_twice_even_over_a_checkpoint() {
+        let mut meta = with_topics(&[("t", 1), ("u", 2)]);
+        for name in ["a", "b"] {
+            meta.apply(&meta.subscribe(new(name, 1)).unwrap());
+        }
+        meta.apply(&meta.unsubscribe(SubscriptionId(2)).unwrap());
+        let mut restarted = Metadata::default();
+        for change in meta.checkpoint() {
+            restarted.apply(&Change::decode(&change.encode()).unwrap());
+        }
+        assert_eq!(restarted, meta);
+        restarted.apply(&restarted.subscribe(new("b", 2)).unwrap());
+        let named = restarted.subscriptions().named(&TopicName::in_default("b"));
+        assert_eq!(
+            named.map(|b| (b.id, b.topic)),
+            Some((SubscriptionId(3), TopicId(2)))
+        );
+    }
+
+    #[test]
+    fn subscriptions_go_with_their_topic_and_with_no_other() {
+        let mut meta = with_topics(&[("t", 1), ("u", 2)]);
+        for (name, topic) in [("a", 1), ("b", 2), ("c", 1)] {
+            meta.apply(&meta.subscribe(new(name, topic)).unwrap());
+        }
+        meta.apply(&meta.delete(TopicId(1)).unwrap());
+        let left: Vec<_> = meta
+            .subscriptions()
+            .after(None)
+            .map(|one| one.id.0)
+            .collect();
+        assert_eq!(left, [2]);
+        assert_eq!(meta.subscriptions().of_topic(TopicId(1)).count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_possible_is_refused() {
+        let mut meta = with_topics(&[("t", 1)]);
+        let refused = |meta: &Metadata, new| meta.subscribe(new).unwrap_err();
+        assert_eq!(
+            refused(&meta, new("a", 9)),
+            SubscriptionRefusal::UnknownTopic
+        );
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let bytes = long.len();
+        let most = NAME_BYTES_MAX;
+        let too_long = SubscriptionRefusal::NameLength { bytes, most };
+        assert_eq!(refused(&meta, new(&long, 1)), too_long);
+        let mut asked = new("a", 1);
+        asked.settings.dead_letter = Some(TopicId(1));
+        assert_eq!(
+            refused(&meta, asked.clone()),
+            SubscriptionRefusal::DeadLetterToItself
+        );
+        asked.settings.dead_letter = Some(TopicId(8));
+        let unknown = SubscriptionRefusal::UnknownDeadLetter(TopicId(8));
+        assert_eq!(refused(&meta, asked.clone()), unknown);
+        asked.settings = SubscriptionSettings {
+            lock_ms: 0,
+            ..SubscriptionSettings::default()
+        };
+        assert!(matches!(
+            refused(&meta, asked),
+            SubscriptionRefusal::Setting(_)
+        ));
+        meta.apply(&meta.subscribe(new("a", 1)).unwrap());
+        let taken = SubscriptionRefusal::Exists(TopicName::in_default("a"));
+        assert_eq!(refused(&meta, new("a", 1)), taken);
+    }
+}

@@ -1,0 +1,183 @@
+//! Subscriptions as metadata has them: who reads which topic as a queue, from where on, and how.
+
+use mulgil_record::ids::{Offset, PartitionId, SubscriptionId, TopicId};
+
+use crate::schema::TopicName;
+
+/// Most subscriptions that there may be: an idle one costs about 2 KiB of memory for each partition, so
+/// this is some 200 MB.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// Longest lock, milliseconds: a day. Who works longer on a record renews.
+pub const LOCK_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+
+/// Most tries that a limit may ask for; the machine counts no further than 65,535.
+pub const TRIES_MAX: u16 = 65_000;
+
+/// Longest time that a retry policy, an age or a time to live may say, milliseconds: a hundred years.
+pub const LONGEST_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
+
+/// A name within its virtual host, as topics have them; subscriptions have names of their own, so that
+/// one may be called as its topic is.
+pub type SubscriptionName = TopicName;
+
+/// How long a record that failed waits before it is tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryPolicy {
+    /// Not at all.
+    #[default]
+    AtOnce,
+    /// Always as long.
+    Fixed {
+        /// How long.
+        ms: u64,
+    },
+    /// So much longer each time.
+    Linear {
+        /// After the first failure, and more with each.
+        ms: u64,
+        /// Never longer.
+        ms_max: u64,
+    },
+    /// Twice as long each time.
+    Exponential {
+        /// After the first failure.
+        ms: u64,
+        /// Never longer.
+        ms_max: u64,
+        /// Up to so many percent are taken off, so that what failed together does not come back together.
+        jitter_percent: u8,
+    },
+}
+
+/// What happens when more records come than may wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverflowPolicy {
+    /// The oldest that nobody holds are dropped.
+    #[default]
+    DropOldest,
+    /// They go to the dead-letter topic, if there is one.
+    DeadLetterOldest,
+}
+
+/// What an owner of a subscription can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionSettings {
+    /// How long a record is locked for whoever takes it, unless they say, milliseconds.
+    pub lock_ms: u32,
+    /// A record that failed so often is given up.
+    pub failed_max: Option<u16>,
+    /// A record that was acquired so often, and comes back, is given up.
+    pub acquired_max: Option<u16>,
+    /// How long a record that failed waits.
+    pub retry: RetryPolicy,
+    /// A record that fails when it is so old, by the time it was appended, is given up, milliseconds.
+    pub age_ms_max: Option<u64>,
+    /// Records that are so old are given up, tried or not, milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// So many records may wait in each partition, those that are held left out.
+    pub length_max: Option<u64>,
+    /// What happens when more come.
+    pub overflow: OverflowPolicy,
+    /// The topic that records go to that are given up; without one they are dropped, and counted.
+    pub dead_letter: Option<TopicId>,
+}
+
+impl Default for SubscriptionSettings {
+    /// Locks of 30 s, as SQS has them, and nothing is ever given up.
+    fn default() -> Self {
+        Self {
+            lock_ms: 30_000,
+            failed_max: None,
+            acquired_max: None,
+            retry: RetryPolicy::AtOnce,
+            age_ms_max: None,
+            ttl_ms: None,
+            length_max: None,
+            overflow: OverflowPolicy::DropOldest,
+            dead_letter: None,
+        }
+    }
+}
+
+/// Where a subscription began to read a partition that was there when it was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The first record that is for it.
+    pub first: Offset,
+    /// The first that had not been appended yet.
+    pub end: Offset,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its id, for ever.
+    pub id: SubscriptionId,
+    /// Its name.
+    pub name: SubscriptionName,
+    /// What it reads.
+    pub topic: TopicId,
+    /// What holds for it.
+    pub settings: SubscriptionSettings,
+    /// When it was created, milliseconds since 1970.
+    pub created_ms: u64,
+    /// Where it began, by partition. Partitions that came later are read from their first record on.
+    pub beginnings: Vec<Beginning>,
+}
+
+/// Why settings of a subscription are not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} takes {least} to {most}, not {value}")]
+pub struct OutOfBounds {
+    /// Which, as the HTTP API calls it.
+    pub setting: &'static str,
+    /// What was asked.
+    pub value: u64,
+    /// The least that is possible.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+impl SubscriptionSettings {
+    /// Whether these are possible.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not.
+    pub fn check(&self) -> Result<(), OutOfBounds> {
+        let within = |setting, value: Option<u64>, most: u64| match value {
+            Some(value) if value == 0 || value > most => Err(OutOfBounds {
+                setting,
+                value,
+                least: 1,
+                most,
+            }),
+            Some(_) | None => Ok(()),
+        };
+        let tries = u64::from(TRIES_MAX);
+        within("lock_ms", Some(self.lock_ms.into()), LOCK_MS_MAX.into())?;
+        within("failed_max", self.failed_max.map(u64::from), tries)?;
+        within("acquired_max", self.acquired_max.map(u64::from), tries)?;
+        within("age_ms_max", self.age_ms_max, LONGEST_MS)?;
+        within("ttl_ms", self.ttl_ms, LONGEST_MS)?;
+        within("length_max", self.length_max, u64::MAX)?;
+        let (ms, ms_max, jitter_percent) = match self.retry {
+            RetryPolicy::AtOnce => return Ok(()),
+            RetryPolicy::Fixed { ms } => (ms, ms, 0),
+            RetryPolicy::Linear { ms, ms_max } => (ms, ms_max, 0),
+            RetryPolicy::Exponential {
+                ms,
+                ms_max,
+                jitter_percent,
+            } => (ms, ms_max, jitter_percent),
+        };
+        within("retry.ms", Some(ms), LONGEST_MS)?;
+        within("retry.ms_max", Some(ms_max), LONGEST_MS)?;
+        let jitter = (jitter_percent > 0).then(|| u64::from(jitter_percent));
+        within("retry.jitter_percent", jitter, 100)
+    }
+}
