@@ -201,11 +201,6 @@ fn holds(said: &str, word: &str) -> Result<()> {
     Ok(())
 }
 
-fn lacks(said: &str, word: &str) -> Result<()> {
-    ensure!(!said.contains(word), "`{word}` in: {said}");
-    Ok(())
-}
-
 /// The words of the line of a table that begins with `first`.
 fn row<'a>(said: &'a str, first: &str) -> Option<Vec<&'a str>> {
     said.lines()

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{LIMIT, TOPICS, Tools, holds, lacks, same};
+use super::{LIMIT, TOPICS, Tools, holds, same};
 
 fn listed(tools: &Tools, topic: &str) -> Result<bool> {
     let said = tools.good(TOPICS, &["--list"])?;
@@ -95,7 +95,12 @@ pub(super) fn describe(tools: &Tools) -> Result<()> {
     }
     let overridden = tools.good(TOPICS, &["--describe", "--topics-with-overrides"])?;
     holds(&overridden, &format!("Topic: {topic}\t"))?;
-    lacks(&overridden, &format!("Topic: {plain}\t"))?;
+    // Where Kafka elects by eligible replicas (KIP-966), each topic has a setting of its own.
+    let own = tools.good(TOPICS, &["--describe", "--topic", &plain])?;
+    let configs = own.lines().find_map(|line| line.split("Configs: ").nth(1));
+    let listed = overridden.contains(&format!("Topic: {plain}\t"));
+    let states = configs.is_some_and(|configs| !configs.trim().is_empty());
+    same(&states, &listed, "a topic is listed if it states something")?;
     let id = said
         .split("TopicId: ")
         .nth(1)
