@@ -101,6 +101,9 @@ const COLD: Lengths = (
     "--gigabytes 8 --runs 3 --seconds 20 --warm-seconds 20",
     "--gigabytes 1 --runs 1 --seconds 5 --warm-seconds 5",
 );
+/// Records of 1 KiB and of 100 B, so many that Java's own start weighs little.
+const TOOLS_1K: Lengths = ("--records 4000000", "--records 500000");
+const TOOLS_100B: Lengths = ("--records 20000000", "--records 2000000");
 const NONE: Lengths = ("", "");
 
 /// A row: its name, its command, its lengths, and who runs it. Batches have 16 KiB, as Kafka's
@@ -124,6 +127,8 @@ const ROWS: &[Row] = &[
     ("e2e-10000", "e2e --rate 10000 --partitions 100", STREAM, WRITERS),
     ("e2e-50000", "e2e --rate 50000 --batch-records 16 --partitions 100", STREAM, WRITERS),
     ("behind", "cold --rate 1000", COLD, WRITERS),
+    ("tools-1k", "tools --partitions 100 --record-bytes 1024", TOOLS_1K, WRITERS),
+    ("tools-100b", "tools --partitions 100 --record-bytes 100", TOOLS_100B, WRITERS),
     ("ready", "ready", NONE, READERS),
     ("ready-1g", "ready --gigabytes 1", NONE, READERS),
     ("idle", "idle", NONE, READERS),

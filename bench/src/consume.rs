@@ -29,6 +29,9 @@ pub(crate) struct ConsumeOptions {
     /// How often the topic is read, one time after another
     #[arg(long, default_value_t = 1)]
     pub(crate) times: u32,
+    /// What a reader asks for at most at a time; 50, as Kafka's consumer does
+    #[arg(long, default_value_t = 50)]
+    pub(crate) answer_mib: i32,
 }
 
 /// Fills a topic and reads it.
@@ -50,7 +53,8 @@ pub(crate) fn run(broker: &Broker, options: &ConsumeOptions) -> Result<Figures> 
                 .filter_map(|index| ends.get(usize::try_from(*index).ok()?));
             let left: i64 = left.sum();
             let wire = Wire::connect(&broker.address)?;
-            let fetcher = Fetcher::new(wire, topic, mine.into_iter());
+            let fetcher =
+                Fetcher::new(wire, topic, mine.into_iter()).asking_for(options.answer_mib << 20);
             let requests = Arc::clone(&requests);
             threads.push(thread::spawn(move || read(fetcher, left, &requests)));
         }
@@ -87,6 +91,7 @@ pub(crate) fn warm(broker: &Broker, seconds: u64) -> Result<()> {
         fill,
         readers: 1,
         times: 5,
+        answer_mib: 50,
     };
     run(broker, &options).map(drop)
 }

@@ -33,6 +33,7 @@ mod results;
 mod scale;
 mod settle;
 mod table;
+mod tools;
 mod wire;
 
 use std::path::PathBuf;
@@ -76,6 +77,9 @@ struct Place {
     /// what it runs often
     #[arg(long, default_value_t = 0, global = true)]
     warm_seconds: u64,
+    /// The folder with the jars of Kafka's command-line tools
+    #[arg(long, default_value = "interop/kafka-tools/target/lib", global = true)]
+    tools: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +103,8 @@ enum Command {
     Scale(scale::ScaleOptions),
     /// Latency of publishing beside a reader of old data that the page cache has given up
     Cold(cold::ColdOptions),
+    /// Kafka's own performance tools: write with one, read with the other
+    Tools(tools::ToolsOptions),
     /// Run the rows of the comparison with Apache Kafka, the brokers in turns
     Compare(compare::CompareOptions),
     /// Run all rows of the table
@@ -130,6 +136,7 @@ fn main() -> Result<()> {
         | Command::Ready { .. }
         | Command::Idle(_)
         | Command::Scale(_)
+        | Command::Tools(_)
         | Command::Cold(_) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
             measure(&place, &command, &own_words(&words), None)
@@ -145,7 +152,8 @@ fn own_words(words: &[String]) -> String {
     while let Some(word) = rest.next() {
         let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
         match name {
-            "--broker" | "--home" | "--results" | "--commit" | "--label" | "--data-gb-max" => {
+            "--broker" | "--home" | "--results" | "--commit" | "--label" | "--data-gb-max"
+            | "--tools" => {
                 if name == word {
                     rest.next();
                 }
@@ -206,6 +214,10 @@ fn carry_out(
         Command::Scale(options) => {
             let (broker, figures) = scale::run(&place.broker, broker, options)?;
             ("scale", figures, broker)
+        }
+        Command::Tools(options) => {
+            let figures = tools::run(&broker, &place.tools, options)?;
+            ("tools", figures, broker)
         }
         Command::Compare(_) | Command::Table { .. } | Command::Render { .. } => {
             anyhow::bail!("not a measurement")

@@ -18,11 +18,23 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// What process `pid` has used so far.
     pub(crate) fn of(pid: u32) -> Result<Self> {
+        // utime is the fourteenth field, and stime follows.
+        Self::fields(pid, 14)
+    }
+
+    /// What the children of this process used that have ended and were waited for.
+    pub(crate) fn of_children() -> Result<Self> {
+        // cutime is the sixteenth field, and cstime follows.
+        Self::fields(std::process::id(), 16)
+    }
+
+    /// The fields `first`, counted from one as `proc(5)` does, and the next.
+    fn fields(pid: u32, first: usize) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
             .with_context(|| format!("process {pid} is not there"))?;
         // The second field is a name in brackets that may hold blanks.
         let after_name = stat.rsplit_once(')').context("a stat line has a name")?.1;
-        let mut ticks = after_name.split_whitespace().skip(11);
+        let mut ticks = after_name.split_whitespace().skip(first - 3);
         let mut next = || -> Result<f64> {
             let field = ticks.next().context("a stat line has 52 fields")?;
             Ok(field.parse::<f64>()? / TICKS_PER_SECOND)

@@ -64,6 +64,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Tally> {
         bail!("{missing}");
     }
     tools::kafka_broker()?;
+    tools::kafka_tools()?;
     let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "--package", "mulgil-bench"]);
     run::must("build bench", build.current_dir(repo::root()), BUILD_LIMIT)?;
@@ -108,6 +109,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Tally> {
 fn generator(results: &std::path::Path) -> Command {
     let mut generator = Command::new(repo::target().join("debug/mulgil-bench"));
     generator.arg("--results").arg(results);
+    let jars = repo::root().join("interop/kafka-tools/target/lib");
+    generator.arg("--tools").arg(jars);
     generator
 }
 

@@ -24,6 +24,20 @@ const MOVED: &[Column] = &[
     ("GB", "moved_gb", 1),
 ];
 
+const TOOLS: &[Column] = &[
+    ("producer messages/s", "produce_messages_per_s", 0),
+    ("p50 ms", "produce_p50_ms", 0),
+    ("p99 ms", "produce_p99_ms", 0),
+    ("p99.9 ms", "produce_p99.9_ms", 0),
+    ("server CPU s/million", "produce_server_us_per_message", 3),
+    ("producer CPU s/million", "produce_tool_us_per_message", 3),
+    ("consumer messages/s", "consume_messages_per_s", 0),
+    ("without joining", "consume_joined_messages_per_s", 0),
+    ("server CPU s/million", "consume_server_us_per_message", 3),
+    ("consumer CPU s/million", "consume_tool_us_per_message", 3),
+    ("peak MiB", "server_peak_mib", 0),
+];
+
 const SECTIONS: &[(&str, &str, &[Column])] = &[
     ("produce", "Produce", MOVED),
     ("consume", "Consume", MOVED),
@@ -33,6 +47,7 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
         "Publishing while a consumer far behind catches up",
         COLD,
     ),
+    ("tools", "Kafka's own performance tools", TOOLS),
     ("ready", "Ready", READY),
     ("idle", "Idle", IDLE),
 ];
