@@ -187,6 +187,9 @@ impl FrameHeader {
     }
 }
 
+/// Memory behind a sealed frame that is not worth giving back.
+const SPARE_BYTES: usize = 4 << 10;
+
 /// A frame that the lane is filling.
 #[derive(Debug)]
 pub struct OpenFrame {
@@ -303,6 +306,10 @@ impl OpenFrame {
         while !rest.is_empty() {
             let sealed = seal_entry(rest);
             rest = rest.split_at_mut(sealed).1;
+        }
+        // It may be kept for long, and its length is what is counted of it.
+        if self.buffer.spare_capacity_mut().len() > self.buffer.len() / 8 + SPARE_BYTES {
+            self.buffer.shrink_to_fit();
         }
         Bytes::from(self.buffer)
     }

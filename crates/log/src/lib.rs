@@ -23,6 +23,7 @@ mod format_tests;
 pub mod frame;
 pub mod index;
 pub mod keymap;
+mod lease;
 pub mod position;
 pub mod reader;
 pub mod recovery;

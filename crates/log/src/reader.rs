@@ -16,11 +16,12 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::access::{ReadAt, corrupt, ends_before, read_exactly};
+use crate::access::{ReadAt, corrupt, ends_before};
 use crate::entry::EntryHeader;
 use crate::fault::{Fault, FaultKind};
 use crate::footer::{Block, Blocks, Footer};
 use crate::index::{ColdRead, TailEntry};
+use crate::lease::Lease;
 use crate::position::Position;
 use crate::recovery::DamagedRange;
 use crate::walk::{BlockPlace, Met, Walk};
@@ -432,19 +433,15 @@ impl<'a> Gather<'a> {
 
     /// The bytes of the spans, one behind the other.
     fn load(&self, spans: &[Span]) -> Result<Bytes, Fault> {
-        if let [span] = spans {
-            return read_exactly(self.file, span.from, span.length());
-        }
-        let mut bytes = Vec::with_capacity(spans.iter().map(Span::length).sum());
+        let mut lease = Lease::of(spans.iter().map(Span::length).sum());
+        let mut rest = lease.space();
         for span in spans {
-            let start = bytes.len();
-            bytes.resize(start + span.length(), 0);
-            let into = bytes.get_mut(start..).unwrap_or_default();
+            let into = rest.split_off_mut(..span.length()).unwrap_or_default();
             if self.file.read_at(into, span.from)? < span.length() {
                 return Err(ends_before(self.file.chunk(), span.end));
             }
         }
-        Ok(bytes.into())
+        Ok(lease.into_bytes())
     }
 
     fn take_block(

@@ -171,7 +171,11 @@ impl Commit {
         } else {
             end
         };
-        let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, Vec::new()));
+        // Frames that follow each other are alike. Memory that grew with each entry would be copied
+        // with each growth; what is left over goes back when the frame is sealed.
+        let bytes = self.open.bytes();
+        let room = Vec::with_capacity(bytes + bytes / 4);
+        let frame = std::mem::replace(&mut self.open, OpenFrame::new(next, room));
         self.closed_bytes += frame.bytes();
         let opened = self.opened.take();
         let time = opened.unwrap_or_else(|| self.dates.stamp(now));

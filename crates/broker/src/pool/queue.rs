@@ -91,6 +91,9 @@ impl Queue {
     }
 
     /// Takes back work of which another part is left, unless nobody wants it any more.
+    ///
+    /// Nobody is woken: the thread that gives it back takes the next piece, whichever that is, and a
+    /// thread that waits has been woken for each piece that was handed in.
     pub(super) fn put_back(&self, number: u64, work: ColdWork) {
         let origin = work.to.origin;
         if self.is_gone(origin) {
@@ -103,7 +106,6 @@ impl Queue {
         if of_origin.work.len() == 1 {
             waiting.turns.push_back(origin);
         }
-        self.more.notify_one();
     }
 
     /// Notes that work is done.

@@ -131,6 +131,12 @@ impl FetchSessions {
         self.by_id.values().map(|session| session.bytes).sum()
     }
 
+    /// Which of `count` partitions the present fetch begins with, if nothing else says it: each in turn.
+    pub(crate) fn turn_of(&self, count: usize) -> usize {
+        let count = u64::try_from(count).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.uses % count).unwrap_or(0)
+    }
+
     /// Finds out what a fetch request reads; `fresh_id` names a session that it opens.
     ///
     /// The rules are those of `FetchManager.newContext`.

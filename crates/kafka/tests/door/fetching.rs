@@ -1,5 +1,7 @@
 //! Fetch sessions, epochs, and what becomes of topics that are not there.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::*;
@@ -305,4 +307,54 @@ fn limits_are_clamped() {
         (55 << 20, 55 << 20, 0)
     );
     assert_eq!(read.partitions[0].bytes_max, 0);
+}
+
+/// How much the broker is asked to read for `request`, at most and at least, and from which offsets.
+fn asked_of(driver: &mut Driver, request: &FetchRequest) -> (u32, u32, Vec<i64>) {
+    driver.receive(frame(ApiKey::Fetch, 12, 1, request));
+    let Some((_, Request::Read(read))) = driver.asked.first() else {
+        panic!("it is asked")
+    };
+    let offsets = read.partitions.iter().map(|part| part.offset.0).collect();
+    let asked = (read.bytes_max, read.bytes_min, offsets);
+    driver.settle();
+    driver.sent();
+    asked
+}
+
+#[test]
+fn an_answer_is_as_large_as_its_client_waits_for_and_else_of_moderate_size() {
+    let (broker, id) = broker();
+    let mut driver = Driver::new(&broker);
+    for (least, most) in [(1, 8 << 20), (20 << 20, 20 << 20)] {
+        let request = fetch(12, id, 0).with_max_bytes(50 << 20);
+        let request = request.with_min_bytes(least).with_max_wait_ms(0);
+        let (bytes_max, bytes_min, _) = asked_of(&mut driver, &request);
+        assert_eq!((bytes_max, bytes_min), (most, least.unsigned_abs()));
+    }
+    let small = fetch(12, id, 0).with_max_bytes(1_000);
+    assert_eq!(asked_of(&mut driver, &small).0, 1_000);
+}
+
+#[test]
+fn without_a_session_each_partition_comes_first_in_turn() {
+    let broker = FakeBroker::new();
+    broker.with_topic("t", 3, TopicSettings::default());
+    let mut driver = Driver::new(&broker);
+    let offsets = [(0, 10), (1, 11), (2, 12)];
+    let request = ask((0, -1), vec![topic("t", &offsets)]);
+    let mut first = BTreeSet::new();
+    for _ in 0..3 {
+        let (_, _, mut asked) = asked_of(&mut driver, &request);
+        first.insert(asked[0]);
+        asked.sort_unstable();
+        assert_eq!(asked, [10, 11, 12]);
+    }
+    assert_eq!(first.len(), 3, "{first:?}");
+    // What is told stands where it was asked for, whichever was read first.
+    for _ in 0..3 {
+        let answer: FetchResponse = driver.call(ApiKey::Fetch, 12, &request);
+        let told: Vec<i32> = rows(&answer).iter().map(|row| row.1).collect();
+        assert_eq!(told, [0, 1, 2]);
+    }
 }
