@@ -484,7 +484,10 @@ impl Process {
         let carried = loop {
             match pool::carry_out(work, &self.chunks, u32::MAX) {
                 Carried::More(more) if at_once => work = more,
-                carried @ (Carried::More(_) | Carried::Answer(..) | Carried::Further(_)) => {
+                carried @ (Carried::More(_)
+                | Carried::Answer(..)
+                | Carried::Buried(_)
+                | Carried::Further(_)) => {
                     break carried;
                 }
             }
@@ -501,6 +504,7 @@ impl Process {
                     ..Came::default()
                 }
             }
+            Carried::Buried(burial) => self.visit(now, |lane, turn| lane.bury(burial, now, turn)),
             Carried::Further(further) => {
                 self.visit(now, |lane, turn| lane.find_further(further, turn))
             }

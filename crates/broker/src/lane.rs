@@ -54,6 +54,7 @@ pub use offsets::{FindFurther, FindLeft, FindPart, FindPlace};
 pub use read::{ColdPart, ColdTask, ColdWork, FindTask, ReadTask};
 pub use replay::{Replayer, max_timestamp, payload_batch};
 pub use room::RoomWork;
+pub use subscriptions::{Burial, BuryTask};
 
 /// Which connection asks: the runtime it lives on, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod compact;
 pub mod configure;
 pub mod connection;
+pub mod death;
 pub mod door;
 pub mod figures;
 pub mod group;

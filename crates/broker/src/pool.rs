@@ -15,13 +15,14 @@ use mulgil_log::store::ChunkStore;
 use mulgil_record::ids::{Offset, PartitionId};
 
 use crate::lane::{
-    ColdPart, ColdTask, ColdWork, FindFurther, Origin, ReadTask, ReplyTo, max_timestamp,
+    Burial, ColdPart, ColdTask, ColdWork, FindFurther, Origin, ReadTask, ReplyTo, max_timestamp,
     payload_batch, read_limit,
 };
 use crate::mailbox::lock;
 use crate::request::{ReadRefusal, Reply};
 use crate::shell::Broker;
 
+mod bury;
 mod find;
 mod queue;
 
@@ -248,6 +249,10 @@ fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
                 }
                 queue.done(number, origin);
             }
+            Carried::Buried(burial) => {
+                broker.bury(burial);
+                queue.done(number, origin);
+            }
         }
     }
 }
@@ -264,6 +269,8 @@ pub enum Carried {
     /// What was looked for lies elsewhere, and the lane has to say where:
     /// [`crate::lane::Lane::find_further`].
     Further(FindFurther),
+    /// A record is packed for a dead-letter target: [`crate::lane::Lane::bury`].
+    Buried(Burial),
     /// There is more to do; others may come first.
     More(ColdWork),
 }
@@ -298,6 +305,7 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks, bytes_max: u32) -> Carried
             }
             Carried::Further(FindFurther { to, outcomes, left })
         }
+        ColdTask::Bury(task) => Carried::Buried(bury::pack(&task, chunks)),
     }
 }
 
@@ -313,10 +321,14 @@ fn fill(read: &mut ReadTask, at: usize, part: ColdPart, chunks: &OpenChunks) {
     };
     let Ok(out) = outcome else { return };
     let end = match &part {
-        ColdPart::Places { .. } => None,
+        ColdPart::Memory(_) | ColdPart::Places { .. } => None,
         ColdPart::Sealed { read, .. } => Some(Offset(read.end)),
     };
     let (room, found) = match part {
+        ColdPart::Memory(batch) => {
+            read.bytes += batch.len() as u64;
+            return out.batches.push(batch);
+        }
         ColdPart::Places {
             partition,
             mut entries,

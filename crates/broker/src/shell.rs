@@ -19,7 +19,9 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::Clock;
 use crate::figures::{Alarms, KeeperFigures, StoreFigures};
 use crate::keeper::KeeperOptions;
-use crate::lane::{FindFurther, Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn};
+use crate::lane::{
+    Burial, FindFurther, Lane, LaneFigures, Origin, PartitionFigures, ReplyTo, Turn,
+};
 use crate::mailbox::{Mailbox, Posted, lock};
 use crate::pool::{PoolFigures, ReadPool};
 use crate::pulse::{BEAT, Pulse, Turning};
@@ -392,6 +394,12 @@ impl Broker {
     /// Goes on with a search by time for which the read pool has looked in vain.
     pub(crate) fn find_further(&self, further: FindFurther) {
         let ((), turn) = self.visit(|lane, _, turn| lane.find_further(further, turn));
+        self.post(turn);
+    }
+
+    /// Brings a record that the read pool has packed to its dead-letter target.
+    pub(crate) fn bury(&self, burial: Burial) {
+        let ((), turn) = self.visit(|lane, now, turn| lane.bury(burial, now, turn));
         self.post(turn);
     }
 

@@ -484,8 +484,8 @@ pub enum SubscriptionRefusal {
     /// What is given up would come back.
     #[error("a subscription can't send what it gives up to the topic that it reads")]
     DeadLetterToItself,
-    /// Dead-letter topics are not served yet: what is given up is dropped, and counted.
-    #[error("dead-letter topics are not served yet")]
+    /// The topic for what is given up is compacted, and would forget records of one key.
+    #[error("a compacted topic can't take what is given up: it keeps one record of each key")]
     DeadLetter,
     /// The subscription does not read such a partition.
     #[error("partition {0} is not of this subscription")]

@@ -16,7 +16,7 @@ use mulgil_broker::group::{
     Command, CommitOffsets, Effect, Generation, GroupName, GroupRefusal, GroupReply, GroupRequest,
     Join, MemberId, Offered, OffsetEntry, OffsetKey, Waiter,
 };
-use mulgil_broker::lane::{Lane, LaneOptions, LogHead, Objects, Origin, Turn};
+use mulgil_broker::lane::{ColdWork, Lane, LaneOptions, LogHead, Objects, Origin, Turn};
 use mulgil_broker::request::{
     Append, AppendPartition, AppendRefusal, Appended, CreateRefusal, CreateTopic, CreateTopics,
     Reply, Request, Ticket, TopicRef,
@@ -36,6 +36,8 @@ use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
+#[path = "lane/dead_letters.rs"]
+mod dead_letters;
 #[path = "lane/groups.rs"]
 mod groups;
 #[path = "lane/limits.rs"]
@@ -63,6 +65,8 @@ struct World {
     store: StepStore,
     inbox: Arc<Mutex<VecDeque<Completion>>>,
     replies: Vec<(u64, Reply)>,
+    /// What the read pool has to do, for who looks at it.
+    cold: Vec<ColdWork>,
     asked: u64,
     now: Now,
 }
@@ -116,6 +120,7 @@ impl World {
             store: StepStore::new(shared, StoreOptions::default(), complete),
             inbox,
             replies: Vec::new(),
+            cold: Vec::new(),
             asked: 0,
             now,
         };
@@ -130,6 +135,7 @@ impl World {
         if let Some(group) = self.lane.take_group(self.now) {
             self.store.submit(group);
         }
+        self.cold.extend(turn.cold);
         let came = turn.replies.into_iter();
         self.replies
             .extend(came.map(|(to, reply)| (to.ticket.0, reply)));

@@ -42,7 +42,7 @@ impl Lane {
         (due, Reply::Append(outcomes))
     }
 
-    fn append_one(
+    pub(super) fn append_one(
         &mut self,
         id: PartitionId,
         batch: &Batch,

@@ -13,7 +13,7 @@ use mulgil_log::index::{ColdRead, Located, TailEntry};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 
 use super::append::BATCH_PREFIX_BYTES;
-use super::{Due, Lane, Origin, ReplyTo, Rise, Turn};
+use super::{BuryTask, Due, Lane, Origin, ReplyTo, Rise, Turn};
 use crate::request::{Isolation, Read, ReadOut, ReadPartition, ReadRefusal, Reply};
 
 /// Most places on disk that one answer is put together from: each may be a seek of some milliseconds
@@ -23,6 +23,8 @@ const COLD_PARTS_MAX: usize = 256;
 /// One partition's share of a cold read.
 #[derive(Debug)]
 pub enum ColdPart {
+    /// A batch that is in memory; only for who does not want it as it is stored.
+    Memory(Bytes),
     /// Batches of a chunk that has no footer yet, by their places.
     Places {
         /// Which partition.
@@ -55,6 +57,8 @@ pub enum ColdTask {
     Read(ReadTask),
     /// Find offsets by time.
     Find(FindTask),
+    /// Pack a record for a dead-letter target.
+    Bury(Box<BuryTask>),
 }
 
 impl ColdTask {
@@ -385,6 +389,29 @@ impl Lane {
             Located::Tail(entries) => self.read_tail(id, entries, (budget, room), &mut out.batches),
         };
         Ok((out, cold, bytes))
+    }
+
+    /// Where the batch of one offset is. None: it is not told yet.
+    pub(super) fn place_of(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<Option<ColdPart>, ReadRefusal> {
+        let part = ReadPartition {
+            partition,
+            offset,
+            bytes_max: 1,
+            leader_epoch: None,
+            last_epoch: None,
+        };
+        let room = Room {
+            bytes: 1,
+            first: true,
+            cold: true,
+        };
+        let (out, cold, _) = self.read_one(&part, Isolation::Uncommitted, room)?;
+        let memory = out.batches.into_iter().next().map(ColdPart::Memory);
+        Ok(memory.or(cold))
     }
 
     /// Takes batches from the tail, or says where on disk they lie.

@@ -4,7 +4,7 @@
 //! An entry of a subscription carries its id as object and the partition as base. Appended records have
 //! none: replay feeds them from the batch's own entry, as the lane does in the frame that carries it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, BufMut};
 use mulgil_core::machine::{Decision, Elapsed, Machine, Now, WallTime};
@@ -21,11 +21,13 @@ use mulgil_meta::state::SubscriptionChange;
 use mulgil_meta::subscription::{OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
+pub use self::bury::{Burial, BuryTask};
 use self::consumers::Consumers;
 use super::{Due, Lane, ReplyTo, Turn};
 use crate::request::Reply;
 use crate::subscription::{SubscriptionReply, SubscriptionRequest};
 
+mod bury;
 mod consume;
 mod consumers;
 mod manage;
@@ -44,6 +46,9 @@ struct HostedQueue {
     armed: Option<Elapsed>,
     /// Changes below are in the checkpoint that the machine came from.
     good_for: Position,
+    /// Records that are being packed for the dead-letter target, in the order in which they go there:
+    /// the threads that pack them keep none.
+    burials: VecDeque<(Offset, Option<Burial>)>,
 }
 
 /// All machines, and who reads from them.
@@ -84,6 +89,7 @@ impl Subscriptions {
             newest: Due::NOW,
             armed: None,
             good_for,
+            burials: VecDeque::new(),
         };
         self.hosted.insert(key, hosted);
     }

@@ -14,7 +14,7 @@ use mulgil_record::ids::SubscriptionId;
 
 use super::*;
 
-fn named(name: &str) -> SubscriptionRef {
+pub(crate) fn named(name: &str) -> SubscriptionRef {
     SubscriptionRef::Name(TopicName::in_default(name))
 }
 
@@ -38,7 +38,7 @@ fn settle(items: Vec<Settlement>) -> Request {
     }))
 }
 
-fn release(failed: bool) -> Outcome {
+pub(crate) fn release(failed: bool) -> Outcome {
     Outcome::Release {
         failed,
         not_before: None,
@@ -46,14 +46,14 @@ fn release(failed: bool) -> Outcome {
 }
 
 /// One record's receipt each.
-fn receipts(acquired: &[Acquired]) -> Vec<Receipt> {
+pub(crate) fn receipts(acquired: &[Acquired]) -> Vec<Receipt> {
     let of =
         |one: &Acquired| -> Vec<Receipt> { one.span.offsets().map(|at| one.receipt(at)).collect() };
     acquired.iter().flat_map(of).collect()
 }
 
 impl World {
-    fn subscription(&mut self, ask: SubscriptionRequest) -> SubscriptionReply {
+    pub(crate) fn subscription(&mut self, ask: SubscriptionRequest) -> SubscriptionReply {
         let Reply::Subscription(reply) = self.answer(Request::Subscription(ask)) else {
             panic!("no answer of a subscription");
         };
@@ -87,7 +87,7 @@ impl World {
         got.unwrap()
     }
 
-    fn settled(&mut self, items: Vec<Settlement>) -> Vec<Result<(), SettleRefusal>> {
+    pub(crate) fn settled(&mut self, items: Vec<Settlement>) -> Vec<Result<(), SettleRefusal>> {
         let Reply::Subscription(SubscriptionReply::Settled(settled)) = self.answer(settle(items))
         else {
             panic!("nothing settled");
@@ -111,21 +111,21 @@ impl World {
         *picture.unwrap()
     }
 
-    fn queues(&self) -> BTreeMap<(SubscriptionId, PartitionId), Queue> {
+    pub(crate) fn queues(&self) -> BTreeMap<(SubscriptionId, PartitionId), Queue> {
         let machines = self.lane.queue_machines();
         machines
             .map(|(id, at, machine)| ((id, at), machine.clone()))
             .collect()
     }
 
-    fn whole_checkpoint(&mut self) -> Vec<Objects> {
+    pub(crate) fn whole_checkpoint(&mut self) -> Vec<Objects> {
         let mut all = self.checkpoint();
         all.push(self.lane.checkpoint_subscriptions(0, 100));
         all
     }
 
     /// Goes on after a restart, which leads to the same machines.
-    fn restarted(self, checkpoint: &[Objects]) -> Self {
+    pub(crate) fn restarted(self, checkpoint: &[Objects]) -> Self {
         let (before, now) = (self.queues(), self.now);
         let options = LaneOptions::default();
         let world = Self::start_as(self.disk, checkpoint, &options, now);
@@ -398,7 +398,7 @@ fn who_waits_at_a_queue_that_is_deleted_is_told_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn what_is_tried_too_often_is_dropped_and_counted_and_a_target_is_refused_while_none_is_served() {
+fn what_is_tried_too_often_is_dropped_and_counted_and_a_target_has_to_be_there() {
     let mut world = World::start(MemDisk::new(1), &[]);
     world.create_queue_with(SubscriptionSettings {
         failed_max: Some(2),
@@ -421,7 +421,7 @@ fn what_is_tried_too_often_is_dropped_and_counted_and_a_target_is_refused_while_
     };
     assert!(matches!(
         world.subscription(alter),
-        SubscriptionReply::Altered(Err(SubscriptionRefusal::DeadLetter))
+        SubscriptionReply::Altered(Err(SubscriptionRefusal::UnknownDeadLetter(TopicId(8))))
     ));
     world.restarted(&[]);
 }

@@ -190,7 +190,7 @@ impl Lane {
     }
 
     /// Says something to a machine that may not mind any more.
-    fn command_queue(&mut self, key: Key, command: Command, now: Now, turn: &mut Turn) {
+    pub(super) fn command_queue(&mut self, key: Key, command: Command, now: Now, turn: &mut Turn) {
         if let Ok(effects) = self.decide_queue(key, command, now) {
             self.queue_effects(key, effects, now, turn);
         }
@@ -347,9 +347,9 @@ impl Lane {
                 Effect::GrantEnded { consumer, served } => {
                     self.grant_ended(key, consumer, served, now, turn);
                 }
-                // The answer to who settled is on its way; a target for what is given up is refused at
-                // creation, so that none is asked for.
-                Effect::Settled { .. } | Effect::Archive(_) => {}
+                Effect::Archive(death) => self.give_up(key, &death, now, turn),
+                // The answer to who settled is on its way.
+                Effect::Settled { .. } => {}
             }
         }
         for consumer in served {

@@ -64,7 +64,7 @@ impl Lane {
         settings: SubscriptionSettings,
         now: Now,
     ) -> Result<Arc<Subscription>, SubscriptionRefusal> {
-        check_served(&settings)?;
+        self.check_target(&settings)?;
         let known = self.metadata.topic_by_id(topic);
         let partitions = known.map_or(&[][..], |known| &known.partitions);
         let beginnings = partitions.iter().filter_map(|partition| {
@@ -112,7 +112,7 @@ impl Lane {
         } = ask;
         let (name, id) = (topic.name.clone(), topic.id);
         // All that may refuse the second half comes before the first.
-        check_served(&settings)?;
+        self.check_target(&settings)?;
         self.metadata.check_subscription(&name)?;
         self.metadata.check_settings(id, &settings)?;
         topic.partitions = Some(1);
@@ -136,7 +136,7 @@ impl Lane {
         settings: SubscriptionSettings,
     ) -> (Due, SubscriptionReply) {
         let altered = self.can_change().and_then(|()| {
-            check_served(&settings)?;
+            self.check_target(&settings)?;
             let id = self.find_subscription(which)?.id;
             let change = self.metadata.alter_subscription(id, settings)?;
             self.change_metadata(&change);
@@ -144,6 +144,16 @@ impl Lane {
         });
         let due = Due::synced(self.metadata_due);
         (due, SubscriptionReply::Altered(altered))
+    }
+
+    /// Whether a topic can take what is given up. One that is not there is refused elsewhere.
+    fn check_target(&self, settings: &SubscriptionSettings) -> Result<(), SubscriptionRefusal> {
+        let target = settings.dead_letter;
+        let target = target.and_then(|id| self.metadata.topic_by_id(id));
+        match target {
+            Some(target) if target.settings.cleanup.compact => Err(SubscriptionRefusal::DeadLetter),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn delete_subscription(
@@ -315,14 +325,6 @@ impl Lane {
             next,
         })
     }
-}
-
-/// No dead-letter target is served yet.
-fn check_served(settings: &SubscriptionSettings) -> Result<(), SubscriptionRefusal> {
-    if settings.dead_letter.is_some() {
-        return Err(SubscriptionRefusal::DeadLetter);
-    }
-    Ok(())
 }
 
 impl From<MetaRefusal> for SubscriptionRefusal {
