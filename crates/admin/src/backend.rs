@@ -13,6 +13,7 @@ use crate::model::{
 };
 
 pub use crate::problem::Refusal;
+use crate::queues::Queues;
 
 /// What a backend without it answers.
 fn not_here(what: &str) -> Refusal {
@@ -76,6 +77,15 @@ pub trait Backend: Send + Sync {
 
     /// Reads records of one partition, waiting for the first if there is none.
     fn read<'a>(&'a self, topic: &'a str, read: Read) -> Answer<'a, ReadPart>;
+
+    /// Queues and subscriptions.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::catalogue::Code::Unsupported`] if there are none of them here.
+    fn queues(&self) -> Result<&dyn Queues, Refusal> {
+        Err(not_here("queues and subscriptions"))
+    }
 
     /// What the broker holds, and what is wrong with it.
     fn status(&self) -> Answer<'_, Broker>;

@@ -121,6 +121,33 @@ catalogue! {
     GroupsFull = 1015, "consumer groups hold as much as they may", http 507, exit 1,
         "The number of groups is limited, and so are the bytes of all their names and committed offsets, so that nobody can fill the server's memory. What exists can be used and committed anew.",
         "Delete groups that nobody needs: mulgil group ls, mulgil group delete NAME. Figures and limits: mulgil status.";
+    SubscriptionUnknown = 1016, "there is no such queue or subscription", http 404, exit 4,
+        "The name is misspelt, or it was deleted, maybe with its topic.",
+        "List them: mulgil queue ls, mulgil subscription ls.";
+    SubscriptionExists = 1017, "the queue or subscription exists already", http 409, exit 5,
+        "One of this name was created before. A queue has a subscription of its name.",
+        "Look at it: mulgil subscription describe NAME. In scripts, pass --idempotent.";
+    SubscriptionName = 1018, "the name is not possible for a subscription", http 400, exit 1,
+        "It is empty, too long, or has a character that is not allowed.",
+        "Use up to 249 of the letters a-z, A-Z, digits, dot, underscore and hyphen.";
+    SubscriptionSetting = 1019, "a queue or subscription can not have this setting", http 400, exit 2,
+        "The name is misspelt, or the value has another type or lies outside of what is possible.",
+        "Run `mulgil subscription create --help` for what each setting takes; docs/queues.md has them all.";
+    NotAQueue = 1020, "this is a subscription, but not a queue", http 409, exit 1,
+        "A queue has a topic of its own name, which gives up what is settled. Other topics are read by subscriptions, and keep their records.",
+        "Use `mulgil subscription` for it. Look at it: mulgil subscription describe NAME.";
+    NotHeld = 1021, "the record is not held under this receipt", http 409, exit 1,
+        "The lock ran out, the record is settled, or it was handed out again. Then another receipt counts.",
+        "Nothing has to be done: what is not settled is handed out again. Work that takes long renews its locks, or takes longer ones.";
+    BadReceipt = 1022, "this is not a receipt of this queue or subscription", http 400, exit 2,
+        "A receipt is five numbers with dots in between, and counts for the one that handed it out.",
+        "Pass the receipt as it was received: mulgil queue receive NAME -o jsonl.";
+    SubscriptionsFull = 1023, "queues and subscriptions hold as much as they may", http 507, exit 1,
+        "Their number is limited, and so are those who wait and the records that are locked at one time, so that nobody can fill the server's memory.",
+        "Settle what is held, take less at once, or delete what nobody needs: mulgil subscription ls.";
+    DeadLetterTarget = 1024, "records that are given up can not go there", http 409, exit 1,
+        "The dead-letter topic does not exist, is the one that is read, or is compacted and would forget records of one key.",
+        "Create the topic first: mulgil topic create NAME. Without one, what is given up is dropped and counted.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

@@ -17,6 +17,7 @@ pub mod guard;
 pub mod limits;
 pub mod model;
 pub mod problem;
+pub mod queues;
 pub mod routes;
 pub mod server;
 pub mod settings;

@@ -46,3 +46,15 @@ pub const PUBLISH_RECORDS_MAX: usize = 10_000;
 
 /// Topics of one page.
 pub const PAGE_MAX: u32 = 1000;
+
+/// How long a receive may wait for records: below [`REQUEST_TIME`], with room for reading them.
+pub const RECEIVE_WAIT_MS_MAX: u32 = 30_000;
+
+/// Records of one receive, as the broker has it.
+pub const RECEIVE_RECORDS_MAX: u32 = 1_000;
+
+/// Settlements of one request, as the broker has it. About 100 bytes each, so a body holds them.
+pub const SETTLEMENTS_MAX: usize = 10_000;
+
+/// Records of one page of those that are not settled.
+pub const BROWSE_RECORDS_MAX: u32 = 1_000;

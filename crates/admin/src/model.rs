@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::model::group::*;
 pub use crate::model::payload::Payload;
+pub use crate::model::subscription::*;
 pub use crate::settings::{Durability, SettingsChange, TimestampType, TopicSettings};
 use crate::time::Timestamp;
 
 mod group;
 mod payload;
+mod subscription;
 
 /// Listeners by protocol (`kafka`, `http`).
 pub type Listeners = BTreeMap<String, Listener>;

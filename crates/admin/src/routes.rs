@@ -28,6 +28,7 @@ use crate::server::Options;
 mod groups;
 mod health;
 mod metrics;
+mod queues;
 mod records;
 mod status;
 mod topics;
@@ -70,6 +71,7 @@ pub fn router(gate: Arc<Gate>, options: Options) -> Router {
             get(groups::describe).delete(groups::delete),
         )
         .route("/groups/{name}/offsets", post(groups::reset))
+        .merge(queues::routes())
         .route("/status", get(status::status));
     Router::new()
         .nest("/api/v1", api)

@@ -440,3 +440,95 @@ async fn foreign_pages_are_refused_on_every_path_and_method() {
     }
     assert_eq!(api.get("/api/v1/topics/a").await.0, 200);
 }
+
+#[tokio::test]
+async fn what_is_asked_of_queues_in_the_wrong_way_reaches_none() {
+    let api = with_topic().await;
+    for (method, path, body, code) in [
+        ("POST", "/api/v1/queues", json!({"nam": "q"}), "MG-0010"),
+        ("POST", "/api/v1/queues", json!({"name": "a b"}), "MG-1018"),
+        (
+            "POST",
+            "/api/v1/subscriptions",
+            json!({"name": "s"}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/subscriptions",
+            json!({"name": "s", "topic": "a", "from": "soon"}),
+            "MG-0010",
+        ),
+        ("PATCH", "/api/v1/queues/q", json!({}), "MG-0010"),
+        (
+            "PATCH",
+            "/api/v1/queues/q",
+            json!({"settings": {}}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/queues/q/receive",
+            json!({"records_max": 0}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/queues/q/receive",
+            json!({"records_max": 1001}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/subscriptions/q/receive",
+            json!({"wait_ms": 30_001}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/queues/q/settle",
+            json!({"settlements": []}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/queues/q/settle",
+            json!({"settlements": [{"receipt": "1.1.1.1.1", "outcome": "done"}]}),
+            "MG-0010",
+        ),
+        (
+            "POST",
+            "/api/v1/queues/q/settle",
+            json!({"settlements": [{
+                "receipt": "1.1.1.1.1",
+                "outcome": {"release": {"delay_ms": 1, "at": "2026-11-22T10:00:00Z"}},
+            }]}),
+            "MG-0010",
+        ),
+        // Who asks rightly is told that this backend has none.
+        ("POST", "/api/v1/queues", json!({"name": "q"}), "MG-1010"),
+        ("POST", "/api/v1/queues/q/receive", json!({}), "MG-1010"),
+        (
+            "POST",
+            "/api/v1/queues/q/settle",
+            json!({"settlements": [{"receipt": "1.1.1.1.1", "outcome": "accept"}]}),
+            "MG-1010",
+        ),
+    ] {
+        let (_, problem) = api.send_json(method, path, body.clone()).await;
+        assert_eq!(problem["code"], code, "{method} {path} {body}: {problem}");
+    }
+    for (path, code) in [
+        ("/api/v1/queues?limt=1", "MG-0010"),
+        ("/api/v1/queues/q/records?from=soon", "MG-0010"),
+        ("/api/v1/queues", "MG-1010"),
+        ("/api/v1/subscriptions/q/records", "MG-1010"),
+    ] {
+        let (_, problem) = api.get(path).await;
+        assert_eq!(problem["code"], code, "{path}");
+    }
+    let many = vec![json!({"receipt": "1.1.1.1.1", "outcome": "accept"}); 10_001];
+    let body = json!({"settlements": many});
+    let settle = "/api/v1/queues/q/settle";
+    assert_eq!(api.send_json("POST", settle, body).await.0, 400);
+}

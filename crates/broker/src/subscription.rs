@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mulgil_core::machine::Elapsed;
+use mulgil_core::machine::{Elapsed, WallTime};
 pub use mulgil_core::queue::{
     Claim, ConsumerId, Counts, LockEpoch, LockTerm, Outcome, QueueRefusal, Reason, RecordState,
     Span, Tally, Tries,
@@ -198,6 +198,8 @@ pub struct SubscriptionLine {
     pub counts: Counts,
     /// How many consumers are attached.
     pub consumers: usize,
+    /// Not after when the oldest record that is not settled was appended, if there is one.
+    pub oldest: Option<WallTime>,
 }
 
 /// A subscription, as an operator sees it.
@@ -226,6 +228,8 @@ pub struct PartitionPicture {
     pub tally: Tally,
     /// Bytes of memory, about.
     pub memory_bytes: usize,
+    /// Not after when the oldest record that is not settled was appended, if there is one.
+    pub oldest: Option<WallTime>,
 }
 
 /// Make a consumer of this connection.

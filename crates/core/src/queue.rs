@@ -131,6 +131,14 @@ impl Subscription {
         }
     }
 
+    /// Not after when the oldest record that is not settled was appended; none if there is no such record.
+    #[must_use]
+    pub fn oldest(&self) -> Option<WallTime> {
+        let kept = &self.state.kept;
+        let any = kept.start < kept.end;
+        any.then(|| kept.marks.not_after(kept.start)).flatten()
+    }
+
     /// Until when no record is brought to the dead-letter target because that was full, if so.
     #[must_use]
     pub const fn archiving_paused(&self) -> Option<Elapsed> {

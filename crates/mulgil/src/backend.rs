@@ -15,19 +15,21 @@ use mulgil_admin::model::{
     Position, ResetOffsets, TopicDetail, TopicPage, TrimTopic,
 };
 use mulgil_admin::problem::Refusal;
+use mulgil_admin::queues::Queues;
 use mulgil_admin::time::Timestamp;
 use mulgil_broker::door::DoorFigures;
 use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::shell::Broker;
 use mulgil_kafka::KafkaFigures;
 use mulgil_meta::schema::DEFAULT_VHOST;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::node::Node;
 
 mod figures;
 mod groups;
 mod publish;
+mod queues;
 mod records;
 mod refusals;
 #[cfg(test)]
@@ -57,6 +59,8 @@ pub(crate) struct LocalBackend {
     spread: AtomicU32,
     /// Who has a permit may unpack.
     unpacking: Arc<Semaphore>,
+    /// Who holds this may change a subscription's settings.
+    altering: Mutex<()>,
 }
 
 /// What the API counts itself.
@@ -80,6 +84,7 @@ impl LocalBackend {
             quarantined_bytes: quarantined.iter().map(|piece| piece.bytes).sum(),
             spread: AtomicU32::new(0),
             unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
+            altering: Mutex::new(()),
         }
     }
 
@@ -176,6 +181,10 @@ impl Backend for LocalBackend {
 
     fn read<'a>(&'a self, topic: &'a str, read: Read) -> Answer<'a, ReadPart> {
         Box::pin(self.read_part(topic, read))
+    }
+
+    fn queues(&self) -> Result<&dyn Queues, Refusal> {
+        Ok(self)
     }
 
     fn status(&self) -> Answer<'_, BrokerModel> {

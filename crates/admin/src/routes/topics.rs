@@ -49,7 +49,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Answered
 }
 
 /// Refuses the names that no client of the broker could use.
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     let may = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     let most = limits::TOPIC_NAME_BYTES_MAX;
     if (1..=most).contains(&name.len()) && name.bytes().all(may) && !matches!(name, "." | "..") {

@@ -2,7 +2,10 @@
 
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::problem::Refusal;
-use mulgil_broker::request::{AlterRefusal, AppendRefusal, CreateRefusal, ReadRefusal};
+use mulgil_broker::request::{
+    AlterRefusal, AppendRefusal, CreateRefusal, DeleteRefusal, ReadRefusal,
+};
+use mulgil_broker::subscription::{QueueRefusal, SettleRefusal, SubscriptionRefusal};
 use mulgil_meta::settings::SettingRefusal;
 
 pub(super) fn unexpected() -> Refusal {
@@ -58,6 +61,61 @@ pub(super) fn alter_refusal(refusal: &AlterRefusal, name: &str) -> Refusal {
         AlterRefusal::Stopping => Code::Stopping,
     };
     Refusal::new(code, format!("topic \"{name}\": {refusal}"))
+}
+
+pub(super) fn subscription_refusal(refusal: &SubscriptionRefusal, name: &str) -> Refusal {
+    use SubscriptionRefusal as Why;
+    let code = match refusal {
+        Why::Unknown | Why::Deleted => Code::SubscriptionUnknown,
+        Why::Exists(_) => Code::SubscriptionExists,
+        Why::UnknownTopic => Code::TopicUnknown,
+        Why::UnknownDeadLetter(_) | Why::DeadLetterToItself | Why::DeadLetter => {
+            Code::DeadLetterTarget
+        }
+        Why::UnknownPartition(_) => Code::PartitionUnknown,
+        Why::Name(_) => Code::SubscriptionName,
+        Why::Setting(_) => Code::SubscriptionSetting,
+        Why::TooMany(_) | Why::TooManyConsumers(_) | Why::TooManyLocked(_) => {
+            Code::SubscriptionsFull
+        }
+        Why::Topic(refusal) => return create_refusal(refusal),
+        Why::TopicDeletion(DeleteRefusal::Unknown) => Code::TopicUnknown,
+        Why::TopicDeletion(DeleteRefusal::Stopping) | Why::Stopping => Code::Stopping,
+        Why::NotAQueue => Code::NotAQueue,
+        Why::Amount { .. } => Code::Malformed,
+        Why::Queue(refusal) => queue_code(refusal),
+        // Of consumers of connections; the API has none.
+        Why::UnknownConsumer(_) | Why::Waits(_) => Code::Internal,
+        Why::DiskFull => Code::DiskFull,
+    };
+    Refusal::new(code, format!("\"{name}\": {refusal}"))
+}
+
+pub(super) fn settle_refusal(refusal: &SettleRefusal) -> Refusal {
+    let code = match refusal {
+        SettleRefusal::UnknownPartition(_) => Code::BadReceipt,
+        SettleRefusal::Queue(refusal) => queue_code(refusal),
+        SettleRefusal::Words { .. } | SettleRefusal::Lock(_) => Code::SubscriptionSetting,
+    };
+    Refusal::new(code, refusal.to_string())
+}
+
+const fn queue_code(refusal: &QueueRefusal) -> Code {
+    match refusal {
+        QueueRefusal::NotHeld { .. } => Code::NotHeld,
+        QueueRefusal::Full { .. } | QueueRefusal::FullOfBytes { .. } => Code::SubscriptionsFull,
+        QueueRefusal::Exclusive { .. } => Code::NotAllowed,
+        // The lane sees to it that none of these comes to be.
+        QueueRefusal::AlreadyAttached { .. }
+        | QueueRefusal::NotAttached { .. }
+        | QueueRefusal::OutOfOrder { .. }
+        | QueueRefusal::NotArchiving { .. }
+        | QueueRefusal::NotWaiting { .. }
+        | QueueRefusal::SizesNotTracked
+        | QueueRefusal::CannotTrack { .. }
+        | QueueRefusal::KeysAndPriorities
+        | QueueRefusal::Nothing => Code::Internal,
+    }
 }
 
 pub(super) fn setting_refusal(refusal: &SettingRefusal) -> Refusal {

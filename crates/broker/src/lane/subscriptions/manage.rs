@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mulgil_core::machine::Now;
+use mulgil_core::machine::{Now, WallTime};
 use mulgil_core::queue::{Counts, RecordState};
 use mulgil_meta::state::{
     Change, NewSubscription, SubscriptionChange, SubscriptionRefusal as MetaRefusal,
@@ -222,6 +222,7 @@ impl Lane {
             SubscriptionLine {
                 subscription: Arc::clone(subscription),
                 counts: self.counts(subscription.id),
+                oldest: self.oldest(subscription.id),
                 consumers: self.subscriptions.consumers.count(subscription.id),
             }
         });
@@ -247,6 +248,7 @@ impl Lane {
                     counts: machine.counts(),
                     tally: *machine.tally(),
                     memory_bytes: machine.memory_bytes(),
+                    oldest: machine.oldest(),
                 }
             });
             Box::new(SubscriptionPicture {
@@ -275,6 +277,14 @@ impl Lane {
             sum.archiving += counts.archiving;
             sum
         })
+    }
+
+    /// Since when the oldest record of all partitions waits or is held.
+    fn oldest(&self, id: SubscriptionId) -> Option<WallTime> {
+        let hosted = self.subscriptions.of_subscription(id);
+        { hosted }
+            .filter_map(|(_, hosted)| hosted.machine.oldest())
+            .min()
     }
 
     pub(super) fn browse(&self, browse: &Browse) -> (Due, SubscriptionReply) {
