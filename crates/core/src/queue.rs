@@ -33,7 +33,7 @@ pub use self::command::{
     Append, Attach, Claim, Command, Grant, LockTerm, NotArchived, Outcome, Pull, Settle,
 };
 pub use self::effect::{Death, Effect};
-pub use self::names::{ConsumerId, LockEpoch, Reason, RecordState, Tries};
+pub use self::names::{Browsed, ConsumerId, LockEpoch, Reason, RecordState, Tries};
 pub use self::refusal::QueueRefusal;
 pub use self::settings::{Overflow, Retry, Settings};
 pub use self::span::Span;
@@ -46,6 +46,7 @@ use crate::machine::{Decision, Elapsed, Machine, Now, Restart, WallTime};
 mod acquire;
 mod apply;
 mod archive;
+mod arrivals;
 mod attach;
 mod change;
 mod column;
@@ -61,6 +62,7 @@ mod names;
 mod offers;
 mod offset_set;
 mod order;
+mod ranges;
 mod ready;
 mod refusal;
 mod retry;
@@ -169,6 +171,26 @@ impl Subscription {
         self.state.place(at.0)
     }
 
+    /// What is not settled from an offset on, in order. Looking changes nothing.
+    pub fn browse(&self, from: Offset) -> impl Iterator<Item = Browsed> {
+        let mut from = from.0.max(self.state.kept.start);
+        core::iter::from_fn(move || {
+            let at = self.state.kept.done.next_out(from);
+            from = at + 1;
+            (at < self.state.kept.end).then(|| Browsed {
+                offset: Offset(at),
+                state: self.state.place(at),
+                tries: self.state.tries(at),
+            })
+        })
+    }
+
+    /// Who gets records where one consumer alone does, see [`Settings::single_active`].
+    #[must_use]
+    pub fn active_consumer(&self) -> Option<ConsumerId> {
+        self.state.live.consumers.active().map(|active| active.id)
+    }
+
     /// How often an unsettled record was tried.
     #[must_use]
     pub fn tries(&self, at: Offset) -> Tries {
@@ -235,6 +257,7 @@ impl Subscription {
                     draft.waited(Durable::Trimmed { to });
                 }
             }
+            Command::Purge { held } => ranges::purge(state, draft, held),
             Command::Tick => tick::tick(state, settings, draft),
         }
         Ok(())

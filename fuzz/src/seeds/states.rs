@@ -224,6 +224,7 @@ fn queue_changes() -> Vec<(&'static str, QueueDurable)> {
         ),
         ("aged", QueueDurable::Aged { to: Offset(3) }),
         ("trimmed", QueueDurable::Trimmed { to: Offset(1) }),
+        ("purged", QueueDurable::Purged(span(2, 7))),
         (
             "tracking",
             QueueDurable::Tracking(Columns::PRIORITY.with(Columns::SIZE)),

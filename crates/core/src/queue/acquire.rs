@@ -72,6 +72,12 @@ impl Hand<'_, '_> {
 
     fn all(&mut self) {
         let consumers = &self.state.live.consumers;
+        if self.settings.single_active {
+            if let Some(active) = consumers.active() {
+                self.serve(active, active.credit);
+            }
+            return;
+        }
         for ring in consumers.rings() {
             let alone = ring.is_one();
             for pass in 0.. {

@@ -5,7 +5,7 @@ use super::change::{Durable, Volatile};
 use super::command::Append;
 use super::consumers::Consumer;
 use super::locks::Lock;
-use super::names::{ConsumerId, LockEpoch};
+use super::names::{ConsumerId, LockEpoch, Reason};
 use super::span::Span;
 use super::state::Condemned;
 use crate::machine::{Elapsed, WallTime};
@@ -96,12 +96,7 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
             span,
             reason,
             moved,
-        } => {
-            let count = state.finish(span.first.0, span.end.0);
-            state.kept.tally.archived(*reason, *moved, count);
-            state.live.archiving.failures = 0;
-            state.live.archiving.paused = None;
-        }
+        } => archived(state, *span, *reason, *moved),
         Durable::Fired { until, most } => fired(state, *until, *most),
         Durable::Scheduled { span, due } => scheduled(state, *span, *due),
         Durable::Expired { until, most } => expired(state, *until, *most),
@@ -110,8 +105,18 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
             state.kept.aged = state.kept.aged.max(to.0);
         }
         Durable::Trimmed { to } => trimmed(state, to.0),
+        Durable::Purged(span) => {
+            state.kept.tally.purged += state.finish(span.first.0, span.end.0);
+        }
         Durable::Tracking(columns) => state.track(*columns),
     }
+}
+
+fn archived(state: &mut State, span: Span, reason: Reason, moved: bool) {
+    let count = state.finish(span.first.0, span.end.0);
+    state.kept.tally.archived(reason, moved, count);
+    state.live.archiving.failures = 0;
+    state.live.archiving.paused = None;
 }
 
 fn released(state: &mut State, span: Span, failed: bool, not_before: Option<WallTime>) {

@@ -109,6 +109,8 @@ pub enum Durable {
         /// The first that is still there.
         to: Offset,
     },
+    /// Records are gone by somebody's word.
+    Purged(Span),
     /// From here on these facts of records are kept, and no others.
     Tracking(Columns),
 }

@@ -60,6 +60,12 @@ pub enum Command {
         /// Which.
         offset: Offset,
     },
+    /// Everything that waits is to go: what is available, scheduled or expired. What is on its way to the
+    /// dead-letter target stays on it.
+    Purge {
+        /// Whether what is held is to go, too; whoever holds it can settle it no more.
+        held: bool,
+    },
     /// The log gave up all below an offset.
     Trim {
         /// The first that is still there.

@@ -6,6 +6,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::arrivals::Arrivals;
 use super::command::LockTerm;
 use super::names::ConsumerId;
 use super::table::Table;
@@ -51,6 +52,9 @@ pub(super) struct Consumers {
     rings: Vec<Ring>,
     hungry: usize,
     exclusive: Option<ConsumerId>,
+    /// Who gets records where one alone does.
+    active: Option<ConsumerId>,
+    arrivals: Arrivals,
     /// Until when one-shot grants wait.
     waits: Timers,
     /// Consumers that are gone while records are still locked for them, and whether those failed.
@@ -77,7 +81,8 @@ impl Consumers {
             .rings
             .iter()
             .map(|ring| ring.slots.capacity() * 4 + size_of::<Ring>());
-        slots + self.free.capacity() * 4 + self.by_id.heap_bytes() + rings.sum::<usize>()
+        let found = self.by_id.heap_bytes() + self.arrivals.heap_bytes();
+        slots + self.free.capacity() * 4 + found + rings.sum::<usize>()
     }
 
     fn at(&self, slot: u32) -> Option<&Consumer> {
@@ -108,7 +113,13 @@ impl Consumers {
         self.exclusive
     }
 
+    /// Who gets records where one alone does.
+    pub(super) fn active(&self) -> Option<&Consumer> {
+        self.get(self.active?)
+    }
+
     pub(super) fn attach(&mut self, consumer: Consumer) {
+        self.active = self.active.or(Some(consumer.id));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -117,6 +128,7 @@ impl Consumers {
             self.exclusive = Some(consumer.id);
         }
         self.by_id.insert(consumer.id.0, slot);
+        self.arrivals.join(consumer.priority, slot);
         if let Some(place) = self.slots.get_mut(index(slot)) {
             *place = Some(consumer);
         }
@@ -126,13 +138,18 @@ impl Consumers {
     pub(super) fn detach(&mut self, id: ConsumerId) {
         self.end(id);
         if let Some(slot) = self.by_id.remove(id.0) {
-            if let Some(place) = self.slots.get_mut(index(slot)) {
-                *place = None;
+            let place = self.slots.get_mut(index(slot));
+            if let Some(gone) = place.and_then(Option::take) {
+                self.arrivals.leave(gone.priority, slot);
             }
             self.free.push(slot);
         }
         if self.exclusive == Some(id) {
             self.exclusive = None;
+        }
+        if self.active == Some(id) {
+            let next = self.arrivals.first().and_then(|slot| self.at(slot));
+            self.active = next.map(|next| next.id);
         }
     }
 

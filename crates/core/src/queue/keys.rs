@@ -100,6 +100,11 @@ impl Keys {
     /// Parked records from `first` up to `end` are taken by something else: they are not to be woken.
     pub(super) fn leave(&mut self, first: i64, end: i64) {
         self.parked.remove(first, end);
+        if self.parked.is_empty() && !self.links.is_empty() {
+            // Chains of nothing: whoever hangs to one begins it anew.
+            self.links = BTreeMap::new();
+            self.odd = BTreeSet::new();
+        }
     }
 
     /// The first record from `from` on on which its key hangs.
@@ -172,7 +177,7 @@ impl Keys {
 
     /// Hangs a record to its place in the chain of its key.
     fn hang(&mut self, key: u32, known: &mut Key, offset: i64) {
-        if known.head == NONE {
+        if known.head == NONE || self.link(known.head) == 0 {
             (known.head, known.tail) = (offset, offset);
             self.set_link(offset, LAST);
         } else if let Some(link) = link_to(known.tail, offset) {

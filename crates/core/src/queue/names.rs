@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use mulgil_record::ids::LeaderEpoch;
+use mulgil_record::ids::{LeaderEpoch, Offset};
 
 /// Names one consumer: an attached reader with credit. The shell gives it, and gives none twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +86,17 @@ impl fmt::Display for Reason {
             Self::Cancelled => "cancelled",
         })
     }
+}
+
+/// A record that is not settled, as who browses sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Browsed {
+    /// Where it lies.
+    pub offset: Offset,
+    /// Where it stands.
+    pub state: RecordState,
+    /// How often it was tried.
+    pub tries: Tries,
 }
 
 /// Where a record stands.

@@ -62,6 +62,9 @@ pub struct Settings {
     pub bytes_max: Option<u64>,
     /// What happens when more come.
     pub overflow: Overflow,
+    /// Whether one consumer alone gets records, and the others wait until it has gone: the one that came
+    /// first, or then the one of the highest priority that came first.
+    pub single_active: bool,
     /// Whether there is somewhere for records that are given up; otherwise they are dropped.
     pub dead_letter: bool,
 }

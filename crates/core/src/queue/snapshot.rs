@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head        version u8, start i64, end i64,
-//!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64,
+//!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64, purged u64,
 //!             aged i64, grain u64, marks u16, each: first i64, not after u64,
 //!             tracked columns u16, as facts have them
 //! page        kind u8, then by kind:
@@ -48,8 +48,12 @@ use crate::machine::WallTime;
 
 /// Version of the layout.
 ///
-/// Version 1 had no facts; nothing was ever stored in it.
-pub const VERSION: u8 = 2;
+/// Version 1 had no facts; nothing was ever stored in it. Version 2 did not count what was purged, and is
+/// still read.
+pub const VERSION: u8 = 3;
+
+/// The version that does not count what was purged.
+const UNCOUNTED: u8 = 2;
 
 const RUNS_MAX: usize = 2_048;
 const BITS: u16 = u16::MAX;
@@ -92,9 +96,10 @@ impl Subscription {
             moved,
             dropped,
             lost,
+            purged,
         } = kept.tally;
         let numbers = core::iter::once(accepted).chain(moved).chain(dropped);
-        for number in numbers.chain([lost]) {
+        for number in numbers.chain([lost, purged]) {
             out.put_u64_le(number);
         }
         out.put_i64_le(kept.aged);
@@ -296,10 +301,10 @@ impl Loader {
     pub fn new(settings: Settings, head: &[u8]) -> Result<Self, WireError> {
         let mut input = Input(head);
         let version = input.u8().ok_or(WireError::Malformed)?;
-        if version != VERSION {
+        if !(UNCOUNTED..=VERSION).contains(&version) {
             return Err(WireError::UnknownVersion(version));
         }
-        let state = read_head(&mut input).filter(|_| input.0.is_empty());
+        let state = read_head(&mut input, version).filter(|_| input.0.is_empty());
         let state = state.ok_or(WireError::Malformed)?;
         Ok(Self { settings, state })
     }
@@ -333,7 +338,7 @@ impl Loader {
     }
 }
 
-fn read_head(input: &mut Input<'_>) -> Option<State> {
+fn read_head(input: &mut Input<'_>, version: u8) -> Option<State> {
     let (start, end) = (input.offset()?, input.offset()?);
     // Offsets take 48 bits where they are filed by time.
     if start > end || end >= 1 << 48 {
@@ -347,6 +352,9 @@ fn read_head(input: &mut Input<'_>) -> Option<State> {
         *number = input.u64()?;
     }
     tally.lost = input.u64()?;
+    if version != UNCOUNTED {
+        tally.purged = input.u64()?;
+    }
     state.kept.aged = input.offset()?;
     state.kept.marks.grain_ms = input.u64()?;
     let marks = input
@@ -472,4 +480,27 @@ fn read_condemned(input: &mut Input<'_>) -> Option<Condemned> {
         at,
         words: input.maybe(there, Input::text)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mulgil_record::ids::Offset;
+
+    use super::*;
+
+    #[test]
+    fn a_head_that_does_not_count_what_was_purged_is_read() {
+        let queue = Subscription::new(Settings::default(), Offset(7));
+        let mut head = Vec::new();
+        queue.write_head(&mut head);
+        assert_eq!(head[0], VERSION);
+        let purged = 1 + 8 + 8 + 8 + 2 * 6 * 8 + 8;
+        head.drain(purged..purged + 8);
+        assert!(Loader::new(Settings::default(), &head).is_err());
+        head[0] = UNCOUNTED;
+        let loader = Loader::new(Settings::default(), &head).expect("an older head");
+        assert_eq!(loader.finish(), queue);
+        head[0] = VERSION + 1;
+        assert!(Loader::new(Settings::default(), &head).is_err());
+    }
 }

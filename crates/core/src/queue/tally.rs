@@ -13,6 +13,8 @@ pub struct Tally {
     pub dropped: [u64; Reason::ALL.len()],
     /// Overtaken by the log's retention before they were settled.
     pub lost: u64,
+    /// Purged.
+    pub purged: u64,
 }
 
 impl Tally {

@@ -45,7 +45,13 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
 /// When there is something to do by running time.
 pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
     let live = &state.live;
-    let wanted = live.consumers.any_hungry() && state.offered() > 0;
+    let hungry = if settings.single_active {
+        let active = live.consumers.active();
+        active.is_some_and(|active| active.credit > 0)
+    } else {
+        live.consumers.any_hungry()
+    };
+    let wanted = hungry && state.offered() > 0;
     if wanted || may_reap(state, settings) || live.consumers.first_gone().is_some() {
         return Some(Elapsed(0));
     }

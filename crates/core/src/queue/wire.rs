@@ -15,6 +15,7 @@
 //!  11 expired     until u64, most u32
 //!  12 aged        to i64
 //!  13 tracking    columns u16, as facts have them
+//!  14 purged      span
 //! span        first i64, count u64, not 0
 //! text        length u32, bytes
 //! ```
@@ -142,6 +143,7 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
         }
         Durable::Expired { until, most } => put_due(11, *until, *most, out),
         Durable::Aged { to } => put_offset(12, *to, out),
+        Durable::Purged(span) => put(14, *span, out),
         Durable::Tracking(columns) => {
             out.put_u8(13);
             out.put_u16_le(columns.0);
@@ -176,7 +178,7 @@ pub fn decode(version: u8, bytes: &[u8]) -> Result<Durable, WireError> {
     }
     let mut input = Input(bytes);
     let tag = input.u8().ok_or(WireError::Malformed)?;
-    if !(1..=13).contains(&tag) {
+    if !(1..=14).contains(&tag) {
         return Err(WireError::UnknownChange(tag));
     }
     let change = input.change(tag).ok_or(WireError::Malformed)?;
@@ -337,6 +339,7 @@ impl Input<'_> {
                 reason: self.reason()?,
                 moved: self.yes()?,
             },
+            14 => Durable::Purged(span),
             10 => Durable::Scheduled {
                 span,
                 due: self.wall()?,

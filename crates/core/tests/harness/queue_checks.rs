@@ -3,7 +3,7 @@
 use mulgil_core::queue::snapshot::Loader;
 use mulgil_core::queue::{Reason, RecordState};
 
-use super::{World, at};
+use super::{World, at, row};
 use crate::queue_rows::{Place, Reader, Row};
 
 impl World {
@@ -90,6 +90,12 @@ impl World {
                 assert_eq!(live.tries(at(index)), row.tries, "{}: {index}", place());
             }
         }
+        let seen = live.browse(at(0));
+        let seen: Vec<_> = seen.map(|one| (row(one.offset), one.state)).collect();
+        let there = (0..self.rows.rows.len()).map(|index| (index, self.rows.state(index)));
+        let there = there.filter(|(_, state)| *state != RecordState::Settled);
+        assert_eq!(seen, there.collect::<Vec<_>>(), "{}: browsed", place());
+        assert_eq!(live.active_consumer(), self.rows.active, "{}", place());
         let rows = self.rows.rows.iter();
         let free = |row: &&Row| row.place == Place::Available && !row.overdue;
         let available = rows.filter(free).count();

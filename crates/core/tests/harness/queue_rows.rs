@@ -83,6 +83,8 @@ pub(crate) struct Rows {
     /// Gone, and whether what they held failed.
     pub(crate) gone: Vec<(ConsumerId, bool)>,
     pub(crate) paused: Option<Elapsed>,
+    /// Who gets records where one alone does.
+    pub(crate) active: Option<ConsumerId>,
 }
 
 impl Rows {
@@ -276,13 +278,40 @@ impl Rows {
     }
 
     pub(crate) fn hungry(&self) -> bool {
-        self.readers.iter().any(|reader| reader.credit > 0)
+        let alone = self.settings.single_active;
+        let gets = |reader: &Reader| !alone || self.active == Some(reader.id);
+        let mut readers = self.readers.iter();
+        readers.any(|reader| reader.credit > 0 && gets(reader))
+    }
+
+    /// Somebody came or went.
+    pub(crate) fn promote(&mut self) {
+        let there = |id| self.readers.iter().any(|reader| reader.id == id);
+        if !self.active.is_some_and(there) {
+            let best = self
+                .readers
+                .iter()
+                .min_by_key(|reader| Reverse(reader.priority));
+            self.active = best.map(|reader| reader.id);
+        }
+    }
+
+    /// All that waits goes.
+    pub(crate) fn purge(&mut self, held: bool) {
+        for at in 0..self.rows.len() {
+            match self.rows[at].place {
+                Place::Available | Place::Scheduled(_) => self.settle(at),
+                Place::Held(_) if held => self.settle(at),
+                _ => {}
+            }
+        }
     }
 
     /// Stops and starts.
     pub(crate) fn restart(&mut self) {
         self.readers.clear();
         self.gone.clear();
+        self.active = None;
         self.paused = None;
         for row in &mut self.rows {
             if matches!(&row.place, Place::Held(held) if !held.outlives) {

@@ -48,6 +48,7 @@ pub(crate) fn run(script: &mut QueueScript, line: &Line<'_>, out: &mut String) {
             script.ask(Command::Lead(LeaderEpoch(script.leader)), out);
         }
         "show" => return script.show(line, out),
+        "browse" => return script.browse(line, out),
         _ => {
             let command = script.command(line);
             script.ask(command, out);
@@ -130,6 +131,7 @@ impl QueueScript {
         settings.failed_max = line.number("failed-max").or(settings.failed_max);
         settings.acquired_max = line.number("acquired-max").or(settings.acquired_max);
         settings.dead_letter |= line.says("dead-letter");
+        settings.single_active |= line.says("single-active");
         settings.ttl_ms = ms("ttl").or(settings.ttl_ms);
         settings.age_ms_max = ms("age-max").or(settings.age_ms_max);
         settings.length_max = line.number("length-max").or(settings.length_max);
@@ -203,6 +205,9 @@ impl QueueScript {
             },
             "cancel" => Command::Cancel {
                 offset: span(word).first,
+            },
+            "purge" => Command::Purge {
+                held: line.says("held"),
             },
             "trim" => Command::Trim {
                 to: span(word).first,
@@ -317,6 +322,14 @@ impl QueueScript {
         }
     }
 
+    fn browse(&self, line: &Line<'_>, out: &mut String) {
+        for seen in self.twin.live.browse(span(line.word()).first) {
+            let (offset, state) = (seen.offset, seen.state);
+            let acquired = seen.tries.acquired;
+            writeln!(out, "{offset} {state:?} acquired={acquired}").expect("a string");
+        }
+    }
+
     fn show(&self, line: &Line<'_>, out: &mut String) {
         let live = &self.twin.live;
         if line.words.is_empty() {
@@ -345,7 +358,11 @@ impl QueueScript {
                 sum(&tally.dropped),
                 tally.lost
             );
-            let line = format!("{line}\n{became}");
+            let purged = match tally.purged {
+                0 => String::new(),
+                purged => format!(" purged={purged}"),
+            };
+            let line = format!("{line}\n{became}{purged}");
             writeln!(out, "{line}").expect("a string");
         }
         for offset in line.words.iter().flat_map(|word| span(word).offsets()) {
@@ -431,6 +448,7 @@ fn logged(change: &Durable) -> String {
         Durable::Aged { to } => format!("too old below {to}"),
         Durable::Trimmed { to } => format!("trimmed to={to}"),
         Durable::Tracking(_) => "tracking".into(),
+        Durable::Purged(span) => format!("purged {}", print(*span)),
     }
 }
 

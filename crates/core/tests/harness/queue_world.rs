@@ -96,6 +96,7 @@ fn settings(dice: &mut Dice) -> Settings {
         dead_letter: dice.one_in(2),
         age_ms_max: dice.pick(&[None, None, Some(120)]).expect("one"),
         ttl_ms: dice.pick(&[None, None, None, Some(200)]).expect("one"),
+        single_active: dice.one_in(5),
         bytes_max: dice.pick(&[None, None, Some(2_000)]).expect("one"),
         length_max: dice.pick(&[None, None, Some(25)]).expect("one"),
         overflow: dice.pick(&overflows).expect("one"),
@@ -156,6 +157,7 @@ impl World {
             90..91 => self.restart(),
             91..92 if self.dice.one_in(2) => self.change_settings(),
             91..92 => self.track(),
+            92..93 if self.dice.one_in(4) => self.purge(),
             _ => self.tick(),
         }
         if !self.dice.one_in(5) {
@@ -381,6 +383,7 @@ impl World {
                 once_until: None,
                 once: false,
             });
+            self.rows.promote();
         }
     }
 
@@ -428,6 +431,7 @@ impl World {
             let (consumer, failed) = (reader.id, self.dice.one_in(2));
             self.expect(Command::Detach { consumer, failed });
             self.rows.readers.retain(|there| there.id != consumer);
+            self.rows.promote();
             self.rows.gone.push((consumer, failed));
         }
     }
@@ -455,6 +459,7 @@ impl World {
                 once_until: Some(until),
                 once: true,
             });
+            self.rows.promote();
         }
     }
 
@@ -605,6 +610,12 @@ impl World {
         (start..to).for_each(|row| self.rows.settle(row));
     }
 
+    fn purge(&mut self) {
+        let held = self.dice.one_in(2);
+        self.expect(Command::Purge { held });
+        self.rows.purge(held);
+    }
+
     fn restart(&mut self) {
         self.twin.restart();
         self.rows.restart();
@@ -659,7 +670,12 @@ impl World {
                     let reader = self.reader_mut(*consumer).clone();
                     let before =
                         |other: &Reader| other.priority > reader.priority && other.credit > 0;
-                    assert!(!self.rows.readers.iter().any(before), "{told}: out of turn");
+                    if self.rows.settings.single_active {
+                        assert_eq!(self.rows.active, Some(reader.id), "{told}: not active");
+                    } else {
+                        let readers = &self.rows.readers;
+                        assert!(!readers.iter().any(before), "{told}: out of turn");
+                    }
                     assert!(reader.credit > 0, "{told}: no credit");
                     self.reader_mut(*consumer).credit -= 1;
                     let outlives = matches!(reader.lock, LockTerm::Outliving(_));
@@ -682,6 +698,7 @@ impl World {
                 let looked_on = reader.credit > 0;
                 (reader.credit, reader.once_until) = (0, None);
                 self.rows.readers.retain(|r| !(r.id == *consumer && r.once));
+                self.rows.promote();
                 if looked_on {
                     self.give_up_on_the_way();
                 }

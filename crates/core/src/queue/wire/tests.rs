@@ -85,6 +85,7 @@ fn by_time() -> impl Strategy<Value = Durable> {
         (span(), wall()).prop_map(|(span, due)| Durable::Scheduled { span, due }),
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
+        span().prop_map(Durable::Purged),
         any::<u16>().prop_map(|bits| {
             let columns = Columns(bits & TRACKABLE.0);
             let both = !are_trackable(columns);
