@@ -24,6 +24,7 @@ mod kcat;
 mod layers;
 mod liar;
 mod parts;
+mod planted;
 mod prerequisites;
 mod producers;
 mod registry;
@@ -106,6 +107,11 @@ enum Command {
     },
     /// Start the broker on disks as a power cut leaves them, and look for what it lost
     Liar(liar::Options),
+    /// Put mistakes into a copy of the broker, and fail if the suite that has to find one does not
+    Planted {
+        /// One of interop/planted; all of them without a name
+        name: Option<String>,
+    },
     /// Send a text of 100 MB in by kcat and compare what the Java client reads
     FileTest {
         /// Kill the broker with -9 in the middle
@@ -172,6 +178,7 @@ fn carry_out(command: Command) -> anyhow::Result<Tally> {
             seed,
         } => groups::run(rounds, &against, seed),
         Command::Liar(options) => liar::run(&options),
+        Command::Planted { name } => planted::run(name.as_deref()),
         Command::FileTest {
             kill,
             against,

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::brokers::Kind;
 use crate::tally::Tally;
-use crate::{check, crash, file_test, interop, liar, repo, test};
+use crate::{check, crash, file_test, interop, liar, planted, repo, test};
 
 type Part = (&'static str, fn() -> Result<Tally>);
 
 /// The parts. 200 crash rounds and 200 of groups are cut in two, so that each stays below
 /// half an hour on two cores.
-const PARTS: [Part; 24] = [
+const PARTS: [Part; 25] = [
     ("check", || Ok(check::all())),
     ("cargo-test", test::cargo_tests),
     ("interop", || test::interop_with_mulgil(&[])),
@@ -46,6 +46,7 @@ const PARTS: [Part; 24] = [
     ("groups-2", || test::groups_with_mulgil(100)),
     ("liar", || liar::run(&liar::Options::images(200))),
     ("liar-planted", || liar::run(&liar::Options::planted())),
+    ("planted", || planted::run(None)),
 ];
 
 /// A suite that takes too long for every run.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::repo;
+use crate::{planted, repo};
 
 /// A file of the repository: its path from the root, with `/`, and its text.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(crate) fn problems() -> Result<Vec<String>> {
         problems.extend(rules::all_for_rust(file));
     }
     problems.extend(rules::ratchet(&rust, &ratchet));
+    problems.extend(planted::problems()?);
     Ok(problems)
 }
 
