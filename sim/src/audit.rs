@@ -14,6 +14,7 @@ use crate::process::Process;
 use crate::violation::{Kept, Rule, Violation};
 
 mod groups;
+mod queues;
 
 /// Most reads of one partition: a partition that never ends is a bug too.
 const READS_MAX: usize = 100_000;
@@ -49,6 +50,7 @@ pub fn view(
     }
     view.catalog = catalog;
     view.groups = groups::offsets(process, now)?;
+    view.queues = queues::view(process, ledger, now)?;
     Ok(view)
 }
 
@@ -261,5 +263,6 @@ pub fn law_of_restart(before: &Process, after: &Process) -> Kept {
             }
         }
     }
+    queues::law_of_restart(before, after)?;
     groups::law_of_restart(before, after)
 }

@@ -15,6 +15,7 @@ mod member;
 mod overseer;
 mod producer;
 mod reader;
+mod worker;
 
 pub use admin::{Admin, DELETE_RETENTION_MS};
 pub(crate) use admin::{DURABILITY, word};
@@ -22,6 +23,7 @@ pub use member::Member;
 pub use overseer::Overseer;
 pub use producer::Producer;
 pub use reader::Reader;
+pub use worker::Worker;
 
 /// What a client sees of the world when it acts.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub enum Client {
     Member(Member),
     /// Looks after groups from outside.
     Overseer(Overseer),
+    /// Works off a subscription.
+    Worker(Worker),
 }
 
 /// An answer that is not one to what was asked.
@@ -94,6 +98,7 @@ impl Client {
             Self::Admin(admin) => admin.act(ticket, scene),
             Self::Member(member) => member.act(ticket, scene),
             Self::Overseer(overseer) => overseer.act(ticket, scene),
+            Self::Worker(worker) => worker.act(ticket, scene),
         }
     }
 
@@ -109,6 +114,7 @@ impl Client {
             Self::Admin(admin) => admin.answered(ticket, reply, scene),
             Self::Member(member) => member.answered(ticket, reply, scene),
             Self::Overseer(overseer) => overseer.answered(ticket, reply, scene),
+            Self::Worker(worker) => worker.answered(ticket, reply, scene),
         }
     }
 
@@ -120,6 +126,7 @@ impl Client {
             Self::Admin(admin) => admin.disconnected(),
             Self::Member(member) => member.disconnected(),
             Self::Overseer(overseer) => overseer.disconnected(),
+            Self::Worker(worker) => worker.disconnected(),
         }
     }
 
@@ -132,6 +139,7 @@ impl Client {
             Self::Admin(admin) => (admin.waits(), false),
             Self::Member(member) => (member.waits(), false),
             Self::Overseer(overseer) => (overseer.waits(), false),
+            Self::Worker(worker) => (worker.waits(), false),
         }
     }
 }

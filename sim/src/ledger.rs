@@ -28,12 +28,14 @@ mod compacted;
 mod fenced;
 mod groups;
 mod partition;
+mod queues;
 mod topics;
 mod view;
 
 pub use fenced::Fenced;
 pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
+pub use queues::{At, QueueView, Queues};
 pub use topics::{Asked, TopicModel, TopicState, is_compacted, is_untrimmable, keeps_newest};
 pub use view::{Found, PartitionView, View};
 
@@ -120,6 +122,8 @@ pub struct Ledger {
     store_down: bool,
     /// What groups were promised.
     pub groups: Groups,
+    /// What subscriptions were promised.
+    pub queues: Queues,
 }
 
 /// What was known of a partition when something was asked of it.

@@ -58,13 +58,15 @@ pub enum Planted {
     SharesMixed,
     /// A join is never answered.
     JoinForgotten,
+    /// What became of records of subscriptions is lost over a restart.
+    SettlementsForgotten,
     /// A full disk gets no checkpoints for the asking.
     RoomNotMade,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -91,6 +93,7 @@ impl Planted {
         Self::GroupDeletionsForgotten,
         Self::SharesMixed,
         Self::JoinForgotten,
+        Self::SettlementsForgotten,
         Self::RoomNotMade,
     ];
 }

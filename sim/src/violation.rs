@@ -51,6 +51,11 @@ pub enum Rule {
     OneOwner,
     /// The commit of a member that is fenced is not taken.
     Fenced,
+    /// What was accepted from a subscription is not handed out again.
+    SettledOnce,
+    /// A record waits in its subscriptions until somebody accepts it, and a subscription is there as long
+    /// as its topic.
+    QueueKept,
     /// When room has been made on a full disk, it is found, and appends are taken again.
     RoomAgain,
     /// The code does not panic.

@@ -12,7 +12,7 @@ use mulgil_log::disk::MemDisk;
 use mulgil_log::disk::cut::Dice;
 
 use crate::audit;
-use crate::client::{Admin, Client, Member, Overseer, Producer, Reader, Scene};
+use crate::client::{Admin, Client, Member, Overseer, Producer, Reader, Scene, Worker};
 use crate::disk::SimDisk;
 use crate::ledger::Ledger;
 use crate::planted::Planted;
@@ -115,6 +115,9 @@ impl World {
         }
         if members > 0 {
             clients.push(Client::Overseer(Overseer::default()));
+        }
+        for _ in 0..dice.below(3) {
+            clients.push(Client::Worker(Worker::new(clients.len())));
         }
         let mut ledger = Ledger::default();
         let retention_ms = sizes.lane.groups.offsets_retention_ms;

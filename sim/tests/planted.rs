@@ -13,7 +13,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
         KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
-        Order, ProducerIdOnce, ReadsAll, RoomAgain, Sequence, Starts, Topics,
+        Order, ProducerIdOnce, ReadsAll, RoomAgain, Sequence, SettledOnce, Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -72,6 +72,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::FencedCommitTaken => &[Fenced],
         Planted::GroupDeletionsForgotten => &[Committed, LawOfRestart],
         Planted::SharesMixed => &[OneOwner],
+        Planted::SettlementsForgotten => &[SettledOnce, LawOfRestart],
         Planted::RoomNotMade => &[RoomAgain],
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mulgil_broker::group::GroupName;
+use mulgil_broker::subscription::SubscriptionName;
 use mulgil_meta::catalog::Catalog;
 use mulgil_meta::schema::Durability;
 use mulgil_record::batch::BatchHeader;
 use mulgil_record::ids::PartitionId;
 
-use super::{BatchName, Ledger, OffsetsFound, Outage, TopicModel};
+use super::{BatchName, Ledger, OffsetsFound, Outage, QueueView, TopicModel};
 use crate::violation::{Kept, Rule, Violation};
 
 /// A batch that was read.
@@ -71,6 +72,8 @@ pub struct View {
     pub partitions: BTreeMap<PartitionId, PartitionView>,
     /// The committed offsets of its groups.
     pub groups: BTreeMap<GroupName, OffsetsFound>,
+    /// Its subscriptions.
+    pub queues: BTreeMap<SubscriptionName, QueueView>,
     /// Whether levels of topics are as asked; not if a planted bug changes them.
     pub levels: bool,
 }
@@ -87,6 +90,7 @@ impl Ledger {
             self.check_partition(*id, partition, outage)?;
             self.check_order(*id, partition)?;
         }
+        self.check_queues(view)?;
         self.groups.check_view(&view.groups)
     }
 
@@ -108,6 +112,7 @@ impl Ledger {
             model.high_watermark_seen = partition.high_watermark;
             model.discarded = false;
         }
+        self.believe_queues(view);
         self.groups.believe(&view.groups)
     }
 

@@ -102,6 +102,9 @@ impl Replay for Twisted<'_> {
             Some(Planted::ProducerIdsForgotten) if kind == EntryKind::ProducerEpoch => {
                 return Ok(());
             }
+            Some(Planted::SettlementsForgotten) if kind == EntryKind::Subscription => {
+                return Ok(());
+            }
             Some(Planted::TrimsForgotten) if kind == EntryKind::LogStart => return Ok(()),
             Some(Planted::DeletionsForgotten) if is_deletion(kind, payload) => return Ok(()),
             Some(_) | None => {}
