@@ -20,6 +20,8 @@ use mulgil_admin::model::{
 };
 use mulgil_admin::problem::Problem;
 
+mod queues;
+
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// An answer of the server is a page at most; something else could answer, and without end.
@@ -141,9 +143,19 @@ impl Api {
                 .map_err(|error| Failure::new(Code::Internal, error.to_string()))?,
             None => Vec::new(),
         };
+        self.send_bytes(method, path, "application/json", body)
+    }
+
+    fn send_bytes<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &'static str,
+        body: Vec<u8>,
+    ) -> Outcome<T> {
         let answered = self.runtime.block_on(async {
             let late = |_elapsed| Failure::new(Code::TimedOut, self.url.clone());
-            tokio::time::timeout(ANSWER_TIME, self.exchange(method, path, body.into()))
+            tokio::time::timeout(ANSWER_TIME, self.exchange(method, path, kind, body.into()))
                 .await
                 .map_err(late)?
         });
@@ -155,6 +167,7 @@ impl Api {
         &self,
         method: Method,
         path: &str,
+        kind: &'static str,
         body: Bytes,
     ) -> Outcome<(StatusCode, Bytes)> {
         let unreachable = |why: &dyn std::fmt::Display| {
@@ -180,7 +193,7 @@ impl Api {
                 header::USER_AGENT,
                 concat!("mulgil/", env!("CARGO_PKG_VERSION")),
             )
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, kind)
             .body(Full::new(body))
             .map_err(|error| bad(&error))?;
         let talking = async {

@@ -19,16 +19,25 @@ use crate::failure::Outcome;
 use crate::out::{Out, Style};
 
 mod bench;
+mod dlq;
 mod group;
 mod message;
+mod queue;
+mod reading;
 mod server;
 mod topic;
 
 pub(crate) use bench::{
     BenchCommand, BenchE2eArgs, BenchPubArgs, BenchSubArgs, BenchTopicArgs, KafkaBench,
 };
+pub(crate) use dlq::DlqCommand;
 pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
+pub(crate) use queue::{
+    NamedArgs, PeekArgs, QueueCommand, QueueCreateArgs, QueuePubArgs, ReceiveArgs, SettleArgs,
+    SubscribeArgs, SubscriptionAlterArgs, SubscriptionCommand, SubscriptionDeleteArgs,
+};
+pub(crate) use reading::milliseconds;
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
 pub(crate) use topic::{
     AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, TrimArgs,
@@ -58,6 +67,15 @@ pub(crate) enum Command {
     /// Consumer groups: list, describe, lag, reset, delete
     #[command(subcommand, arg_required_else_help = true)]
     Group(GroupCommand),
+    /// Queues: list, create, describe, alter, delete, publish, receive, settle, peek
+    #[command(subcommand, arg_required_else_help = true)]
+    Queue(QueueCommand),
+    /// Subscriptions, which read topics as queues: list, create, describe, alter, delete, receive, settle, peek
+    #[command(subcommand, arg_required_else_help = true)]
+    Subscription(SubscriptionCommand),
+    /// Dead letters: where messages go that are given up, and why they are
+    #[command(subcommand, arg_required_else_help = true)]
+    Dlq(DlqCommand),
     /// Messages: publish, subscribe
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageCommand),

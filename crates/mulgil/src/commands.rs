@@ -19,8 +19,12 @@ use crate::out::{Cell, Column, Out, Table, View};
 use crate::{broker, run};
 
 mod bench;
+mod dlq;
 mod group;
+mod lines;
+mod progress;
 mod publish;
+mod queue;
 mod repair;
 mod status;
 mod subscribe;
@@ -47,6 +51,9 @@ pub(crate) fn run(cli: Cli, stdout: &mut dyn Write) -> Outcome<()> {
             GroupCommand::Reset(args) => group::reset(&args, stdout),
             GroupCommand::Delete(args) => group::delete(&args, stdout),
         },
+        Command::Queue(command) => queue::queue(&command, stdout),
+        Command::Subscription(command) => queue::subscription(&command, stdout),
+        Command::Dlq(command) => dlq::run(&command, stdout),
         Command::Message(MessageCommand::Pub(args)) => {
             publish::publish(&args, &Interrupt::listen()?, stdout)
         }

@@ -1,15 +1,14 @@
 //! `mulgil message pub`: over the Kafka protocol, as any producer.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::io::Write;
+use std::sync::mpsc::RecvTimeoutError;
 
 use mulgil_admin::catalogue::Code;
 use serde_json::{Value, json};
 
-use self::progress::Progress;
+use super::lines::{LINGER, Source, headers, lines, source};
+use super::progress::Progress;
 use crate::api::Api;
 use crate::cli::{Format, PubArgs};
 use crate::clock;
@@ -18,15 +17,6 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::out::{Cell, Column, Out, Table, View, complain};
 use crate::wire::{Cluster, Outgoing, Placed, Producer};
-
-mod progress;
-
-/// Lines that wait between the thread that reads and the one that publishes.
-const LINES_WAITING: usize = 1024;
-/// A message longer than this is not one; the broker's limit is lower.
-const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// When no line comes for so long, what is there is sent.
-const LINGER: Duration = Duration::from_millis(50);
 
 /// What is published beside the value.
 struct Parts {
@@ -41,7 +31,7 @@ pub(super) fn publish(
     stdout: &mut dyn Write,
 ) -> Outcome<()> {
     let parts = parts(args)?;
-    let source = source(args)?;
+    let source = source(args.value.as_deref(), args.file.as_deref())?;
     let api = Api::new(&args.kafka.connect.server)?;
     let bootstrap = bootstrap(&api, args.kafka.bootstrap.as_deref())?;
     let cluster = Cluster::open(&bootstrap, &args.topic)?;
@@ -75,16 +65,7 @@ pub(super) fn publish(
 }
 
 fn parts(args: &PubArgs) -> Outcome<Parts> {
-    let mut headers = Vec::new();
-    for header in &args.headers {
-        let (name, value) = header.split_once('=').ok_or_else(|| {
-            Failure::new(
-                Code::Usage,
-                format!("--header takes KEY=VALUE, not \"{header}\""),
-            )
-        })?;
-        headers.push((name.to_owned(), value.as_bytes().to_vec()));
-    }
+    let headers = headers(&args.headers)?;
     let key_delimiter = match args.key_delimiter.as_deref() {
         Some("") => return Err(Failure::new(Code::Usage, "--key-delimiter is empty")),
         Some(text) => Some(text.replace("\\t", "\t").into_bytes()),
@@ -96,60 +77,6 @@ fn parts(args: &PubArgs) -> Outcome<Parts> {
         key_delimiter,
         headers,
     })
-}
-
-/// Where messages come from.
-enum Source {
-    One(Vec<u8>),
-    Lines {
-        reader: Box<dyn BufRead + Send>,
-        bytes: Option<u64>,
-        name: String,
-    },
-}
-
-impl Source {
-    const fn bytes(&self) -> Option<u64> {
-        match self {
-            Self::One(_) => None,
-            Self::Lines { bytes, .. } => *bytes,
-        }
-    }
-}
-
-/// Standard input is only touched if there is neither a value nor a file, and it is asked for or not
-/// a terminal: a script must not hang in a loop that feeds something else.
-fn source(args: &PubArgs) -> Outcome<Source> {
-    let stdin = || Source::Lines {
-        reader: Box::new(BufReader::new(io::stdin())),
-        bytes: None,
-        name: "standard input".to_owned(),
-    };
-    match (args.value.as_deref(), &args.file) {
-        (Some("-"), _) => Ok(stdin()),
-        (Some(value), _) => Ok(Source::One(value.as_bytes().to_vec())),
-        (None, Some(path)) => {
-            let name = path.display().to_string();
-            let failed =
-                |error: io::Error| Failure::new(Code::FileUnusable, format!("{name}: {error}"));
-            let file = File::open(path).map_err(failed)?;
-            let bytes = file
-                .metadata()
-                .ok()
-                .filter(|m| m.is_file())
-                .map(|m| m.len());
-            Ok(Source::Lines {
-                reader: Box::new(BufReader::new(file)),
-                bytes,
-                name,
-            })
-        }
-        (None, None) if !io::stdin().is_terminal() => Ok(stdin()),
-        (None, None) => {
-            let detail = "there is no value; pass one, --file PATH, or - for standard input";
-            Err(Failure::new(Code::Usage, detail))
-        }
-    }
 }
 
 fn send_all(
@@ -205,45 +132,6 @@ fn send(producer: &mut Producer, line: &[u8], parts: &Parts) -> Outcome<()> {
         value: Some(value),
         headers: &parts.headers,
     })
-}
-
-/// Reads lines on a thread of its own, so that a slow source delays no message that is there.
-fn lines(mut reader: Box<dyn BufRead + Send>, name: String) -> Outcome<Receiver<Outcome<Vec<u8>>>> {
-    let (give, take) = sync_channel(LINES_WAITING);
-    let read = move || {
-        loop {
-            let line = match read_line(&mut reader) {
-                Ok(Some(line)) => Ok(line),
-                Ok(None) => return,
-                Err(error) => Err(Failure::new(Code::FileUnusable, format!("{name}: {error}"))),
-            };
-            let failed = line.is_err();
-            if give.send(line).is_err() || failed {
-                return;
-            }
-        }
-    };
-    let spawned = std::thread::Builder::new()
-        .name("lines".to_owned())
-        .spawn(read);
-    spawned.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-    Ok(take)
-}
-
-/// A line without its line feed; nothing else is changed.
-fn read_line(reader: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    let read = io::Read::take(&mut *reader, limit).read_until(b'\n', &mut line)?;
-    if read == LINE_BYTES_MAX {
-        return Err(io::Error::other(format!(
-            "a line has more than {LINE_BYTES_MAX} bytes"
-        )));
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    }
-    Ok((read > 0).then_some(line))
 }
 
 fn offset(offset: Option<i64>) -> Cell {

@@ -1,0 +1,287 @@
+//! `mulgil queue …` and `mulgil subscription …`, which take the same but for creation.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use mulgil_admin::model::{BeginAt, Outcome};
+use mulgil_admin::time::Timestamp;
+
+use super::RemoteArgs;
+use super::reading::{ReadingArgs, milliseconds};
+use super::topic::SettingArgs;
+use crate::failure::Outcome as Done;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List queues
+    Ls(RemoteArgs),
+    /// Create queues
+    Create(QueueCreateArgs),
+    /// Show a queue with its settings and what became of its messages
+    Describe(NamedArgs),
+    /// Change a queue's settings
+    Alter(SubscriptionAlterArgs),
+    /// Delete queues with all their messages
+    Delete(SubscriptionDeleteArgs),
+    /// Publish messages to a queue
+    Pub(QueuePubArgs),
+    /// Take messages of a queue, locked until they are settled
+    Receive(ReceiveArgs),
+    /// Say what came of messages that were received
+    Settle(SettleArgs),
+    /// Look at messages that are not settled, and change nothing
+    Peek(PeekArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SubscriptionCommand {
+    /// List subscriptions, those of queues among them
+    Ls(SubscriptionListArgs),
+    /// Create a subscription of a topic
+    Create(SubscribeArgs),
+    /// Show a subscription with its settings and how far it is
+    Describe(NamedArgs),
+    /// Change a subscription's settings
+    Alter(SubscriptionAlterArgs),
+    /// Delete subscriptions; the messages of the topic stay
+    Delete(SubscriptionDeleteArgs),
+    /// Take messages of a subscription, locked until they are settled
+    Receive(ReceiveArgs),
+    /// Say what came of messages that were received
+    Settle(SettleArgs),
+    /// Look at messages that are not settled, and change nothing
+    Peek(PeekArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubscriptionListArgs {
+    /// Only those that read this topic
+    #[arg(long, value_name = "NAME")]
+    pub(crate) topic: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueCreateArgs {
+    /// The queues
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: ReadingArgs,
+    #[command(flatten)]
+    pub(crate) topic: SettingArgs,
+    /// A queue that exists already is no error
+    #[arg(long)]
+    pub(crate) idempotent: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubscribeArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// The topic that it reads
+    #[arg(long, value_name = "NAME")]
+    pub(crate) topic: String,
+    /// Where it begins
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    pub(crate) from: Beginning,
+    #[command(flatten)]
+    pub(crate) settings: ReadingArgs,
+    /// A subscription that exists already and reads this topic is no error
+    #[arg(long)]
+    pub(crate) idempotent: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Beginning {
+    /// At the first message that there is
+    #[default]
+    Earliest,
+    /// At the first that comes from now on
+    Latest,
+}
+
+impl Beginning {
+    pub(crate) const fn place(self) -> BeginAt {
+        match self {
+            Self::Earliest => BeginAt::Earliest,
+            Self::Latest => BeginAt::Latest,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubscriptionAlterArgs {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) settings: ReadingArgs,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubscriptionDeleteArgs {
+    /// What is to be deleted
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Do not ask for the name to be typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// What does not exist is no error
+    #[arg(long)]
+    pub(crate) idempotent: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueuePubArgs {
+    /// The queue
+    pub(crate) name: String,
+    /// The value of one message; - reads one message a line from standard input
+    ///
+    /// Without a value and without --file, standard input is read if it is not a terminal.
+    #[arg(conflicts_with = "file", allow_hyphen_values = true)]
+    pub(crate) value: Option<String>,
+    /// Publish the lines of a file, one message each
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+    /// The key of every message
+    #[arg(short, long)]
+    pub(crate) key: Option<String>,
+    /// A header of every message; may be given more than once
+    #[arg(short = 'H', long = "header", value_name = "KEY=VALUE")]
+    pub(crate) headers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReceiveArgs {
+    /// Of which queue or subscription
+    pub(crate) name: String,
+    /// Take up to so many messages
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// If there is none, wait so long for the first
+    #[arg(short, long, value_name = "DURATION", default_value = "0s")]
+    pub(crate) wait: String,
+    /// How long they are locked [default: as the queue or subscription says]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) lock: Option<String>,
+    /// Accept them once they are written out; without, they are settled by their receipts
+    #[arg(long)]
+    pub(crate) accept: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettleArgs {
+    /// Of which queue or subscription
+    pub(crate) name: String,
+    /// The receipts, as they were received; - reads one a line from standard input
+    #[arg(required = true, value_name = "RECEIPT")]
+    pub(crate) receipts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArgs,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+/// What came of messages.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag, of which clap takes one alone"
+)]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What came of them")]
+#[command(group(ArgGroup::new("outcome").required(true).args(["accept", "release", "reject", "renew"])))]
+#[group(skip)]
+pub(crate) struct OutcomeArgs {
+    /// They are done
+    #[arg(long)]
+    accept: bool,
+    /// They are to be tried again
+    #[arg(long)]
+    release: bool,
+    /// They are given up
+    #[arg(long)]
+    reject: bool,
+    /// They take longer: locked for so long from now on
+    #[arg(long, value_name = "DURATION")]
+    renew: Option<String>,
+    /// With --release: it was a failed try, after which the retry policy says when
+    #[arg(long, requires = "release", conflicts_with_all = ["accept", "reject", "renew"])]
+    failed: bool,
+    /// With --release: not before so much time has passed
+    #[arg(long = "in", value_name = "DURATION", requires = "release",
+          conflicts_with_all = ["accept", "reject", "renew"])]
+    after: Option<String>,
+    /// With --release: not before this time (2026-11-22T10:00:00Z)
+    #[arg(long, value_name = "TIME", requires = "release",
+          conflicts_with_all = ["accept", "reject", "renew", "after"])]
+    at: Option<Timestamp>,
+    /// With --reject: why
+    #[arg(long, value_name = "TEXT", requires = "reject",
+          conflicts_with_all = ["accept", "release", "renew"])]
+    words: Option<String>,
+}
+
+impl OutcomeArgs {
+    /// What was said, in the words of the API.
+    pub(crate) fn outcome(&self) -> Done<Outcome> {
+        if self.accept {
+            return Ok(Outcome::Accept);
+        }
+        if self.reject {
+            let words = self.words.clone();
+            return Ok(Outcome::Reject { words });
+        }
+        if let Some(renew) = &self.renew {
+            let ms = milliseconds("--renew", renew)?;
+            let lock_ms = u32::try_from(ms).unwrap_or(u32::MAX);
+            return Ok(Outcome::Renew { lock_ms });
+        }
+        let after = self.after.as_deref();
+        Ok(Outcome::Release {
+            failed: self.failed,
+            at: self.at,
+            delay_ms: after.map(|text| milliseconds("--in", text)).transpose()?,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeekArgs {
+    /// Of which queue or subscription
+    pub(crate) name: String,
+    /// At most so many messages
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// Of which partition of the topic
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub(crate) partition: u32,
+    /// From this offset on
+    #[arg(long, value_name = "OFFSET", default_value_t = 0)]
+    pub(crate) from: i64,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}

@@ -1,0 +1,89 @@
+//! `mulgil dlq …`: where messages go that are given up, and why they are.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use mulgil_admin::catalogue::Code;
+use mulgil_admin::queues::{Kind, Which};
+use serde_json::json;
+
+use super::queue::each_page;
+use crate::cli::{DlqCommand, NamedArgs, RemoteArgs};
+use crate::failure::Outcome;
+use crate::out::{Cell, Column, Table, View};
+
+pub(super) fn run(command: &DlqCommand, stdout: &mut dyn Write) -> Outcome<()> {
+    match command {
+        DlqCommand::Ls(remote) => list(remote, stdout),
+        DlqCommand::Reasons(args) => reasons(args, stdout),
+    }
+}
+
+fn list(remote: &RemoteArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let api = remote.api()?;
+    let mut senders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    each_page(&api, Kind::Subscription, None, |page, _| {
+        for one in page {
+            if let Some(target) = one.settings.dead_letter {
+                senders.entry(target).or_default().push(one.name);
+            }
+        }
+        Ok(())
+    })?;
+    let mut view = View {
+        json: json!([]),
+        table: Table::new(&["topic", "records", "subscriptions"].map(Column::new)),
+        ..View::default()
+    };
+    let mut all = Vec::new();
+    for (topic, subscriptions) in senders {
+        // It may have been deleted; then what is given up is dropped.
+        let records = match api.topic(&topic) {
+            Ok(topic) => Some(topic.summary.records),
+            Err(failure) if failure.code == Code::TopicUnknown => None,
+            Err(failure) => return Err(failure),
+        };
+        let shown = records.map_or_else(|| "missing".to_owned(), |records| records.to_string());
+        view.table.rows.push(vec![
+            Cell::text(topic.as_str()),
+            Cell::new(records, shown),
+            Cell::text(subscriptions.join(" ")),
+        ]);
+        all.push(json!({"topic": topic, "records": records, "subscriptions": subscriptions}));
+        view.names.push(topic);
+    }
+    view.json = all.into();
+    remote.out(stdout).show(&view)
+}
+
+fn reasons(args: &NamedArgs, stdout: &mut dyn Write) -> Outcome<()> {
+    let which = Which {
+        kind: Kind::Subscription,
+        name: &args.name,
+    };
+    let totals = args.remote.api()?.subscription(which)?.totals;
+    let mut by_reason: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for one in totals.dead_lettered {
+        by_reason.entry(one.reason).or_default().0 += one.records;
+    }
+    for one in totals.dropped {
+        by_reason.entry(one.reason).or_default().1 += one.records;
+    }
+    let columns = ["reason", "dead_lettered", "dropped"].map(Column::new);
+    let mut view = View {
+        table: Table::new(&columns),
+        ..View::default()
+    };
+    let mut all = Vec::new();
+    for (reason, (moved, dropped)) in by_reason {
+        view.table.rows.push(vec![
+            Cell::text(reason.as_str()),
+            Cell::number(moved),
+            Cell::number(dropped),
+        ]);
+        all.push(json!({"reason": reason, "dead_lettered": moved, "dropped": dropped}));
+        view.names.push(reason);
+    }
+    view.json = all.into();
+    args.remote.out(stdout).show(&view)
+}
