@@ -108,6 +108,7 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
         Durable::Purged(span) => {
             state.kept.tally.purged += state.finish(span.first.0, span.end.0);
         }
+        Durable::Sought { to, at } => state.seek(to.0, *at),
         Durable::Tracking(columns) => state.track(*columns),
     }
 }

@@ -111,6 +111,13 @@ pub enum Durable {
     },
     /// Records are gone by somebody's word.
     Purged(Span),
+    /// What is settled from an offset on is available again, and nothing below.
+    Sought {
+        /// The offset.
+        to: Offset,
+        /// When: ages begin anew.
+        at: WallTime,
+    },
     /// From here on these facts of records are kept, and no others.
     Tracking(Columns),
 }
