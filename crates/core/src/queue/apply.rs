@@ -277,6 +277,7 @@ pub(super) fn volatile(state: &mut State, change: &Volatile) {
             }
         }
         Volatile::Parked { offset } => state.park(offset.0),
+        Volatile::Searched => state.search_keys(),
         Volatile::Renewed { span, until } => renew(state, span, until),
         Volatile::Asked { offset } => {
             live.archiving.unasked.remove(offset.0, offset.0 + 1);

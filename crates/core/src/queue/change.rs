@@ -187,6 +187,8 @@ pub enum Volatile {
         /// Which.
         offset: Offset,
     },
+    /// Keys that are free were searched for the first record that waits, a bounded part of it.
+    Searched,
     /// Records are held until another time.
     Renewed {
         /// Which.
