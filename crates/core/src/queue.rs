@@ -258,6 +258,7 @@ impl Subscription {
                 }
             }
             Command::Purge { held } => ranges::purge(state, draft, held),
+            Command::Seek { to } => return ranges::seek(state, draft, to),
             Command::Tick => tick::tick(state, settings, draft),
         }
         Ok(())

@@ -224,11 +224,17 @@ fn queue_changes() -> Vec<(&'static str, QueueDurable)> {
         ),
         ("aged", QueueDurable::Aged { to: Offset(3) }),
         ("trimmed", QueueDurable::Trimmed { to: Offset(1) }),
-        ("purged", QueueDurable::Purged(span(2, 7))),
-        (
-            "tracking",
-            QueueDurable::Tracking(Columns::PRIORITY.with(Columns::SIZE)),
-        ),
+    ]
+}
+
+/// What is said of everything at once.
+fn queue_changes_of_all() -> Vec<(&'static str, QueueDurable)> {
+    let (to, at) = (Offset(1), WallTime(11));
+    let tracked = Columns::PRIORITY.with(Columns::SIZE);
+    vec![
+        ("purged", QueueDurable::Purged(Span::new(Offset(2), 7))),
+        ("sought", QueueDurable::Sought { to, at }),
+        ("tracking", QueueDurable::Tracking(tracked)),
     ]
 }
 
@@ -238,7 +244,8 @@ pub(crate) fn queue_change() -> Vec<Seed> {
         queue_wire::encode(&change, &mut out);
         (name.to_owned(), out)
     };
-    queue_changes().into_iter().map(encode).collect()
+    let changes = queue_changes().into_iter().chain(queue_changes_of_all());
+    changes.map(encode).collect()
 }
 
 /// A head and its pages, each behind its length.
@@ -267,7 +274,7 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         facts: None,
     }));
     let mut seeds = vec![("new".to_owned(), queue_parts(&queue))];
-    for (name, change) in queue_changes() {
+    for (name, change) in queue_changes().into_iter().chain(queue_changes_of_all()) {
         queue.apply(&QueueChange::Durable(change));
         seeds.push((name.to_owned(), queue_parts(&queue)));
     }

@@ -108,6 +108,7 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
         Durable::Purged(span) => {
             state.kept.tally.purged += state.finish(span.first.0, span.end.0);
         }
+        Durable::Sought { to, at } => state.seek(to.0, *at),
         Durable::Tracking(columns) => state.track(*columns),
     }
 }
@@ -276,6 +277,7 @@ pub(super) fn volatile(state: &mut State, change: &Volatile) {
             }
         }
         Volatile::Parked { offset } => state.park(offset.0),
+        Volatile::Searched => state.search_keys(),
         Volatile::Renewed { span, until } => renew(state, span, until),
         Volatile::Asked { offset } => {
             live.archiving.unasked.remove(offset.0, offset.0 + 1);

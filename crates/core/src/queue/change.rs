@@ -111,6 +111,13 @@ pub enum Durable {
     },
     /// Records are gone by somebody's word.
     Purged(Span),
+    /// What is settled from an offset on is available again, and nothing below.
+    Sought {
+        /// The offset.
+        to: Offset,
+        /// When: ages begin anew.
+        at: WallTime,
+    },
     /// From here on these facts of records are kept, and no others.
     Tracking(Columns),
 }
@@ -180,6 +187,8 @@ pub enum Volatile {
         /// Which.
         offset: Offset,
     },
+    /// Keys that are free were searched for the first record that waits, a bounded part of it.
+    Searched,
     /// Records are held until another time.
     Renewed {
         /// Which.

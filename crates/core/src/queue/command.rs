@@ -66,6 +66,16 @@ pub enum Command {
         /// Whether what is held is to go, too; whoever holds it can settle it no more.
         held: bool,
     },
+    /// Everything from an offset on is to be handed out, what is settled once more, and nothing below. What is
+    /// held, scheduled or given up from there on stays so; whoever holds something below can settle it no more.
+    ///
+    /// What comes back counts as appended now and as never tried, and has no delay or expiry of its own. Offsets that
+    /// hold nothing come back, too: the shell finds nothing there. Going back is refused where facts are tracked, as
+    /// those of settled records are not known any more.
+    Seek {
+        /// The offset, which the log still has.
+        to: Offset,
+    },
     /// The log gave up all below an offset.
     Trim {
         /// The first that is still there.

@@ -9,7 +9,8 @@
 //!
 //! A chain goes by offset and costs 4 bytes a record. A record that comes out of order (its delay was
 //! longer than that of a later one) lies in a tree beside. What is settled while it is parked stays in its
-//! chain until it would be woken.
+//! chain until it would be woken. Millions may be settled at once, so only a few such links are passed over when
+//! a key is free; if there are more, the key goes on waiting and is *searched* a part at a time.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -22,12 +23,18 @@ const NONE: i64 = i64::MIN;
 const LINKS: usize = 256;
 /// The last of a chain. Other links are how far the next one is, and 1.
 const LAST: u32 = 1;
+/// So many links of what is settled are passed over at once when a key is free; so few that tests go further.
+const DEAD_AT_ONCE: u32 = 1;
+/// So many are in one turn of searching: some tens of microseconds.
+pub(super) const DEAD_A_TURN: u32 = 1_024;
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug)]
 struct Key {
     /// Records that keep others of it from being handed out.
     blocking: u32,
+    /// It is free, and its chain may have somebody to wake.
+    searched: bool,
     /// The parked record that has been made available again.
     woken: i64,
     head: i64,
@@ -38,6 +45,7 @@ impl Default for Key {
     fn default() -> Self {
         Self {
             blocking: 0,
+            searched: false,
             woken: NONE,
             head: NONE,
             tail: NONE,
@@ -60,6 +68,16 @@ pub(super) struct Keys {
     woken: OffsetSet,
     links: BTreeMap<i64, Box<Links>>,
     odd: BTreeSet<(u32, i64)>,
+    /// Keys whose chains are searched.
+    searched: BTreeSet<u32>,
+}
+
+/// What came of looking for the first parked record of a key.
+enum Popped {
+    Record(i64),
+    Nothing,
+    /// More links of what is settled than may be passed over.
+    NotYet,
 }
 
 fn place(offset: i64) -> usize {
@@ -81,7 +99,11 @@ impl Keys {
         let sets = [&self.blocking, &self.parked, &self.woken];
         let sets: usize = sets.iter().map(|set| set.heap_bytes()).sum();
         let links = self.links.len() * (size_of::<Links>() + 24);
-        self.by_key.heap_bytes() + sets + links + self.odd.len() * 32 + size_of::<Self>()
+        self.by_key.heap_bytes()
+            + sets
+            + links
+            + (self.odd.len() + self.searched.len()) * 32
+            + size_of::<Self>()
     }
 
     pub(super) fn shrink(&mut self) {
@@ -94,7 +116,7 @@ impl Keys {
     /// available, who goes by offset meets the first of them first.
     pub(super) fn may_go(&self, key: u32) -> bool {
         let known = self.by_key.get(key.into());
-        known.is_none_or(|key| key.blocking == 0)
+        known.is_none_or(|key| key.blocking == 0 && !key.searched)
     }
 
     /// Parked records from `first` up to `end` are taken by something else: they are not to be woken.
@@ -138,18 +160,65 @@ impl Keys {
             self.forget_woken(&mut known);
         }
         if known.blocking == 0 && known.woken == NONE {
-            let woken = self.pop(key, &mut known);
-            known.woken = woken.unwrap_or(NONE);
-            if let Some(woken) = woken {
-                self.woken.insert(woken, woken + 1);
-                self.by_key.insert(key.into(), known);
-            } else {
-                self.by_key.remove(key.into());
-            }
-            return woken;
+            let mut room = DEAD_AT_ONCE;
+            return self.wake(key, known, &mut room);
+        }
+        if known.searched {
+            known.searched = false;
+            self.searched.remove(&key);
         }
         self.by_key.insert(key.into(), known);
         None
+    }
+
+    /// Whether a chain is searched.
+    pub(super) fn any_searched(&self) -> bool {
+        !self.searched.is_empty()
+    }
+
+    /// Searches on, up to the first that is woken or as far as `room` goes. Returns what is woken.
+    pub(super) fn search(&mut self, room: &mut u32) -> Option<i64> {
+        while *room > 0
+            && let Some(key) = self.searched.first().copied()
+        {
+            let Some(known) = self.by_key.get(key.into()) else {
+                self.searched.remove(&key);
+                continue;
+            };
+            *room -= 1;
+            if let Some(woken) = self.wake(key, known, room) {
+                return Some(woken);
+            }
+        }
+        None
+    }
+
+    /// A key is free: looks for the first parked record of it.
+    fn wake(&mut self, key: u32, mut known: Key, room: &mut u32) -> Option<i64> {
+        let popped = self.pop(key, &mut known, room);
+        let search = matches!(popped, Popped::NotYet);
+        if search {
+            self.searched.insert(key);
+        } else if known.searched {
+            self.searched.remove(&key);
+        }
+        known.searched = search;
+        match popped {
+            Popped::Record(woken) => {
+                known.woken = woken;
+                self.woken.insert(woken, woken + 1);
+                self.by_key.insert(key.into(), known);
+                Some(woken)
+            }
+            Popped::NotYet => {
+                self.by_key.insert(key.into(), known);
+                None
+            }
+            Popped::Nothing => {
+                self.by_key.remove(key.into());
+                None
+            }
+        }
     }
 
     fn forget_woken(&mut self, known: &mut Key) {
@@ -192,8 +261,8 @@ impl Keys {
         }
     }
 
-    /// Takes the first parked record of a key.
-    fn pop(&mut self, key: u32, known: &mut Key) -> Option<i64> {
+    /// Takes the first parked record of a key, passing over no more settled ones than there is room for.
+    fn pop(&mut self, key: u32, known: &mut Key, room: &mut u32) -> Popped {
         loop {
             let odd = self.odd.range((key, NONE)..=(key, i64::MAX)).next();
             let odd = odd.map_or(i64::MAX, |(_, offset)| *offset);
@@ -203,7 +272,10 @@ impl Keys {
             };
             let first = odd.min(head);
             if first == i64::MAX {
-                return None;
+                return Popped::Nothing;
+            }
+            if *room == 0 && !self.parked.contains(first) {
+                return Popped::NotYet;
             }
             if odd == first {
                 self.odd.remove(&(key, odd));
@@ -217,8 +289,9 @@ impl Keys {
                 };
             }
             if self.parked.remove(first, first + 1) > 0 {
-                return Some(first);
+                return Popped::Record(first);
             }
+            *room -= 1;
         }
     }
 
@@ -242,5 +315,35 @@ impl Keys {
         if links.used == 0 {
             self.links.remove(&(offset >> 8));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settled_records_of_a_key_are_passed_over_a_part_at_a_time() {
+        let (mut keys, key, last) = (Keys::default(), 7, 100_000);
+        assert_eq!(keys.moved(key, 0, true), None);
+        (1..=last).for_each(|offset| assert!(keys.park(key, offset)));
+        keys.leave(1, last);
+        assert_eq!(keys.moved(key, 0, false), None, "too many at once");
+        assert!(!keys.may_go(key), "who waits longer goes first");
+        assert!(keys.park(key, last + 1), "who comes meanwhile waits");
+        let mut turns = 0;
+        let woken = loop {
+            assert!(keys.any_searched());
+            let mut room = DEAD_A_TURN;
+            turns += 1;
+            if let Some(woken) = keys.search(&mut room) {
+                break woken;
+            }
+        };
+        assert_eq!(woken, last);
+        assert!(turns * i64::from(DEAD_A_TURN) > last, "{turns} turns");
+        assert!(keys.may_go(key) && !keys.any_searched());
+        assert_eq!(keys.moved(key, last, true), None);
+        assert_eq!(keys.moved(key, last, false), Some(last + 1));
     }
 }

@@ -40,9 +40,18 @@ impl Marks {
             .and_then(|at| self.marks.get(at));
         let close = before.is_some_and(|(_, last)| at.0 - last.0 <= self.grain_ms);
         match self.marks.back_mut() {
-            Some(mark) if close => mark.1 = at,
+            // One may stand where none was appended yet.
+            Some(mark) if close || mark.0 >= first => mark.1 = at,
             _ => self.marks.push_back((first, at)),
         }
+    }
+
+    /// All records from `first` on count as appended at `at`, or when the youngest of them was.
+    pub(super) fn begin(&mut self, first: i64, at: WallTime) {
+        let last = self.marks.back().map_or(at, |(_, last)| at.max(*last));
+        self.marks.clear();
+        self.marks.push_back((first, last));
+        self.grain_ms = 0;
     }
 
     /// Joins neighbours until no more than half are left.

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use mulgil_record::facts::Columns;
 
 use super::State;
+use super::keys::DEAD_A_TURN;
 use super::locks::key_of;
 
 impl State {
@@ -50,6 +51,23 @@ impl State {
             self.live.taken.remove(woken, woken + 1);
             self.live.cursor = self.live.cursor.min(woken);
         }
+    }
+
+    /// Searches on for whom to wake of keys that are free, a bounded part of it.
+    pub(super) fn search_keys(&mut self) {
+        let mut room = DEAD_A_TURN;
+        while let Some(keys) = &mut self.live.keys
+            && let Some(woken) = keys.search(&mut room)
+        {
+            self.live.taken.remove(woken, woken + 1);
+            self.live.cursor = self.live.cursor.min(woken);
+        }
+    }
+
+    /// Whether keys that are free are searched for whom to wake.
+    pub(super) fn searches_keys(&self) -> bool {
+        let keys = self.live.keys.as_ref();
+        keys.is_some_and(|keys| keys.any_searched())
     }
 
     /// A stretch is taken: looks anew at those of it on which their key hangs. None of the stretch is woken

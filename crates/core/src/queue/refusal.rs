@@ -79,6 +79,17 @@ pub enum QueueRefusal {
         /// Which, as bits.
         columns: Columns,
     },
+    /// There is nothing yet at an offset.
+    #[error("offset {to} is beyond the end, {end}")]
+    BeyondEnd {
+        /// Which.
+        to: Offset,
+        /// The end so far.
+        end: Offset,
+    },
+    /// Going back needs facts that are gone.
+    #[error("what is tracked of settled records is not known any more")]
+    FactsUnknown,
     /// Both were to be tracked.
     #[error("records go by key or by priority, not by both")]
     KeysAndPriorities,

@@ -13,7 +13,7 @@ pub struct Tally {
     pub dropped: [u64; Reason::ALL.len()],
     /// Overtaken by the log's retention before they were settled.
     pub lost: u64,
-    /// Purged.
+    /// Purged, or left behind by going to a later offset.
     pub purged: u64,
 }
 

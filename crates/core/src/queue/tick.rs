@@ -32,7 +32,8 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
         || fire(state, draft)
         || expire(state, settings, draft)
         || reap(state, settings, draft)
-        || archive(state, settings, draft);
+        || archive(state, settings, draft)
+        || search(state, draft);
     if busy {
         draft.again();
         return;
@@ -40,6 +41,15 @@ pub(super) fn tick(state: &State, settings: &Settings, draft: &mut Draft<'_>) {
     if acquire::dispatch(state, settings, draft) {
         end_waits(state, draft);
     }
+}
+
+/// Keys that are free, and behind whose settled records somebody may wait.
+fn search(state: &State, draft: &mut Draft<'_>) -> bool {
+    let any = state.searches_keys();
+    if any {
+        draft.volatile(Volatile::Searched);
+    }
+    any
 }
 
 /// When there is something to do by running time.
@@ -52,7 +62,8 @@ pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
         live.consumers.any_hungry()
     };
     let wanted = hungry && state.offered() > 0;
-    if wanted || may_reap(state, settings) || live.consumers.first_gone().is_some() {
+    let busy = wanted || may_reap(state, settings) || state.searches_keys();
+    if busy || live.consumers.first_gone().is_some() {
         return Some(Elapsed(0));
     }
     let archiving = &live.archiving;

@@ -65,6 +65,21 @@ impl TimeIndex {
         Some(first)
     }
 
+    /// Keeps the entries of which `keep` says so; which buckets have fewer after that.
+    pub(super) fn retain(&mut self, keep: impl Fn(i64) -> bool) -> Vec<u64> {
+        let mut fewer = Vec::new();
+        self.buckets.retain(|number, heap| {
+            let before = heap.len();
+            heap.retain(|packed| keep(unpack(*number, packed.0).1));
+            if heap.len() < before {
+                fewer.push(*number);
+                self.len -= u64::try_from(before - heap.len()).unwrap_or(0);
+            }
+            !heap.is_empty()
+        });
+        fewer
+    }
+
     /// All entries, in no order that means anything.
     pub(super) fn unordered(&self) -> impl Iterator<Item = (u64, i64)> {
         let buckets = self.buckets.iter();

@@ -16,6 +16,7 @@
 //!  12 aged        to i64
 //!  13 tracking    columns u16, as facts have them
 //!  14 purged      span
+//!  15 sought      to i64, at u64
 //! span        first i64, count u64, not 0
 //! text        length u32, bytes
 //! ```
@@ -122,9 +123,7 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
             out.put_u8(reason.code());
             out.put_u64_le(at.0);
             out.put_u8(flags(*failed, words.is_some()));
-            if let Some(words) = words {
-                put_text(words, out);
-            }
+            words.iter().for_each(|words| put_text(words, out));
         }
         Durable::Archived {
             span,
@@ -144,6 +143,10 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
         Durable::Expired { until, most } => put_due(11, *until, *most, out),
         Durable::Aged { to } => put_offset(12, *to, out),
         Durable::Purged(span) => put(14, *span, out),
+        Durable::Sought { to, at } => {
+            put_offset(15, *to, out);
+            out.put_u64_le(at.0);
+        }
         Durable::Tracking(columns) => {
             out.put_u8(13);
             out.put_u16_le(columns.0);
@@ -178,7 +181,7 @@ pub fn decode(version: u8, bytes: &[u8]) -> Result<Durable, WireError> {
     }
     let mut input = Input(bytes);
     let tag = input.u8().ok_or(WireError::Malformed)?;
-    if !(1..=14).contains(&tag) {
+    if !(1..=15).contains(&tag) {
         return Err(WireError::UnknownChange(tag));
     }
     let change = input.change(tag).ok_or(WireError::Malformed)?;
@@ -297,6 +300,10 @@ impl Input<'_> {
                 9 => Durable::Trimmed { to },
                 _ => Durable::Aged { to },
             });
+        }
+        if tag == 15 {
+            let (to, at) = (Offset(self.offset()?), self.wall()?);
+            return Some(Durable::Sought { to, at });
         }
         if tag == 13 {
             return Some(Durable::Tracking(self.columns()?));

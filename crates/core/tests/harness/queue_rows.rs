@@ -307,6 +307,20 @@ impl Rows {
         }
     }
 
+    /// What is settled from `to` on is available again, and nothing below.
+    pub(crate) fn seek(&mut self, to: usize, now: u64) {
+        for at in 0..self.rows.len() {
+            if at < to {
+                self.settle(at);
+                continue;
+            }
+            if self.rows[at].place == Place::Settled {
+                self.rows[at] = Row::new(Place::Available);
+            }
+            self.rows[at].appended = now;
+        }
+    }
+
     /// Stops and starts.
     pub(crate) fn restart(&mut self) {
         self.readers.clear();

@@ -209,6 +209,9 @@ impl QueueScript {
             "purge" => Command::Purge {
                 held: line.says("held"),
             },
+            "seek" => Command::Seek {
+                to: span(word).first,
+            },
             "trim" => Command::Trim {
                 to: span(word).first,
             },
@@ -449,6 +452,7 @@ fn logged(change: &Durable) -> String {
         Durable::Trimmed { to } => format!("trimmed to={to}"),
         Durable::Tracking(_) => "tracking".into(),
         Durable::Purged(span) => format!("purged {}", print(*span)),
+        Durable::Sought { to, .. } => format!("sought {to}"),
     }
 }
 

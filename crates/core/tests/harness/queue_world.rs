@@ -17,7 +17,7 @@ use mulgil_record::facts::{Columns, DUE_AT_ONCE, EXPIRES_NEVER, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
-use crate::queue_rows::{Held, Place, Reader, Rows};
+use crate::queue_rows::{Held, Place, Reader, Row, Rows};
 
 /// Numbers from a seed.
 struct Dice(u64);
@@ -157,7 +157,7 @@ impl World {
             90..91 => self.restart(),
             91..92 if self.dice.one_in(2) => self.change_settings(),
             91..92 => self.track(),
-            92..93 if self.dice.one_in(4) => self.purge(),
+            92..93 => self.all_at_once(),
             _ => self.tick(),
         }
         if !self.dice.one_in(5) {
@@ -321,7 +321,10 @@ impl World {
         let any = self
             .dice
             .below(u64::try_from(self.rows.rows.len()).expect("few") + 1);
-        let row = usize::try_from(any).expect("few");
+        self.schedule_one(usize::try_from(any).expect("few"));
+    }
+
+    fn schedule_one(&mut self, row: usize) {
         let offset = at(row);
         let scheduled = self.rows.state(row) == RecordState::Scheduled;
         if self.dice.one_in(3) {
@@ -610,10 +613,42 @@ impl World {
         (start..to).for_each(|row| self.rows.settle(row));
     }
 
+    /// Purges, or goes to another offset.
+    fn all_at_once(&mut self) {
+        match self.dice.below(6) {
+            0 => self.purge(),
+            1..4 => self.seek(),
+            4 => {
+                // Of what was to come later some is cancelled, comes back, and is to come at another time.
+                let end = self.rows.rows.len();
+                let last = end.saturating_sub(12)..end;
+                last.clone().for_each(|row| self.schedule_one(row));
+                self.seek();
+                last.for_each(|row| self.schedule_one(row));
+            }
+            _ => {}
+        }
+    }
+
     fn purge(&mut self) {
         let held = self.dice.one_in(2);
         self.expect(Command::Purge { held });
         self.rows.purge(held);
+    }
+
+    fn seek(&mut self) {
+        let end = self.rows.rows.len();
+        let near = usize::try_from(self.dice.below(30)).expect("few");
+        let to = (end + 2).saturating_sub(near);
+        let start = row(self.twin.live.start());
+        let settled = |row: &Row| row.place == Place::Settled;
+        let back = to < start || self.rows.rows.iter().skip(to).any(settled);
+        let refused = to > end || (back && self.tracked.0 != 0);
+        let done = self.ask(Command::Seek { to: at(to) }).is_some();
+        assert_eq!(done, !refused, "step {}: seek {to}", self.steps);
+        if done {
+            self.rows.seek(to, self.now.wall.0);
+        }
     }
 
     fn restart(&mut self) {

@@ -86,6 +86,10 @@ fn by_time() -> impl Strategy<Value = Durable> {
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
         span().prop_map(Durable::Purged),
+        (0i64..1 << 60, wall()).prop_map(|(to, at)| {
+            let to = Offset(to);
+            Durable::Sought { to, at }
+        }),
         any::<u16>().prop_map(|bits| {
             let columns = Columns(bits & TRACKABLE.0);
             let both = !are_trackable(columns);
