@@ -128,9 +128,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let each = move || {
-            answers
-                .iter()
-                .for_each(|answer| serve_one(&listener, answer))
+            for answer in answers {
+                serve_one(&listener, answer);
+            }
         };
         (address, thread::spawn(each))
     }
@@ -140,10 +140,11 @@ mod tests {
         let (address, served) = serve(&[b"", b"HTTP/1.1 200 OK\r\n\r\n7"]);
         assert_eq!(get(&address, "/x").unwrap(), serde_json::json!(7));
         served.join().unwrap();
-        let (address, served) = serve(&[b"".as_slice(); ASKED_MAX]);
+        let (address, served) = serve(&[b"", b"", b""]);
         let why = get(&address, "/x").unwrap_err();
         assert!(format!("{why:#}").contains("no whole answer"), "{why:#}");
         served.join().unwrap();
+        assert_eq!(ASKED_MAX, 3, "one for each time it is asked");
         // Half an answer is one.
         let (address, served) = serve(&[b"HTTP/1.1 200"]);
         let why = get(&address, "/x").unwrap_err();
