@@ -114,6 +114,8 @@ const fn queue_code(refusal: &QueueRefusal) -> Code {
         | QueueRefusal::SizesNotTracked
         | QueueRefusal::CannotTrack { .. }
         | QueueRefusal::KeysAndPriorities
+        | QueueRefusal::BeyondEnd { .. }
+        | QueueRefusal::FactsUnknown
         | QueueRefusal::Nothing => Code::Internal,
     }
 }
