@@ -171,6 +171,8 @@ pub struct Counters {
     pub storage_group: Histogram,
     /// What the broker holds and does.
     pub broker: BrokerCounters,
+    /// What queues and subscriptions hold, if that can be told at present.
+    pub queues: Option<QueueCounters>,
     /// The process.
     pub process: ProcessCounters,
     /// Each alarm that exists, and whether it is raised.
@@ -230,6 +232,23 @@ pub struct BrokerCounters {
     pub disk_bytes: u64,
     /// What of it is free.
     pub disk_free_bytes: u64,
+}
+
+/// What all queues and subscriptions hold together. Levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// Subscriptions there are, those of queues among them.
+    pub subscriptions: u64,
+    /// Messages that anybody may have.
+    pub available: u64,
+    /// Messages that somebody holds.
+    pub acquired: u64,
+    /// Messages that wait for their time.
+    pub scheduled: u64,
+    /// Messages that are given up, and wait for their dead-letter topic.
+    pub archiving: u64,
+    /// For how long the oldest message that is not settled has been there, at least.
+    pub oldest_age_seconds: u64,
 }
 
 /// The process, by the names that Prometheus' own client libraries use.

@@ -28,6 +28,7 @@ use crate::server::Options;
 mod groups;
 mod health;
 mod metrics;
+mod per_object;
 mod queues;
 mod records;
 mod status;
@@ -79,6 +80,7 @@ pub fn router(gate: Arc<Gate>, options: Options) -> Router {
         .route("/readyz", get(health::ready))
         .route("/startupz", get(health::startup))
         .route("/metrics", get(metrics::metrics))
+        .route("/metrics/per-object", get(per_object::metrics))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)

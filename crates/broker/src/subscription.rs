@@ -196,6 +196,8 @@ pub struct SubscriptionLine {
     pub subscription: Arc<Subscription>,
     /// How many records stand where, over all partitions.
     pub counts: Counts,
+    /// What became of records so far, over all partitions.
+    pub tally: Tally,
     /// How many consumers are attached.
     pub consumers: usize,
     /// Not after when the oldest record that is not settled was appended, if there is one.

@@ -205,7 +205,11 @@ impl Backend for LocalBackend {
     fn counters(&self) -> Answer<'_, Counters> {
         Box::pin(async move {
             self.reach().await?;
-            Ok(self.counted())
+            let queues = self.queue_levels().await;
+            Ok(Counters {
+                queues,
+                ..self.counted()
+            })
         })
     }
 }

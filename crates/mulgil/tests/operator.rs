@@ -207,3 +207,40 @@ fn torn_bytes_raise_an_alarm_that_keeps_its_time() {
     assert_eq!(since(), first);
     server.kill();
 }
+
+#[test]
+fn queues_are_counted_together_and_one_by_one() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    server.run("queue create jobs");
+    server.run("queue create other");
+    for _ in 0..4 {
+        server.run("queue pub jobs hello");
+    }
+    server.run("queue receive jobs");
+    server.run("queue receive jobs --accept");
+    let receipt = server.run("queue receive jobs -o name");
+    server.run(&format!("queue settle jobs {receipt} --reject"));
+    for (sample, value) in [
+        ("mulgil_subscriptions", 2.0),
+        ("mulgil_messages_available", 1.0),
+        ("mulgil_messages_acquired", 1.0),
+        ("mulgil_messages_scheduled", 0.0),
+    ] {
+        let got = server.metric(sample);
+        assert!((got - value).abs() < f64::EPSILON, "{sample}: {got}");
+    }
+    let (status, page) = server.get("/metrics/per-object?topic=jobs");
+    assert_eq!(status, 200);
+    let of = "{subscription=\"jobs\",topic=\"jobs\"";
+    for sample in [
+        format!("mulgil_subscription_messages_available{of}}} 1"),
+        format!("mulgil_subscription_messages_acquired{of}}} 1"),
+        format!("mulgil_subscription_messages_acknowledged_total{of}}} 1"),
+        format!("mulgil_subscription_messages_dropped_total{of},reason=\"rejected\"}} 1"),
+    ] {
+        assert!(page.lines().any(|line| line == sample), "{sample}: {page}");
+    }
+    assert!(!page.contains("other"), "{page}");
+    assert_eq!(server.get("/metrics/per-object?queue=jobs").0, 400);
+}

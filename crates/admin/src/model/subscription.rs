@@ -165,6 +165,9 @@ pub struct SubscriptionSummary {
     pub oldest_age_seconds: Option<u64>,
     /// Consumers that are attached or wait.
     pub consumers: u64,
+    /// What became of records.
+    #[serde(flatten)]
+    pub totals: SubscriptionTotals,
     /// What holds for it.
     pub settings: SubscriptionSettings,
 }
@@ -185,9 +188,6 @@ pub struct SubscriptionDetail {
     /// What a list shows of it.
     #[serde(flatten)]
     pub summary: SubscriptionSummary,
-    /// What became of records, over all partitions.
-    #[serde(flatten)]
-    pub totals: SubscriptionTotals,
     /// How it stands in each partition, by the topic's index.
     pub partition_details: Vec<SubscriptionPartition>,
 }

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use super::{Answered, App};
 use crate::backend::{
     BrokerCounters, ConnectionCounters, Counters, Histogram, ProcessCounters, ProtocolCounters,
+    QueueCounters,
 };
 
 pub(super) async fn metrics(State(app): State<App>) -> Answered {
@@ -23,15 +24,15 @@ pub(super) async fn metrics(State(app): State<App>) -> Answered {
 }
 
 /// Writes families: the header once, then samples.
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let written = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         written.expect("a string takes all");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (place, (label, text)) in labels.iter().enumerate() {
             let text = text
@@ -81,6 +82,12 @@ fn render(version: &str, counters: &Counters) -> String {
         page.family(name, kind, help);
         page.sample(name, &[], value(&counters.broker));
     }
+    for (name, kind, help, value) in QUEUES {
+        if let Some(queues) = &counters.queues {
+            page.family(name, kind, help);
+            page.sample(name, &[], value(queues));
+        }
+    }
     for (name, help, value) in PROCESS {
         page.family(name, "gauge", help);
         page.sample(name, &[], value(&counters.process));
@@ -123,6 +130,11 @@ pub(super) fn totals(counters: &Counters) -> BTreeMap<String, u64> {
     }
     for (name, _, _, value) in BROKER {
         put(name, value(&counters.broker));
+    }
+    for (name, _, _, value) in QUEUES {
+        if let Some(queues) = &counters.queues {
+            put(name, value(queues));
+        }
     }
     for (name, _, value) in PROCESS {
         put(name, value(&counters.process));
@@ -227,6 +239,16 @@ const PROCESS: [Row<ProcessCounters>; 3] = [
         "Files that the process may have open.",
         |c| c.max_fds,
     ),
+];
+
+#[rustfmt::skip]
+const QUEUES: [KindRow<QueueCounters>; 6] = [
+    ("mulgil_subscriptions", "gauge", "Subscriptions there are, those of queues among them.", |c| c.subscriptions),
+    ("mulgil_messages_available", "gauge", "Messages of subscriptions that anybody may have.", |c| c.available),
+    ("mulgil_messages_acquired", "gauge", "Messages of subscriptions that somebody holds.", |c| c.acquired),
+    ("mulgil_messages_scheduled", "gauge", "Messages of subscriptions that wait for their time.", |c| c.scheduled),
+    ("mulgil_messages_archiving", "gauge", "Messages that are given up, and wait for their dead-letter topic.", |c| c.archiving),
+    ("mulgil_oldest_message_age_seconds", "gauge", "Age of the oldest message that a subscription has not settled.", |c| c.oldest_age_seconds),
 ];
 
 #[rustfmt::skip]

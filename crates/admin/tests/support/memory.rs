@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use mulgil_admin::backend::{
     Answer, Backend, Begin, BrokerCounters, ConnectionCounters, Counters, Histogram,
-    ProcessCounters, ProtocolCounters, Publish, Read, ReadPart, Refusal,
+    ProcessCounters, ProtocolCounters, Publish, QueueCounters, Read, ReadPart, Refusal,
 };
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
@@ -331,6 +331,11 @@ impl Backend for Memory {
                 stored_bytes: 300,
                 ..BrokerCounters::default()
             },
+            queues: Some(QueueCounters {
+                subscriptions: 2,
+                available: 5,
+                ..QueueCounters::default()
+            }),
             process: ProcessCounters {
                 open_fds: 12,
                 ..ProcessCounters::default()

@@ -18,6 +18,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts those of another partition too.
+    pub fn add(&mut self, more: &Self) {
+        self.accepted = self.accepted.saturating_add(more.accepted);
+        self.lost = self.lost.saturating_add(more.lost);
+        for (sum, more) in self.moved.iter_mut().zip(more.moved) {
+            *sum = sum.saturating_add(more);
+        }
+        for (sum, more) in self.dropped.iter_mut().zip(more.dropped) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     pub(super) fn archived(&mut self, reason: Reason, moved: bool, count: u64) {
         let by_reason = if moved {
             &mut self.moved

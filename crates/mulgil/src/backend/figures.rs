@@ -141,6 +141,7 @@ impl LocalBackend {
             storage_fsync: seconds(&store.sync.counted()),
             storage_group: histogram(&store.group.counted(), 1.0),
             broker: self.broker_counters(),
+            queues: None,
             process: process_counters(),
             alarms: all
                 .map(|(name, alarm, ..)| (name, alarm.is_raised()))

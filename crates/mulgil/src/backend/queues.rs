@@ -1,8 +1,9 @@
 //! Queues and subscriptions for the admin API: created, listed, described, altered, deleted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mulgil_admin::backend::Answer;
+use mulgil_admin::backend::{Answer, QueueCounters};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     AlterSubscription, BeginAt, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Overflow,
@@ -33,6 +34,11 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+/// So many are added up in one visit to the lane, which others wait for.
+const LEVELS_AT_ONCE: u32 = 500;
+/// Whoever looks at figures waits no longer for these: they wait for the disk, and the others do not.
+const LEVELS_WAIT: Duration = Duration::from_secs(2);
+
 impl LocalBackend {
     /// Asks about subscriptions, and gives what is answered.
     async fn ask_queue(&self, ask: SubscriptionRequest) -> Result<SubscriptionReply, Refusal> {
@@ -55,6 +61,37 @@ impl LocalBackend {
             return Err(Refusal::new(Code::NotAQueue, detail));
         }
         Ok((Arc::clone(found), Arc::clone(topic)))
+    }
+
+    /// What all of them hold; none if that cannot be told soon, because the log does not answer.
+    pub(super) async fn queue_levels(&self) -> Option<QueueCounters> {
+        let sum = async {
+            let mut sum = QueueCounters::default();
+            let mut after: Option<String> = None;
+            loop {
+                let list = List {
+                    kind: Kind::Subscription,
+                    topic: None,
+                    after: after.as_deref(),
+                    limit: LEVELS_AT_ONCE,
+                };
+                let page = self.list_page(list).await.ok()?;
+                for one in page.subscriptions {
+                    sum.subscriptions += 1;
+                    sum.available += one.counts.available;
+                    sum.acquired += one.counts.acquired;
+                    sum.scheduled += one.counts.scheduled;
+                    sum.archiving += one.counts.archiving;
+                    let age = one.oldest_age_seconds.unwrap_or(0);
+                    sum.oldest_age_seconds = sum.oldest_age_seconds.max(age);
+                }
+                after = page.next;
+                if after.is_none() {
+                    return Some(sum);
+                }
+            }
+        };
+        tokio::time::timeout(LEVELS_WAIT, sum).await.ok().flatten()
     }
 
     async fn list_page(&self, list: List<'_>) -> Result<SubscriptionPage, Refusal> {
@@ -340,6 +377,7 @@ fn summary(
         counts,
         oldest_age_seconds: None,
         consumers: consumers as u64,
+        totals: SubscriptionTotals::default(),
         settings: settings_model(catalog, &subscription.settings),
     }
 }
@@ -348,6 +386,7 @@ fn line_summary(catalog: &Catalog, line: &SubscriptionLine, now: WallTime) -> Su
     let counts = counts_model(line.counts);
     SubscriptionSummary {
         oldest_age_seconds: age_seconds(line.oldest, now),
+        totals: totals(&line.tally),
         ..summary(catalog, &line.subscription, counts, line.consumers)
     }
 }
@@ -358,7 +397,7 @@ fn detail(
     picture: &SubscriptionPicture,
     now: WallTime,
 ) -> SubscriptionDetail {
-    let (mut all, mut totals) = (SubscriptionCounts::default(), Totals::default());
+    let (mut all, mut tally) = (SubscriptionCounts::default(), Tally::default());
     let mut partition_details = Vec::with_capacity(picture.partitions.len());
     for one in &picture.partitions {
         let counts = counts_model(one.counts);
@@ -366,7 +405,7 @@ fn detail(
         all.acquired += counts.acquired;
         all.scheduled += counts.scheduled;
         all.archiving += counts.archiving;
-        totals.add(&one.tally);
+        tally.add(&one.tally);
         let index = topic.partitions.iter().position(|id| *id == one.partition);
         partition_details.push(SubscriptionPartition {
             partition: index.map_or(u32::MAX, |index| u32::try_from(index).unwrap_or(u32::MAX)),
@@ -381,45 +420,27 @@ fn detail(
     SubscriptionDetail {
         summary: SubscriptionSummary {
             oldest_age_seconds: age_seconds(oldest, now),
+            totals: totals(&tally),
             ..summary(catalog, &picture.subscription, all, picture.consumers)
         },
-        totals: totals.model(),
         partition_details,
     }
 }
 
-/// What became of records, over partitions.
-#[derive(Default)]
-struct Totals(Tally);
-
-impl Totals {
-    fn add(&mut self, more: &Tally) {
-        let sum = &mut self.0;
-        sum.accepted += more.accepted;
-        sum.lost += more.lost;
-        for (sum, more) in sum.moved.iter_mut().zip(more.moved) {
-            *sum += more;
-        }
-        for (sum, more) in sum.dropped.iter_mut().zip(more.dropped) {
-            *sum += more;
-        }
-    }
-
-    fn model(&self) -> SubscriptionTotals {
-        let given_up = |counted: &[u64]| -> Vec<GivenUp> {
-            let by_reason = Reason::ALL.into_iter().zip(counted);
-            let some = by_reason.filter(|(_, records)| **records > 0);
-            some.map(|(reason, records)| GivenUp {
-                reason: reason.to_string().replace(' ', "_"),
-                records: *records,
-            })
-            .collect()
-        };
-        SubscriptionTotals {
-            accepted: self.0.accepted,
-            dead_lettered: given_up(&self.0.moved),
-            dropped: given_up(&self.0.dropped),
-            lost: self.0.lost,
-        }
+fn totals(tally: &Tally) -> SubscriptionTotals {
+    let given_up = |counted: &[u64]| -> Vec<GivenUp> {
+        let by_reason = Reason::ALL.into_iter().zip(counted);
+        let some = by_reason.filter(|(_, records)| **records > 0);
+        some.map(|(reason, records)| GivenUp {
+            reason: reason.to_string().replace(' ', "_"),
+            records: *records,
+        })
+        .collect()
+    };
+    SubscriptionTotals {
+        accepted: tally.accepted,
+        dead_lettered: given_up(&tally.moved),
+        dropped: given_up(&tally.dropped),
+        lost: tally.lost,
     }
 }

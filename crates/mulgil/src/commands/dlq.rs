@@ -61,7 +61,7 @@ fn reasons(args: &NamedArgs, stdout: &mut dyn Write) -> Outcome<()> {
         kind: Kind::Subscription,
         name: &args.name,
     };
-    let totals = args.remote.api()?.subscription(which)?.totals;
+    let totals = args.remote.api()?.subscription(which)?.summary.totals;
     let mut by_reason: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for one in totals.dead_lettered {
         by_reason.entry(one.reason).or_default().0 += one.records;

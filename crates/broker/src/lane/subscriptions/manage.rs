@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mulgil_core::machine::{Now, WallTime};
-use mulgil_core::queue::{Counts, RecordState};
+use mulgil_core::queue::{Counts, RecordState, Tally};
 use mulgil_meta::state::{
     Change, NewSubscription, SubscriptionChange, SubscriptionRefusal as MetaRefusal,
 };
@@ -222,6 +222,7 @@ impl Lane {
             SubscriptionLine {
                 subscription: Arc::clone(subscription),
                 counts: self.counts(subscription.id),
+                tally: self.tally(subscription.id),
                 oldest: self.oldest(subscription.id),
                 consumers: self.subscriptions.consumers.count(subscription.id),
             }
@@ -275,6 +276,14 @@ impl Lane {
             sum.acquired += counts.acquired;
             sum.scheduled += counts.scheduled;
             sum.archiving += counts.archiving;
+            sum
+        })
+    }
+
+    fn tally(&self, id: SubscriptionId) -> Tally {
+        let hosted = self.subscriptions.of_subscription(id);
+        hosted.fold(Tally::default(), |mut sum, (_, hosted)| {
+            sum.add(hosted.machine.tally());
             sum
         })
     }

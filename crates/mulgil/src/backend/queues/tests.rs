@@ -92,7 +92,7 @@ async fn until(backend: &LocalBackend, wanted: (u64, u64, u64)) {
             tokio::task::yield_now().await;
         }
     };
-    let reached = tokio::time::timeout(std::time::Duration::from_secs(20), reached);
+    let reached = tokio::time::timeout(Duration::from_secs(20), reached);
     assert!(reached.await.is_ok(), "{:?}", counts(backend).await);
 }
 
@@ -147,7 +147,7 @@ fn records_come_out_whole_and_are_settled_by_their_receipts() {
         assert_eq!(states, [(1, "scheduled", 1), (2, "available", 0)]);
         assert_eq!(page.next, None);
         let detail = backend.describe(JOBS).await.unwrap();
-        assert_eq!(detail.totals.accepted, 1);
+        assert_eq!(detail.summary.totals.accepted, 1);
         assert!(detail.summary.oldest_age_seconds.is_some());
     });
 }
@@ -161,7 +161,7 @@ fn what_is_rejected_is_dropped_and_counted_by_its_reason() {
         let reject = settlement(&got[0].receipt, Outcome::Reject { words });
         let results = backend.settle(JOBS, vec![reject]).await.unwrap();
         assert_eq!(results, [Ok(())]);
-        let totals = backend.describe(JOBS).await.unwrap().totals;
+        let totals = backend.describe(JOBS).await.unwrap().summary.totals;
         let dropped = GivenUp {
             reason: "rejected".to_owned(),
             records: 1,

@@ -154,9 +154,8 @@ pub(super) fn detail_view(one: &SubscriptionDetail) -> Outcome<View> {
     table
         .rows
         .extend(one.partition_details.iter().map(partition_row));
-    let SubscriptionDetail {
-        summary, totals, ..
-    } = one;
+    let summary = &one.summary;
+    let totals = &summary.totals;
     let counts = &summary.counts;
     let facts = [
         ("name", summary.name.clone()),
