@@ -143,10 +143,10 @@ fn every_command_says_what_it_did() {
     t.run("queue alter jobs --failed-max none --ttl 1d -o name");
     t.run("queue receive jobs -n 5 -o json");
     t.run("topic create orders -p 2 -o name");
-    t.run("subscription create billing --topic orders --from latest -o name");
-    t.run("subscription create billing --topic orders --idempotent -o name");
-    t.run("subscription create billing --topic jobs --idempotent");
-    t.run("subscription create audit --topic nothing");
+    t.run("subscription create orders billing --from latest -o name");
+    t.run("subscription create orders billing --idempotent -o name");
+    t.run("subscription create jobs billing --idempotent");
+    t.run("subscription create nothing audit");
     t.run("subscription ls -o name");
     t.run("subscription ls --topic orders -o name");
     t.run("queue describe billing");

@@ -88,11 +88,10 @@ pub(crate) struct QueueCreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
+    /// The topic that it reads
+    pub(crate) topic: String,
     /// Its name
     pub(crate) name: String,
-    /// The topic that it reads
-    #[arg(long, value_name = "NAME")]
-    pub(crate) topic: String,
     /// Where it begins
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     pub(crate) from: Beginning,
