@@ -55,6 +55,7 @@ mod consumers;
 mod draft;
 mod effect;
 mod facets;
+mod ids;
 mod keys;
 mod locks;
 mod marks;
@@ -185,6 +186,13 @@ impl Subscription {
         })
     }
 
+    /// The first record with an id, if ids are known and its window is not over at a time. A shell asks
+    /// before it stores a record, and answers with this one instead.
+    #[must_use]
+    pub fn first_with(&self, id: u128, at: WallTime) -> Option<Offset> {
+        self.state.first_with(id, at).map(Offset)
+    }
+
     /// Who gets records where one consumer alone does, see [`Settings::single_active`].
     #[must_use]
     pub fn active_consumer(&self) -> Option<ConsumerId> {
@@ -219,6 +227,7 @@ impl Subscription {
             + kept.overdue.heap_bytes()
             + kept.condemned.len() * 96
             + kept.facets.as_ref().map_or(0, |facets| facets.heap_bytes())
+            + kept.ids.as_ref().map_or(0, |ids| ids.heap_bytes())
             + live.ready.heap_bytes()
             + live.keys.as_ref().map_or(0, |keys| keys.heap_bytes())
             + live.locks.heap_bytes()
@@ -235,6 +244,7 @@ impl Subscription {
                 }
             }
             Command::Track(columns) => return archive::track(state, draft, columns),
+            Command::Deduplicate { window_ms } => archive::deduplicate(state, draft, window_ms),
             Command::Append(append) => return archive::append(state, settings, draft, append),
             Command::Attach(attach) => return attach::attach(state, draft, attach),
             Command::Grant(grant) => return attach::grant(state, draft, grant),

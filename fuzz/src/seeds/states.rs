@@ -234,6 +234,12 @@ fn queue_changes_of_all() -> Vec<(&'static str, QueueDurable)> {
     vec![
         ("purged", QueueDurable::Purged(Span::new(Offset(2), 7))),
         ("sought", QueueDurable::Sought { to, at }),
+        (
+            "deduplicating",
+            QueueDurable::Deduplicating {
+                window_ms: Some(300_000),
+            },
+        ),
         ("tracking", QueueDurable::Tracking(tracked)),
     ]
 }
@@ -281,6 +287,7 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
     let mut facts = Facts::new(1, 600);
     facts.priorities = (0..=255).cycle().take(600).collect();
     facts.sizes = vec![100; 600];
+    facts.deduplication = (1..=600).collect();
     queue.apply(&QueueChange::Appended(Append {
         span: Span::new(queue.end(), 600),
         at: WallTime(2),

@@ -19,6 +19,7 @@ pub(super) fn appended(state: &mut State, append: &Append) {
     }
     state.kept.end = end.0;
     state.describe(known, append);
+    state.note_ids(append);
     if first.0 > known {
         // Offsets that were left out hold nothing.
         state.finish(known, first.0);
@@ -109,6 +110,7 @@ pub(super) fn durable(state: &mut State, change: &Durable) {
             state.kept.tally.purged += state.finish(span.first.0, span.end.0);
         }
         Durable::Sought { to, at } => state.seek(to.0, *at),
+        Durable::Deduplicating { window_ms } => state.know_ids(*window_ms),
         Durable::Tracking(columns) => state.track(*columns),
     }
 }

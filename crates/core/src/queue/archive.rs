@@ -1,5 +1,7 @@
 //! Records that come, and records that go to the dead-letter target.
 
+use alloc::collections::BTreeMap;
+
 use mulgil_record::facts::Columns;
 use mulgil_record::ids::Offset;
 
@@ -32,6 +34,7 @@ pub(super) fn append(
         return Err(QueueRefusal::OutOfOrder { first, end });
     }
     let span = append.span;
+    check_ids(state, &append)?;
     let excess = excess(state, settings, &append)?;
     let facts = append.facts.clone();
     draft.append(append);
@@ -125,6 +128,32 @@ fn overflow(
         if run.is_none() {
             return;
         }
+    }
+}
+
+/// Refuses what came before.
+fn check_ids(state: &State, append: &Append) -> Result<(), QueueRefusal> {
+    let Some(facts) = append.facts.as_ref().filter(|_| state.kept.ids.is_some()) else {
+        return Ok(());
+    };
+    let mut here = BTreeMap::new();
+    for (index, offset) in append.span.offsets().enumerate() {
+        let Some(id) = facts.deduplication_id(index) else {
+            continue;
+        };
+        let before = state.first_with(id, append.at).map(Offset);
+        if let Some(first) = before.or_else(|| here.insert(id, offset)) {
+            return Err(QueueRefusal::Duplicate { first });
+        }
+    }
+    Ok(())
+}
+
+/// Knows ids for so long.
+pub(super) fn deduplicate(state: &State, draft: &mut Draft<'_>, window_ms: Option<u64>) {
+    let window_ms = window_ms.filter(|window_ms| *window_ms > 0);
+    if window_ms != state.kept.ids.as_ref().map(|ids| ids.window_ms) {
+        draft.waited(Durable::Deduplicating { window_ms });
     }
 }
 

@@ -118,6 +118,11 @@ pub enum Durable {
         /// When: ages begin anew.
         at: WallTime,
     },
+    /// From here on ids of records are known for so long, or no more.
+    Deduplicating {
+        /// How long, milliseconds; never 0.
+        window_ms: Option<u64>,
+    },
     /// From here on these facts of records are kept, and no others.
     Tracking(Columns),
 }

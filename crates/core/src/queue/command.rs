@@ -20,6 +20,13 @@ pub enum Command {
     ///
     /// By key: while a record is held, or waits to be tried again, no other one of its key is handed out.
     Track(Columns),
+    /// Refuse a record whose id came within so many milliseconds before, whatever became of that one. A
+    /// subscription begins with none; a window of nothing is none. Another window holds for ids that come
+    /// from then on.
+    Deduplicate {
+        /// How long.
+        window_ms: Option<u64>,
+    },
     /// Records were appended to the log.
     Append(Append),
     /// A consumer wants records. It gets none before it grants credit.

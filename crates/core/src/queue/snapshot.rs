@@ -4,7 +4,8 @@
 //! head        version u8, start i64, end i64,
 //!             tally: accepted u64, moved 6 x u64, dropped 6 x u64, lost u64, purged u64,
 //!             aged i64, grain u64, marks u16, each: first i64, not after u64,
-//!             tracked columns u16, as facts have them
+//!             tracked columns u16, as facts have them,
+//!             ids u8 (0, 1), window u64 and number of the oldest u64 if 1
 //! page        kind u8, then by kind:
 //!   1 offsets     block i64 (65,536 offsets each)
 //!                 settled set, scheduled set, overdue set
@@ -16,6 +17,7 @@
 //!                bucket u64 (65,536 ms each), count u32,
 //!                 each: u64 = millisecond within the bucket << 48 | offset
 //!   4 facts      block i64, columns of priorities (u8), sizes (u32), folded ordering keys (u32)
+//!   5 ids         number of the first u64, count u16 <= 1,024, each: until u64, id u128, offset i64
 //! column      u16 n, then n chunks of 256 offsets: its place in the block u8,
 //!             0 and one value for all, or 1 and 256 values
 //! set         u16 n <= 2,048, then n runs: first u16, last u16;
@@ -28,12 +30,15 @@
 //! written again had not changed.
 
 mod facts;
+mod ids;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::BufMut;
 
 use super::Subscription;
+use super::ids::Came;
 use super::locks::{Lock, key_of};
 use super::marks::MARKS_MAX;
 use super::names::{ConsumerId, Reason, Tries};
@@ -48,12 +53,14 @@ use crate::machine::WallTime;
 
 /// Version of the layout.
 ///
-/// Version 1 had no facts; nothing was ever stored in it. Version 2 did not count what was purged, and is
-/// still read.
-pub const VERSION: u8 = 3;
+/// Version 1 had no facts; nothing was ever stored in it. Version 2 did not count what was purged, version 3 had
+/// no ids; both are still read.
+pub const VERSION: u8 = 4;
 
 /// The version that does not count what was purged.
 const UNCOUNTED: u8 = 2;
+/// The first version with ids.
+const WITH_IDS: u8 = 4;
 
 const RUNS_MAX: usize = 2_048;
 const BITS: u16 = u16::MAX;
@@ -70,6 +77,8 @@ pub enum PageId {
     Expiries(u64),
     /// What is kept of the facts of a block of 65,536 offsets.
     Facts(i64),
+    /// Ids of 1,024 records that came lately.
+    Ids(u64),
 }
 
 fn block(number: i64) -> (i64, i64) {
@@ -111,6 +120,7 @@ impl Subscription {
             out.put_u64_le(at.0);
         }
         out.put_u16_le(self.state.tracked().0);
+        ids::write_head(&self.state, out);
     }
 
     /// Pages that changed since [`Self::all_written`], whether or not anything is left in them.
@@ -130,13 +140,15 @@ impl Subscription {
         let facts = live.dirty_facts.runs();
         let facts = facts.flat_map(|(first, end)| first..end);
         let blocks = blocks.map(PageId::Offsets);
-        let rest = expiries.chain(facts.map(PageId::Facts));
+        let ids = buckets(&live.dirty_ids).into_iter().map(PageId::Ids);
+        let rest = expiries.chain(facts.map(PageId::Facts)).chain(ids);
         blocks.chain(times).chain(rest).collect()
     }
 
     /// Counts every page with anything in it as changed, for a checkpoint that stands on none before.
     pub fn all_changed(&mut self) {
         self.state.dirty_all_facets();
+        self.state.touch_ids();
         let State { kept, live } = &mut self.state;
         let locks = live.locks.kept();
         let sets = kept.done.blocks().chain(kept.schedule.waiting.blocks());
@@ -165,6 +177,7 @@ impl Subscription {
         self.state.live.dirty_times = OffsetSet::default();
         self.state.live.dirty_expiries = OffsetSet::default();
         self.state.live.dirty_facts = OffsetSet::default();
+        self.state.live.dirty_ids = OffsetSet::default();
     }
 
     /// Writes a page to the end of `out`; writes nothing and says no if nothing is in it.
@@ -174,6 +187,7 @@ impl Subscription {
             PageId::Times(bucket) => write_times(2, &self.state.kept.schedule.index, bucket, out),
             PageId::Expiries(bucket) => write_times(3, &self.state.kept.expiry, bucket, out),
             PageId::Facts(number) => facts::write(&self.state, number, out),
+            PageId::Ids(page) => ids::write(&self.state, page, out),
         }
     }
 }
@@ -290,6 +304,8 @@ fn write_locks(state: &State, first: i64, end: i64, out: &mut Vec<u8>) -> bool {
 pub struct Loader {
     settings: Settings,
     state: State,
+    /// By number.
+    ids: BTreeMap<u64, Came>,
 }
 
 impl Loader {
@@ -306,7 +322,12 @@ impl Loader {
         }
         let state = read_head(&mut input, version).filter(|_| input.0.is_empty());
         let state = state.ok_or(WireError::Malformed)?;
-        Ok(Self { settings, state })
+        let ids = BTreeMap::new();
+        Ok(Self {
+            settings,
+            state,
+            ids,
+        })
     }
 
     /// Takes a page.
@@ -321,6 +342,7 @@ impl Loader {
             Some(2) => read_times(&mut input, &mut self.state.kept.schedule.index),
             Some(3) => read_times(&mut input, &mut self.state.kept.expiry),
             Some(4) => facts::read(&mut input, &mut self.state),
+            Some(5) => ids::read(&mut input, &mut self.ids),
             _ => None,
         };
         read.filter(|()| input.0.is_empty())
@@ -330,6 +352,7 @@ impl Loader {
     /// The subscription, once all pages are in.
     #[must_use]
     pub fn finish(mut self) -> Subscription {
+        ids::finish(&mut self.state, &mut self.ids);
         self.state.forget_volatile();
         Subscription {
             settings: self.settings,
@@ -372,6 +395,9 @@ fn read_head(input: &mut Input<'_>, version: u8) -> Option<State> {
     if tracked.0 != 0 {
         let facets = state.kept.facets.get_or_insert_default();
         facets.tracked = tracked;
+    }
+    if version >= WITH_IDS {
+        ids::read_head(input, &mut state)?;
     }
     Some(state)
 }
@@ -489,12 +515,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_that_does_not_count_what_was_purged_is_read() {
+    fn heads_of_older_versions_are_read() {
         let queue = Subscription::new(Settings::default(), Offset(7));
         let mut head = Vec::new();
         queue.write_head(&mut head);
         assert_eq!(head[0], VERSION);
         let purged = 1 + 8 + 8 + 8 + 2 * 6 * 8 + 8;
+        let _ids = head.pop();
+        assert!(Loader::new(Settings::default(), &head).is_err());
+        head[0] = WITH_IDS - 1;
+        assert!(Loader::new(Settings::default(), &head).is_ok());
         head.drain(purged..purged + 8);
         assert!(Loader::new(Settings::default(), &head).is_err());
         head[0] = UNCOUNTED;

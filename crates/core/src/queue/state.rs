@@ -13,6 +13,7 @@ use mulgil_record::ids::LeaderEpoch;
 
 use super::consumers::Consumers;
 use super::facets::Facets;
+use super::ids::Ids;
 use super::keys::Keys;
 use super::locks::{Locks, key_of};
 use super::marks::Marks;
@@ -56,6 +57,8 @@ pub(super) struct Kept {
     pub(super) tally: Tally,
     /// What is kept of facts, once it was told to track any.
     pub(super) facets: Option<Box<Facets>>,
+    /// Ids of records that came lately, if those are known.
+    pub(super) ids: Option<Box<Ids>>,
 }
 
 /// What the shell was asked to bring to the dead-letter target.
@@ -104,6 +107,8 @@ pub(super) struct Live {
     pub(super) dirty_expiries: OffsetSet,
     /// Blocks of which what is kept of facts changed.
     pub(super) dirty_facts: OffsetSet,
+    /// Pages of ids that did.
+    pub(super) dirty_ids: OffsetSet,
 }
 
 impl Kept {
@@ -121,6 +126,7 @@ impl Kept {
             condemned: BTreeMap::new(),
             tally: Tally::default(),
             facets: None,
+            ids: None,
         }
     }
 }
@@ -145,6 +151,7 @@ impl Live {
             dirty_times: OffsetSet::default(),
             dirty_expiries: OffsetSet::default(),
             dirty_facts: OffsetSet::default(),
+            dirty_ids: OffsetSet::default(),
         }
     }
 }
@@ -379,6 +386,8 @@ impl State {
         let sets = [&mut kept.done, &mut kept.schedule.waiting, &mut live.taken];
         let expiry = [&mut kept.overdue, &mut live.ripe, &mut live.dirty_expiries];
         live.dirty_facts.shrink();
+        live.dirty_ids.shrink();
+        kept.ids.iter_mut().for_each(|ids| ids.shrink());
         live.ready.shrink();
         if let Some(keys) = &mut live.keys {
             keys.shrink();
@@ -418,6 +427,7 @@ impl State {
         live.dirty_times = core::mem::take(&mut self.live.dirty_times);
         live.dirty_expiries = core::mem::take(&mut self.live.dirty_expiries);
         live.dirty_facts = core::mem::take(&mut self.live.dirty_facts);
+        live.dirty_ids = core::mem::take(&mut self.live.dirty_ids);
         self.live = live;
         self.index();
     }

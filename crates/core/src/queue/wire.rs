@@ -17,6 +17,7 @@
 //!  13 tracking    columns u16, as facts have them
 //!  14 purged      span
 //!  15 sought      to i64, at u64
+//!  16 deduplicating  window u64, 0 for none
 //! span        first i64, count u64, not 0
 //! text        length u32, bytes
 //! ```
@@ -96,10 +97,7 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
             put_epoch(*epoch, out);
             out.put_u64_le(until.0);
         }
-        Durable::Renewed { span, until } => {
-            put(3, *span, out);
-            out.put_u64_le(until.0);
-        }
+        Durable::Renewed { span, until } => put_timed(3, *span, until.0, out),
         Durable::Accepted(span) => put(4, *span, out),
         Durable::Released {
             span,
@@ -108,9 +106,7 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
         } => {
             put(5, *span, out);
             out.put_u8(flags(*failed, not_before.is_some()));
-            if let Some(at) = not_before {
-                out.put_u64_le(at.0);
-            }
+            not_before.iter().for_each(|at| out.put_u64_le(at.0));
         }
         Durable::Condemned {
             span,
@@ -136,16 +132,17 @@ pub fn encode(change: &Durable, out: &mut Vec<u8>) {
         }
         Durable::Fired { until, most } => put_due(8, *until, *most, out),
         Durable::Trimmed { to } => put_offset(9, *to, out),
-        Durable::Scheduled { span, due } => {
-            put(10, *span, out);
-            out.put_u64_le(due.0);
-        }
+        Durable::Scheduled { span, due } => put_timed(10, *span, due.0, out),
         Durable::Expired { until, most } => put_due(11, *until, *most, out),
         Durable::Aged { to } => put_offset(12, *to, out),
         Durable::Purged(span) => put(14, *span, out),
         Durable::Sought { to, at } => {
             put_offset(15, *to, out);
             out.put_u64_le(at.0);
+        }
+        Durable::Deduplicating { window_ms } => {
+            out.put_u8(16);
+            out.put_u64_le(window_ms.unwrap_or(0));
         }
         Durable::Tracking(columns) => {
             out.put_u8(13);
@@ -170,6 +167,11 @@ fn put(tag: u8, span: Span, out: &mut Vec<u8>) {
     put_span(span, out);
 }
 
+fn put_timed(tag: u8, span: Span, ms: u64, out: &mut Vec<u8>) {
+    put(tag, span, out);
+    out.put_u64_le(ms);
+}
+
 /// Reads a change that fills all of `bytes`.
 ///
 /// # Errors
@@ -181,7 +183,7 @@ pub fn decode(version: u8, bytes: &[u8]) -> Result<Durable, WireError> {
     }
     let mut input = Input(bytes);
     let tag = input.u8().ok_or(WireError::Malformed)?;
-    if !(1..=15).contains(&tag) {
+    if !(1..=16).contains(&tag) {
         return Err(WireError::UnknownChange(tag));
     }
     let change = input.change(tag).ok_or(WireError::Malformed)?;
@@ -216,6 +218,10 @@ impl Input<'_> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_le_bytes)
     }
 
     pub(super) fn offset(&mut self) -> Option<i64> {
@@ -300,6 +306,10 @@ impl Input<'_> {
                 9 => Durable::Trimmed { to },
                 _ => Durable::Aged { to },
             });
+        }
+        if tag == 16 {
+            let window_ms = Some(self.u64()?).filter(|window_ms| *window_ms > 0);
+            return Some(Durable::Deduplicating { window_ms });
         }
         if tag == 15 {
             let (to, at) = (Offset(self.offset()?), self.wall()?);

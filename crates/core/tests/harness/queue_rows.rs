@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_core::queue::{
-    Claim, ConsumerId, LockEpoch, LockTerm, Overflow, Reason, RecordState, Retry, Settings, Tries,
+    Append, Claim, ConsumerId, LockEpoch, LockTerm, Overflow, Reason, RecordState, Retry, Settings,
+    Tries,
 };
 
 /// Where a record stands.
@@ -83,6 +84,9 @@ pub(crate) struct Rows {
     /// Gone, and whether what they held failed.
     pub(crate) gone: Vec<(ConsumerId, bool)>,
     pub(crate) paused: Option<Elapsed>,
+    /// For how long ids that come are known, and which are until when.
+    pub(crate) window_ms: Option<u64>,
+    pub(crate) ids: Vec<(u128, u64, usize)>,
     /// Who gets records where one alone does.
     pub(crate) active: Option<ConsumerId>,
 }
@@ -282,6 +286,22 @@ impl Rows {
         let gets = |reader: &Reader| !alone || self.active == Some(reader.id);
         let mut readers = self.readers.iter();
         readers.any(|reader| reader.credit > 0 && gets(reader))
+    }
+
+    /// The first record with an id.
+    pub(crate) fn first_with(&self, id: u128, now: u64) -> Option<usize> {
+        let known = |came: &&(u128, u64, usize)| came.0 == id && came.1 > now;
+        self.ids.iter().find(known).map(|came| came.2)
+    }
+
+    /// Records came that begin at a row, and perhaps ids with them.
+    pub(crate) fn know(&mut self, append: &Append, new: usize) {
+        let ids = append.facts.iter().flat_map(|facts| &facts.deduplication);
+        for (index, id) in ids.enumerate().filter(|(_, id)| **id != 0) {
+            let until = self.window_ms.map(|window_ms| append.at.0 + window_ms);
+            self.ids
+                .extend(until.map(|until| (*id, until, new + index)));
+        }
     }
 
     /// Somebody came or went.

@@ -163,6 +163,9 @@ impl QueueScript {
     fn command(&self, line: &Line<'_>) -> Command {
         let word = line.word();
         match line.verb {
+            "deduplicate" => Command::Deduplicate {
+                window_ms: line.get("window").map(millis),
+            },
             "append" => Command::Append(self.append(line)),
             "track" => Command::Track(columns(&line.words)),
             "attach" => Command::Attach(Attach {
@@ -226,7 +229,7 @@ impl QueueScript {
         let at = self.now().wall;
         let later = |name| line.get(name).map(|text| at.plus_ms(millis(text)).0);
         let (due, expiry) = (later("delay"), later("expires"));
-        let facts = line.says_any(&["delay", "expires", "priority", "size", "key"]);
+        let facts = line.says_any(&["delay", "expires", "priority", "size", "key", "id"]);
         let facts = facts.then(|| {
             let column = |ms: Option<u64>, none: i64| {
                 let ms = ms.map_or(none, |ms| i64::try_from(ms).expect("a date"));
@@ -238,6 +241,7 @@ impl QueueScript {
             facts.priorities = line.list("priority", count);
             facts.sizes = line.list("size", count);
             facts.ordering_keys = line.list("key", count);
+            facts.deduplication = line.list("id", count);
             Arc::new(facts)
         });
         let span = Span::new(first, count);
@@ -453,6 +457,7 @@ fn logged(change: &Durable) -> String {
         Durable::Tracking(_) => "tracking".into(),
         Durable::Purged(span) => format!("purged {}", print(*span)),
         Durable::Sought { to, .. } => format!("sought {to}"),
+        Durable::Deduplicating { window_ms } => format!("deduplicating window={window_ms:?}"),
     }
 }
 

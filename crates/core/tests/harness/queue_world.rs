@@ -158,6 +158,7 @@ impl World {
             91..92 if self.dice.one_in(2) => self.change_settings(),
             91..92 => self.track(),
             92..93 => self.all_at_once(),
+            93..94 if self.dice.one_in(3) => self.deduplicate(),
             _ => self.tick(),
         }
         if !self.dice.one_in(5) {
@@ -222,6 +223,9 @@ impl World {
             let key = |dice: &mut Dice| dice.pick(&[0, 1, 2, 3 << 40]).expect("one");
             facts.ordering_keys = (0..records).map(|_| key(dice)).collect();
         }
+        if dice.one_in(2) {
+            facts.deduplication = (0..records).map(|_| dice.below(40).into()).collect();
+        }
         if !dice.one_in(4) {
             let alike = u32::try_from(dice.below(300)).expect("few");
             let size = |dice: &mut Dice| dice.pick(&[alike, alike, 17, 400]).expect("one");
@@ -279,6 +283,10 @@ impl World {
             facts: facts.clone().map(Arc::new),
         };
         let records = usize::try_from(records).expect("few");
+        if self.came_before(&append) {
+            assert!(self.ask(Command::Append(append)).is_none(), "twice");
+            return;
+        }
         let sizes = facts.iter().flat_map(|facts| &facts.sizes);
         let bytes = sizes.map(|size| u64::from(*size)).sum();
         let Some((excess, bytes)) = self.excess(records, bytes) else {
@@ -290,6 +298,7 @@ impl World {
         };
         self.expect(Command::Append(append.clone()));
         self.rows.append(gap, records);
+        self.rows.know(&append, new);
         let wall = self.now.wall.0;
         for (index, row) in self.rows.rows.iter_mut().skip(new).enumerate() {
             row.appended = wall;
@@ -315,6 +324,30 @@ impl World {
             self.ask(Command::Append(append)).is_none(),
             "appended twice"
         );
+    }
+
+    /// Whether an id is known, or comes twice at once. What is known is what the model knows.
+    fn came_before(&self, append: &Append) -> bool {
+        let ids = append.facts.iter().flat_map(|facts| &facts.deduplication);
+        let mut here = BTreeSet::new();
+        let mut any = false;
+        for id in ids.filter(|id| **id != 0) {
+            let first = self.rows.first_with(*id, append.at.0);
+            let told = self.twin.live.first_with(*id, append.at);
+            assert_eq!(told, first.map(at), "step {}: {id}", self.steps);
+            any |= first.is_some() || !here.insert(*id);
+        }
+        any && self.rows.window_ms.is_some()
+    }
+
+    fn deduplicate(&mut self) {
+        let windows = [None, Some(40), Some(200), Some(200)];
+        let window_ms = self.dice.pick(&windows).expect("one");
+        self.expect(Command::Deduplicate { window_ms });
+        self.rows.window_ms = window_ms;
+        if window_ms.is_none() {
+            self.rows.ids.clear();
+        }
     }
 
     fn schedule(&mut self) {

@@ -116,6 +116,7 @@ const fn queue_code(refusal: &QueueRefusal) -> Code {
         | QueueRefusal::KeysAndPriorities
         | QueueRefusal::BeyondEnd { .. }
         | QueueRefusal::FactsUnknown
+        | QueueRefusal::Duplicate { .. }
         | QueueRefusal::Nothing => Code::Internal,
     }
 }

@@ -86,6 +86,7 @@ fn by_time() -> impl Strategy<Value = Durable> {
         (wall(), any::<u32>()).prop_map(|(until, most)| Durable::Expired { until, most }),
         (0i64..1 << 60).prop_map(|to| Durable::Aged { to: Offset(to) }),
         span().prop_map(Durable::Purged),
+        option::of(1..u64::MAX).prop_map(|window_ms| Durable::Deduplicating { window_ms }),
         (0i64..1 << 60, wall()).prop_map(|(to, at)| {
             let to = Offset(to);
             Durable::Sought { to, at }
