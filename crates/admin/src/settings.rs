@@ -51,6 +51,8 @@ pub struct TopicSettings {
     pub retention_bytes: Option<u64>,
     /// Whether what every subscription has settled is given up.
     pub reclaim_on_ack: bool,
+    /// How long records stay although every subscription has settled them, milliseconds.
+    pub keep_at_least_ms: u64,
     /// Largest record batch, bytes.
     pub message_bytes_max: u32,
     /// Which timestamp a record carries.
@@ -78,6 +80,7 @@ impl From<&kept::TopicSettings> for TopicSettings {
             retention_ms: settings.retention_ms,
             retention_bytes: settings.retention_bytes,
             reclaim_on_ack: settings.reclaim_on_ack,
+            keep_at_least_ms: settings.keep_at_least_ms,
             message_bytes_max: settings.message_bytes_max,
             timestamp_type: match settings.timestamp_type {
                 kept::TimestampType::CreateTime => TimestampType::CreateTime,
@@ -422,7 +425,7 @@ mod tests {
         );
         let refusal = set("retention_ms", "soon").unwrap_err();
         assert!(refusal.detail.contains("a duration"), "{}", refusal.detail);
-        let refusal = set("reclaim_on_ack", "true").unwrap_err();
+        let refusal = set("remote.storage.enable", "true").unwrap_err();
         assert_eq!(refusal.code, Code::Unsupported);
         assert!(set("max.message.bytes", "none").is_err());
     }

@@ -1,4 +1,5 @@
-//! Which records of a partition live: only the newest of each key.
+//! Which records of a partition live: only the newest of each key, or what somebody still wants of a
+//! queue.
 //!
 //! A pass over a partition first learns, then judges:
 //!
@@ -27,17 +28,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use mulgil_core::queue::{Settled, Span};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::fault::Fault;
 use mulgil_log::keymap::KeyMap;
 use mulgil_log::regroup::{Keep, Live, Rewritten, Shelf, Source, Visit, scan};
 use mulgil_record::batch::{Batch, DecodeLimits, DecodedRecords, RecordView, Retained};
 use mulgil_record::facts::Facts;
+use mulgil_record::ids::Offset;
 
 use crate::lane::{Keyed, batch_payload, max_timestamp, split_payload};
 
 #[cfg(test)]
 mod tests;
+
+/// What all subscriptions of a queue have settled, by partition, in pieces of offsets that follow each other.
+pub type GoneOffsets = BTreeMap<u64, Vec<Settled>>;
+
+/// How many offsets of a span are gone.
+#[must_use]
+pub fn gone_in(gone: &GoneOffsets, partition: u64, span: Span) -> u64 {
+    let pieces = gone.get(&partition).map_or(&[][..], Vec::as_slice);
+    let first = pieces.partition_point(|piece| piece.span().end <= span.first);
+    let pieces = pieces.iter().skip(first);
+    let pieces = pieces.take_while(|piece| piece.span().first < span.end);
+    pieces.map(|piece| piece.count(span)).sum()
+}
 
 /// Slows a pass down, or ends it.
 pub type Pace<'a> = dyn Fn(u64) -> Result<(), Fault> + 'a;
@@ -254,6 +270,29 @@ fn with_facts(payload: &[u8], kept: &[bool], batch: &[u8]) -> Rewritten {
     Rewritten::Payload(batch_payload(&facts, batch))
 }
 
+/// A batch of a queue without what all have settled. One that lives by half or more stays as it is.
+fn without(gone: &[Settled], header: &EntryHeader, payload: &[u8]) -> Rewritten {
+    let Some(records) = records_of(header, payload) else {
+        return Rewritten::AsIs;
+    };
+    let is_gone = |at: Offset| {
+        let piece = gone.partition_point(|piece| piece.span().end <= at);
+        gone.get(piece).is_some_and(|piece| piece.has(at))
+    };
+    let offsets = records
+        .views()
+        .map(|record| header.base + i64::from(record.offset_delta));
+    let kept: Vec<bool> = offsets.map(|at| !is_gone(Offset(at))).collect();
+    if kept.iter().filter(|kept| **kept).count() * 2 >= kept.len() {
+        return Rewritten::AsIs;
+    }
+    match records.retain(&kept, None) {
+        Ok(Retained::None) => Rewritten::Gone,
+        Ok(Retained::Some(batch)) => with_facts(payload, &kept, &batch),
+        Ok(Retained::All) | Err(_) => Rewritten::AsIs,
+    }
+}
+
 /// Reads ahead.
 struct Learner<'a> {
     compaction: &'a mut Compaction,
@@ -294,8 +333,8 @@ impl Visit for Learner<'_> {
     }
 }
 
-/// What lives: all that is not below its partition's start, as it was when the pass began, and of
-/// what is compacted the newest record of each key.
+/// What lives: all that is not below its partition's start, as it was when the pass began, of what is
+/// compacted the newest record of each key, and of a queue what somebody has not settled.
 pub struct Living<'a> {
     /// Where each partition starts.
     pub starts: BTreeMap<u64, i64>,
@@ -303,6 +342,8 @@ pub struct Living<'a> {
     pub keyed: BTreeSet<u64>,
     /// Those that are compacted now.
     pub compaction: Compaction,
+    /// What all have settled of queues.
+    pub gone: &'a GoneOffsets,
     /// Is told what was read and written.
     pub pace: &'a Pace<'a>,
 }
@@ -321,8 +362,15 @@ impl Live for Living<'_> {
             return Keep::None;
         };
         let reach = self.compaction.reach(partition);
-        if last < *start {
+        let span = Span {
+            first: Offset(base),
+            end: Offset(last).plus(1),
+        };
+        let gone = gone_in(self.gone, partition, span);
+        if last < *start || gone == span.count() {
             Keep::None
+        } else if gone > 0 {
+            Keep::Rewrite
         } else if base < *start || reach.is_some_and(|to| base < to) {
             // A batch that the start lies inside stays whole; of several, each is asked for.
             Keep::Rewrite
@@ -336,7 +384,10 @@ impl Live for Living<'_> {
     }
 
     fn rewrite(&self, header: &EntryHeader, payload: &[u8]) -> Rewritten {
-        self.compaction.judge(header, payload)
+        match self.gone.get(&header.object) {
+            Some(gone) => without(gone, header, payload),
+            None => self.compaction.judge(header, payload),
+        }
     }
 
     fn shelf(&self, partition: u64, base: i64) -> Shelf {

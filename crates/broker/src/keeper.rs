@@ -22,11 +22,13 @@ use crate::lane::{Keyed, Lane, Objects, Retired, RoomWork};
 use crate::shell::Broker;
 
 mod attempts;
+mod gaps;
 mod pass;
 #[cfg(test)]
 mod tests;
 
 use attempts::{Attempts, Suspects};
+use gaps::Gaps;
 
 /// Partitions that the keeper asks the lane about at a time.
 const SLICE: usize = 512;
@@ -93,6 +95,7 @@ pub(crate) fn run(broker: &Weak<Broker>, options: KeeperOptions) {
         rolls: 0,
         attempts: [Attempts::default(); TASKS.len()],
         suspects: Suspects::default(),
+        gaps: Gaps::default(),
     };
     loop {
         std::thread::park_timeout(Duration::from_millis(options.pause_ms));
@@ -126,6 +129,7 @@ struct Keeper {
     rolls: u32,
     attempts: [Attempts; TASKS.len()],
     suspects: Suspects,
+    gaps: Gaps,
 }
 
 /// What a look consists of, in this order: first what makes room without writing much.
@@ -218,7 +222,12 @@ impl Keeper {
         let free = broker.store().space()?.free;
         let bounds = bounds(&self.options, full, free);
         let now = broker.now();
+        let due = now.elapsed.0 >= self.compact_due;
+        if due {
+            self.gaps.look(broker);
+        }
         let mut uses = broker.lane().chunk_uses();
+        self.gaps.deduct(&mut uses);
         let suspect = self.suspects.next(now.elapsed.0, |chunk| {
             let used = uses.iter().find(|used| used.chunk == chunk);
             used.map(|used| used.fits(&bounds))
@@ -228,7 +237,6 @@ impl Keeper {
             Some(suspect) => vec![suspect],
             None => plan(&uses, &bounds),
         };
-        let due = now.elapsed.0 >= self.compact_due;
         if chosen.is_empty() && !due {
             return Ok(());
         }
@@ -256,6 +264,7 @@ impl Keeper {
             chosen: &chosen,
             keyed: &keyed,
             cleaned: &cleaned,
+            gone: self.gaps.gone(),
             wall_ms: i64::try_from(now.wall.0).unwrap_or(i64::MAX),
             rate,
             options: &self.options,
@@ -272,6 +281,7 @@ impl Keeper {
         };
         self.resume = resume.unwrap_or_default();
         count(broker, &done, cleaned.len());
+        self.gaps.written(&done);
         take_over(broker, done);
         Ok(())
     }

@@ -8,25 +8,25 @@ use mulgil_log::access::Sparing;
 use mulgil_log::chunk::ChunkFile;
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::footer::Footer;
-use mulgil_log::index::{ColdRead, TailEntry};
+use mulgil_log::index::ColdRead;
 use mulgil_log::position::ChunkId;
-use mulgil_log::reader::{self, FoundBatch, ReadError, Unlisted};
+use mulgil_log::reader::{ReadError, Unlisted};
 use mulgil_log::store::ChunkStore;
-use mulgil_record::ids::{Offset, PartitionId};
 
 use crate::lane::{
-    Burial, ColdPart, ColdTask, ColdWork, FindFurther, Origin, ReadTask, ReplyTo, max_timestamp,
-    payload_batch, read_limit,
+    Burial, ColdTask, ColdWork, FindFurther, Origin, ReplyTo, max_timestamp, read_limit,
 };
 use crate::mailbox::lock;
-use crate::request::{ReadRefusal, Reply};
+use crate::request::Reply;
 use crate::shell::Broker;
 
 mod bury;
 mod find;
+mod part;
 mod queue;
 
-use queue::Queue;
+use part::Part;
+use queue::{Job, Queue};
 
 /// How many threads read from disk.
 const THREADS: usize = 2;
@@ -230,10 +230,22 @@ impl Drop for ReadPool {
 }
 
 fn run(queue: &Queue, chunks: &OpenChunks, broker: &Weak<Broker>) {
-    while let Some((number, work)) = queue.take() {
-        let origin = work.to.origin;
-        let unsent = broker.upgrade().map_or(0, |broker| unsent_bytes(&broker));
-        let carried = carry_out(work, chunks, read_limit(unsent, u32::MAX));
+    while let Some(taken) = queue.take() {
+        let (number, origin) = (taken.number, taken.origin);
+        let carried = match taken.job {
+            Job::Part(part) => {
+                let filled = part.read(chunks);
+                let Some(broker) = broker.upgrade() else {
+                    return;
+                };
+                let bytes_max = read_limit(unsent_bytes(&broker), u32::MAX);
+                if let Some((to, reply)) = queue.put(number, origin, filled, bytes_max) {
+                    broker.answer(to, reply);
+                }
+                continue;
+            }
+            Job::Whole(work) => carry_out(work, chunks, u32::MAX),
+        };
         let Some(broker) = broker.upgrade() else {
             return;
         };
@@ -281,11 +293,10 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks, bytes_max: u32) -> Carried
     match task {
         ColdTask::Read(mut read) => {
             read.bytes_max = read.bytes_max.min(u64::from(bytes_max));
-            if let Some((at, part)) = read.missing.pop_front() {
-                fill(&mut read, at, part, chunks);
+            if let Some(part) = Part::take(&mut read) {
+                part.read(chunks).put(&mut read);
             }
-            let is_full = read.bytes > 0 && read.bytes >= read.bytes_max;
-            if read.missing.is_empty() || is_full {
+            if part::is_whole(&read) {
                 return Carried::Answer(to, Reply::Read(read.outcomes));
             }
             let task = ColdTask::Read(read);
@@ -306,126 +317,6 @@ pub fn carry_out(work: ColdWork, chunks: &OpenChunks, bytes_max: u32) -> Carried
             Carried::Further(FindFurther { to, outcomes, left })
         }
         ColdTask::Bury(task) => Carried::Buried(bury::pack(&task, chunks)),
-    }
-}
-
-/// Reads one part of an answer, as far as there is room for it.
-///
-/// Only an answer that has nothing yet gets a batch that is larger than what was asked for, so that
-/// its reader gets on.
-fn fill(read: &mut ReadTask, at: usize, part: ColdPart, chunks: &OpenChunks) {
-    let room = read.bytes_max.saturating_sub(read.bytes);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let Some(outcome) = read.outcomes.get_mut(at) else {
-        return;
-    };
-    let Ok(out) = outcome else { return };
-    let end = match &part {
-        ColdPart::Memory(_) | ColdPart::Places { .. } => None,
-        ColdPart::Sealed { read, .. } => Some(Offset(read.end)),
-    };
-    let (room, found) = match part {
-        ColdPart::Memory(batch) => {
-            read.bytes += batch.len() as u64;
-            return out.batches.push(batch);
-        }
-        ColdPart::Places {
-            partition,
-            mut entries,
-        } => {
-            let mut bytes = 0;
-            let fitting = entries.iter().take_while(|entry| {
-                bytes += entry.length as usize;
-                bytes <= room
-            });
-            let first = usize::from(read.bytes == 0);
-            entries.truncate(fitting.count().max(first));
-            (room, read_places(partition, &entries, chunks))
-        }
-        ColdPart::Sealed { read, .. } => {
-            let budget_bytes = read.budget_bytes.min(room);
-            let read = ColdRead {
-                budget_bytes,
-                ..read
-            };
-            (budget_bytes, read_sealed(&read, chunks))
-        }
-    };
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => {
-            *outcome = Err(refusal(error));
-            return;
-        }
-    };
-    if let Some(end) = end.filter(|_| found.is_empty()) {
-        // Only damage ends a place before its last batch. Nothing lies between here and there, and an
-        // answer without batches would be the end of the partition to its reader.
-        *outcome = Err(ReadRefusal::Damaged {
-            base: end,
-            last: end,
-        });
-        return;
-    }
-    // The reader gives one batch in any case, and none beside it that does not fit.
-    if read.bytes > 0 && found.first().is_some_and(|b| b.payload.len() > room) {
-        return;
-    }
-    for batch in &found {
-        let batch = payload_batch(&batch.payload);
-        read.bytes += batch.len() as u64;
-        out.batches.push(batch);
-    }
-}
-
-fn read_places(
-    partition: PartitionId,
-    entries: &[TailEntry],
-    chunks: &OpenChunks,
-) -> Result<Vec<FoundBatch>, ReadError> {
-    let mut found = Vec::with_capacity(entries.len());
-    for of_chunk in entries.chunk_by(|a, b| a.at.chunk() == b.at.chunk()) {
-        let Some(first) = of_chunk.first() else {
-            continue;
-        };
-        let read = chunks
-            .file(first.at.chunk())
-            .map_err(ReadError::from)
-            .and_then(|file| reader::read_tail(&Sparing(&file), partition.0, of_chunk));
-        match read {
-            Ok(more) => {
-                let whole = more.len() == of_chunk.len();
-                found.extend(more);
-                if !whole {
-                    // It ended before damage. What lies in the next chunk must not follow: the reader
-                    // would go on behind the damage and never hear of it.
-                    break;
-                }
-            }
-            // What was read before the damage is good; the next read meets the damage itself.
-            Err(_) if !found.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
-}
-
-fn read_sealed(read: &ColdRead, chunks: &OpenChunks) -> Result<Vec<FoundBatch>, ReadError> {
-    chunks.by_footer_or_entries(
-        read,
-        |file, footer| reader::read_cold(file, footer, read),
-        |file, unlisted| unlisted.read(file, read),
-    )
-}
-
-fn refusal(error: ReadError) -> ReadRefusal {
-    tracing::error!(%error, "a read from disk failed");
-    match error {
-        ReadError::Damaged(range) => ReadRefusal::Damaged {
-            base: Offset(range.base),
-            last: Offset(range.last),
-        },
-        ReadError::Fault(fault) => ReadRefusal::Unavailable(fault.to_string()),
     }
 }
 

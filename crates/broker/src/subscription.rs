@@ -20,6 +20,7 @@ pub use mulgil_core::queue::{
     Claim, ConsumerId, Counts, LockEpoch, LockTerm, Outcome, QueueRefusal, Reason, RecordState,
     Span, Tally, Tries,
 };
+use mulgil_meta::settings::SettingRefusal;
 pub use mulgil_meta::subscription::{
     OutOfBounds, OverflowPolicy, RetryPolicy, Subscription, SubscriptionName, SubscriptionSettings,
 };
@@ -508,6 +509,9 @@ pub enum SubscriptionRefusal {
     /// The queue's topic was not created.
     #[error(transparent)]
     Topic(#[from] CreateRefusal),
+    /// Settings of a queue's topic that don't go together.
+    #[error(transparent)]
+    TopicSetting(#[from] SettingRefusal),
     /// The queue's topic was not deleted.
     #[error(transparent)]
     TopicDeletion(#[from] DeleteRefusal),

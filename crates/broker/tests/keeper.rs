@@ -35,6 +35,8 @@ use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
 #[path = "keeper/full_disk.rs"]
 mod full_disk;
+#[path = "keeper/gaps.rs"]
+mod gaps;
 #[path = "support/running.rs"]
 mod running;
 #[path = "keeper/sorted.rs"]

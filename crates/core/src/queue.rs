@@ -36,6 +36,7 @@ pub use self::effect::{Death, Effect};
 pub use self::names::{Browsed, ConsumerId, LockEpoch, Reason, RecordState, Tries};
 pub use self::refusal::QueueRefusal;
 pub use self::settings::{Overflow, Retry, Settings};
+pub use self::settled::Settled;
 pub use self::span::Span;
 pub use self::tally::{Counts, Tally};
 
@@ -70,6 +71,7 @@ mod retry;
 mod schedule;
 mod settings;
 mod settle;
+mod settled;
 pub mod snapshot;
 mod span;
 mod state;

@@ -134,6 +134,8 @@ pub(crate) const fn configure(refusal: &ConfigureRefusal, of_broker: bool) -> Re
             | SettingRefusal::Value { .. }
             | SettingRefusal::Only { .. }
             | SettingRefusal::NotList(_)
+            | SettingRefusal::CompactedQueue
+            | SettingRefusal::OfQueue
             | SettingRefusal::Lags { .. } => ResponseError::InvalidConfig,
         },
         // `ClientQuotaControlManager.validateQuotaKeyValue`.

@@ -2,9 +2,9 @@
 //!
 //! A catalog shows only what is durable, so an answer made from it waits for nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use mulgil_record::ids::{LeaderEpoch, TopicId};
 
 use crate::quota::Quotas;
@@ -20,9 +20,9 @@ pub struct Catalog {
     /// The leadership of all partitions.
     pub leader_epoch: LeaderEpoch,
     /// Topics by name.
-    pub topics: BTreeMap<TopicName, Arc<Topic>>,
+    pub topics: OrdMap<TopicName, Arc<Topic>>,
     /// Topics by id.
-    pub by_id: BTreeMap<TopicId, Arc<Topic>>,
+    pub by_id: OrdMap<TopicId, Arc<Topic>>,
     /// What is stated of the broker.
     pub broker: Arc<BrokerStated>,
     /// Who may ask for how much.

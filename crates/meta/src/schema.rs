@@ -1,11 +1,14 @@
 //! What metadata is made of: topics, their partitions, and their settings.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use mulgil_record::compression::Codec;
 use mulgil_record::ids::{PartitionId, TopicId};
+
+use crate::settings;
 
 /// The virtual host of clients that know none.
 pub const DEFAULT_VHOST: &str = "/";
@@ -108,6 +111,8 @@ pub struct TopicSettings {
     pub timestamp_after_max_ms: Option<u64>,
     /// Whether what every subscription has settled is given up.
     pub reclaim_on_ack: bool,
+    /// How long records stay although every subscription has settled them, milliseconds.
+    pub keep_at_least_ms: u64,
     /// How old records go.
     pub cleanup: Cleanup,
     /// How much of a compacted partition must be unclean before it is worth a pass, thousandths.
@@ -125,6 +130,23 @@ pub struct TopicSettings {
     pub stated: BTreeMap<Arc<str>, Arc<str>>,
 }
 
+impl TopicSettings {
+    /// Lets these be settings of a queue: what is settled is given up. Stated, so that other defaults of
+    /// the broker do not change it.
+    pub fn make_queue(&mut self) {
+        self.reclaim_on_ack = true;
+        self.stated
+            .insert(settings::RECLAIM_ON_ACK.into(), "true".into());
+        if let Entry::Vacant(policy) = self.stated.entry("cleanup.policy".into()) {
+            policy.insert("delete".into());
+            self.cleanup = Cleanup {
+                delete: true,
+                compact: false,
+            };
+        }
+    }
+}
+
 impl Default for TopicSettings {
     /// As Kafka creates a topic: seven days, 1 MiB and 12 bytes a batch.
     fn default() -> Self {
@@ -137,6 +159,7 @@ impl Default for TopicSettings {
             timestamp_before_max_ms: None,
             timestamp_after_max_ms: Some(60 * 60 * 1000),
             reclaim_on_ack: false,
+            keep_at_least_ms: 0,
             cleanup: Cleanup::default(),
             min_cleanable_dirty_ratio_permille: 500,
             min_compaction_lag_ms: 0,

@@ -14,11 +14,14 @@ pub mod value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use edit::{Edit, Operation, SettingRefusal};
+pub use edit::{Edit, Operation, SettingRefusal, check_together};
 pub use table::{BROKER, TOPIC};
 pub use value::Takes;
 
 use crate::schema::TopicSettings;
+
+/// The setting that lets a topic give up what all of its subscriptions have settled.
+pub const RECLAIM_ON_ACK: &str = "mulgil.reclaim.on.ack";
 
 /// What somebody has set: values by name, as text.
 pub type Stated = BTreeMap<Arc<str>, Arc<str>>;

@@ -1,8 +1,8 @@
 //! The machine that changes metadata. It is the sum of its changes, as every machine.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use mulgil_record::ids::{LeaderEpoch, PartitionId, TopicId};
 
 use crate::catalog::Catalog;
@@ -143,8 +143,8 @@ pub struct NewTopic {
 pub struct Metadata {
     revision: u64,
     next_partition: u64,
-    topics: BTreeMap<TopicName, Arc<Topic>>,
-    by_id: BTreeMap<TopicId, Arc<Topic>>,
+    topics: OrdMap<TopicName, Arc<Topic>>,
+    by_id: OrdMap<TopicId, Arc<Topic>>,
     broker: Arc<BrokerStated>,
     quotas: Arc<Quotas>,
     subscriptions: Arc<Subscriptions>,
@@ -153,7 +153,7 @@ pub struct Metadata {
 impl Default for Metadata {
     fn default() -> Self {
         // Partition 0 stays free, so that an object id of 0 in the log never means a partition.
-        let (topics, by_id) = (BTreeMap::new(), BTreeMap::new());
+        let (topics, by_id) = (OrdMap::new(), OrdMap::new());
         Self {
             revision: 0,
             next_partition: 1,
@@ -283,8 +283,19 @@ impl Metadata {
         } else {
             settings::edit::edit_topic(&topic.settings, &self.broker, edits)?
         };
-        // A queue stays one, whatever is stated of its topic.
-        settings.reclaim_on_ack = topic.settings.reclaim_on_ack;
+        let queue = self.subscriptions.named(&topic.name);
+        let queue = queue.filter(|queue| queue.topic == id && topic.settings.reclaim_on_ack);
+        if queue.is_some() && !settings.reclaim_on_ack {
+            // A queue stays one. Who says all that holds need not know of it.
+            if edits
+                .iter()
+                .any(|edit| *edit.name == *settings::RECLAIM_ON_ACK)
+            {
+                return Err(SettingRefusal::OfQueue.into());
+            }
+            settings.make_queue();
+            settings::check_together(&settings)?;
+        }
         Ok(Change::TopicAltered { id, settings })
     }
 

@@ -198,7 +198,7 @@ impl Ledger {
         }
         let there = |model: &&TopicModel| model.state == TopicState::There;
         let mut there = self.topics.iter().filter(|(_, model)| there(model));
-        match there.find(|(id, _)| !catalog.by_id.contains_key(id)) {
+        match there.find(|(id, _)| !catalog.by_id.contains_key(*id)) {
             Some((_, model)) => Err(Violation::new(
                 Rule::Topics,
                 format!("topic {} is not there", model.name),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mulgil_broker::compact::{Compaction, CompactionMemory, Living};
+use mulgil_broker::compact::{Compaction, CompactionMemory, GoneOffsets, Living};
 use mulgil_broker::keeper::ROLLS;
 use mulgil_broker::lane::{Keyed, Objects, Retired, RoomWork};
 use mulgil_core::machine::Now;
@@ -22,7 +22,7 @@ use mulgil_log::regroup::{
     Candidate, Keep, Live, Output, PlanBounds, RegroupOptions, Regrouped, Rewritten, Shelf, Source,
     add_compaction, plan, regroup,
 };
-use mulgil_record::ids::PartitionId;
+use mulgil_record::ids::{Offset, PartitionId};
 
 use super::Process;
 use crate::planted::Planted;
@@ -431,6 +431,15 @@ impl Process {
             starts.extend(slice.starts);
             from = slice.next;
         }
+        let mut gone = GoneOffsets::new();
+        let mut from = Some((PartitionId(0), Offset::ZERO));
+        while let Some(at) = from {
+            let slice = self.lane.gone(at, SLICE, now);
+            for (partition, piece) in slice.gone {
+                gone.entry(partition).or_default().push(piece);
+            }
+            from = slice.next;
+        }
         let planted = self.planted;
         let cleaned = keyed
             .iter()
@@ -452,6 +461,7 @@ impl Process {
             starts,
             keyed: keyed.iter().map(|k| k.candidate.partition).collect(),
             compaction,
+            gone: &gone,
             pace: &pace,
         };
         let living = Twisted { living, planted };

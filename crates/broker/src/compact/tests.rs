@@ -3,7 +3,7 @@
 use mulgil_log::regroup::Candidate;
 use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
-use mulgil_record::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use mulgil_record::ids::{LeaderEpoch, ProducerEpoch, ProducerId};
 use proptest::prelude::*;
 
 use super::*;

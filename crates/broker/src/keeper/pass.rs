@@ -14,7 +14,7 @@ use mulgil_log::regroup::{Output, RegroupOptions, Regrouped, Source, regroup};
 use mulgil_record::ids::PartitionId;
 
 use super::KeeperOptions;
-use crate::compact::{Compaction, CompactionMemory, Living};
+use crate::compact::{Compaction, CompactionMemory, GoneOffsets, Living};
 use crate::lane::Keyed;
 use crate::shell::Broker;
 
@@ -32,6 +32,8 @@ pub(super) struct Pass<'a> {
     pub(super) keyed: &'a [Keyed],
     /// Those that are compacted now.
     pub(super) cleaned: &'a [u64],
+    /// What all subscriptions of queues have settled.
+    pub(super) gone: &'a GoneOffsets,
     /// The time, ms since 1970.
     pub(super) wall_ms: i64,
     /// How fast, bytes read and written a second.
@@ -168,6 +170,7 @@ impl Pass<'_> {
             starts,
             keyed: self.keyed.iter().map(|k| k.candidate.partition).collect(),
             compaction,
+            gone: self.gone,
             pace: &pace,
         };
         let mut create = |kind: ChunkKind| {

@@ -84,7 +84,9 @@ impl Lane {
         let mut hosted = self.partitions.range(from..);
         for (id, hosted) in hosted.by_ref().take(partitions_max) {
             let topic = self.metadata.topic_by_id(hosted.topic);
-            let Some(topic) = topic.filter(|topic| topic.settings.cleanup.compact) else {
+            let keeps =
+                |settings: &TopicSettings| settings.cleanup.compact && !settings.reclaim_on_ack;
+            let Some(topic) = topic.filter(|topic| keeps(&topic.settings)) else {
                 continue;
             };
             let ages = Ages::new(&topic.settings, now);

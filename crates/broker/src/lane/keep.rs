@@ -325,7 +325,7 @@ impl Lane {
             if believed {
                 self.retain_one(*id, now);
             }
-            self.reclaim(*id);
+            self.reclaim(*id, believed.then_some(now.wall));
             self.expire_producers(*id, now);
         }
         ids.get(partitions_max).copied()

@@ -87,6 +87,10 @@ pub struct ReadTask {
     pub bytes: u64,
     /// At most so many, but one batch in any case.
     pub bytes_max: u64,
+    /// How many parts are being read at this moment.
+    pub parts_under_way: usize,
+    /// How much of the answer they may take, bytes.
+    pub bytes_under_way: u64,
 }
 
 /// A search while it is carried out.
@@ -285,6 +289,8 @@ impl Lane {
                 missing: missing.into(),
                 bytes,
                 bytes_max,
+                parts_under_way: 0,
+                bytes_under_way: 0,
             }),
         });
     }

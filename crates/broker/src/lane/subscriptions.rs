@@ -10,8 +10,8 @@ use bytes::{Buf, BufMut};
 use mulgil_core::machine::{Decision, Elapsed, Machine, Now, WallTime};
 use mulgil_core::queue::snapshot::Loader;
 use mulgil_core::queue::{
-    Append, Change, Command, Durable, Effect, Overflow, QueueRefusal, Retry, Settings, Span,
-    Subscription as Queue, wire,
+    Append, Change, Command, Durable, Effect, Overflow, QueueRefusal, Retry, Settings, Settled,
+    Span, Subscription as Queue, wire,
 };
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::fault::{Fault, FaultKind};
@@ -128,6 +128,32 @@ impl Subscriptions {
         for hosted in self.hosted.values_mut() {
             hosted.good_for = Position(u64::MAX);
         }
+    }
+
+    /// Whether each subscription of a partition has settled something from `start` on.
+    pub(super) fn all_settled_some(&self, partition: PartitionId, start: Offset) -> bool {
+        let all = self.of_partition(partition);
+        let mut machines = { all.iter() }.filter_map(|id| self.hosted.get(&(*id, partition)));
+        let some =
+            |hosted: &HostedQueue| hosted.machine.has_gaps() || hosted.machine.start() > start;
+        !all.is_empty() && machines.all(some)
+    }
+
+    /// What all subscriptions of a partition have settled.
+    pub(super) fn settled_by_all(&self, partition: PartitionId, span: Span) -> Option<Settled> {
+        let mut common: Option<Settled> = None;
+        for id in self.of_partition(partition) {
+            let hosted = self.hosted.get(&(id, partition))?;
+            let settled = hosted.machine.settled(span);
+            match &mut common {
+                None => common = Some(settled),
+                Some(common) => common.keep_common(&settled),
+            }
+            if common.as_ref().is_some_and(Settled::is_empty) {
+                return None;
+            }
+        }
+        common
     }
 
     /// How many machines there are.

@@ -6,7 +6,8 @@ use mulgil_log::reader::ReadError;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP, Record};
 use mulgil_record::compression::Codec;
 
-use super::{OpenChunks, read_places, read_sealed};
+use super::OpenChunks;
+use super::part::{read_places, read_sealed};
 use crate::death::{self, DeathRecord};
 use crate::lane::{Burial, BuryTask, ColdPart, payload_batch};
 

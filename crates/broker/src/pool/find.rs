@@ -11,7 +11,8 @@ use mulgil_record::batch::{Batch, BatchError, DecodeLimits};
 use mulgil_record::compression::CompressionError;
 use mulgil_record::ids::Offset;
 
-use super::{OpenChunks, read_places, refusal};
+use super::OpenChunks;
+use super::part::{read_places, refusal};
 use crate::lane::{FindLeft, FindPart, FindPlace, FindTask, payload_batch};
 use crate::request::{FoundOffset, ReadRefusal, Seek};
 

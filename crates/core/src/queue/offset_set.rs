@@ -159,6 +159,49 @@ impl OffsetSet {
         })
     }
 
+    /// How many from `first` up to `end` are in the set.
+    pub(super) fn count(&self, first: i64, end: i64) -> u64 {
+        if end <= first {
+            return 0;
+        }
+        let (from, to) = (number(first), number(end - 1));
+        let counts = self.blocks.range(from..=to).map(|(&at, block)| {
+            let lo = if at == from { low(first) } else { 0 };
+            let hi = if at == to { low(end - 1) } else { u16::MAX };
+            u64::from(block.count(lo, hi))
+        });
+        counts.sum()
+    }
+
+    /// What of it lies from `first` up to `end`.
+    pub(super) fn part(&self, first: i64, end: i64) -> Self {
+        let mut part = Self::default();
+        if end <= first {
+            return part;
+        }
+        for (&at, block) in self.blocks.range(number(first)..=number(end - 1)) {
+            part.len += u64::from(block.count(0, u16::MAX));
+            part.blocks.insert(at, block.clone());
+        }
+        part.drop_below(first);
+        part.remove(end, start(number(end - 1) + 1));
+        part
+    }
+
+    /// Leaves what is in `other`, too.
+    pub(super) fn keep_common(&mut self, other: &Self) {
+        let Self { blocks, len, spare } = self;
+        blocks.retain(|at, block| {
+            let common = other.blocks.get(at);
+            let common = common.map_or(Block::Empty, |other| block.common(other, spare));
+            *block = common;
+            !matches!(block, Block::Empty)
+        });
+        *len = { blocks.values() }
+            .map(|block| u64::from(block.count(0, u16::MAX)))
+            .sum();
+    }
+
     /// Numbers of the blocks that have anything.
     pub(super) fn blocks(&self) -> impl Iterator<Item = i64> {
         self.blocks.keys().copied()

@@ -77,6 +77,31 @@ pub enum SettingRefusal {
         /// When it must have been looked at.
         most: u64,
     },
+    /// What is settled is given up, or the newest of each key is kept.
+    #[error("cleanup.policy=compact and mulgil.reclaim.on.ack=true exclude each other")]
+    CompactedQueue,
+    /// A queue is its topic and its subscription together.
+    #[error("mulgil.reclaim.on.ack stays true for the topic of a queue")]
+    OfQueue,
+}
+
+/// Whether settings of a topic go together.
+///
+/// # Errors
+///
+/// The first pair that does not.
+pub fn check_together(settings: &TopicSettings) -> Result<(), SettingRefusal> {
+    let (least, most) = (
+        settings.min_compaction_lag_ms,
+        settings.max_compaction_lag_ms,
+    );
+    if least > most {
+        return Err(SettingRefusal::Lags { least, most });
+    }
+    if settings.cleanup.compact && settings.reclaim_on_ack {
+        return Err(SettingRefusal::CompactedQueue);
+    }
+    Ok(())
 }
 
 #[expect(
@@ -110,13 +135,7 @@ pub fn edit_topic(
             follow(&mut settings, broker, |other| other.name == setting.name);
         }
     }
-    let (least, most) = (
-        settings.min_compaction_lag_ms,
-        settings.max_compaction_lag_ms,
-    );
-    if least > most {
-        return Err(SettingRefusal::Lags { least, most });
-    }
+    check_together(&settings)?;
     Ok(settings)
 }
 

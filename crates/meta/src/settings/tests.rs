@@ -76,6 +76,8 @@ fn every_honoured_setting_moves_its_field_and_goes_back() {
         ("min.cleanable.dirty.ratio", "0.01"),
         ("min.compaction.lag.ms", "7"),
         ("mulgil.durability", "os"),
+        ("mulgil.keep.at.least.ms", "11"),
+        ("mulgil.reclaim.on.ack", "true"),
         ("retention.bytes", "3"),
         ("retention.ms", "-1"),
     ];

@@ -1,8 +1,8 @@
 //! Subscriptions within metadata: which there are, and what changes of them are possible.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::{OrdMap, OrdSet};
 use mulgil_record::ids::{SubscriptionId, TopicId};
 
 use super::{Change, Metadata, NAME_BYTES_MAX};
@@ -64,9 +64,9 @@ pub struct NewSubscription {
 pub struct Subscriptions {
     /// Ids up to and with this one are taken.
     newest: u64,
-    by_id: BTreeMap<SubscriptionId, Arc<Subscription>>,
-    by_name: BTreeMap<SubscriptionName, SubscriptionId>,
-    by_topic: BTreeSet<(TopicId, SubscriptionId)>,
+    by_id: OrdMap<SubscriptionId, Arc<Subscription>>,
+    by_name: OrdMap<SubscriptionName, SubscriptionId>,
+    by_topic: OrdSet<(TopicId, SubscriptionId)>,
 }
 
 impl Subscriptions {
@@ -101,7 +101,9 @@ impl Subscriptions {
     ) -> impl Iterator<Item = &Arc<Subscription>> {
         use std::ops::Bound;
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
-        let ids = self.by_name.range((from, Bound::Unbounded));
+        let ids = self
+            .by_name
+            .range::<_, SubscriptionName>((from, Bound::Unbounded));
         ids.filter_map(|(_, id)| self.by_id.get(id))
     }
 
@@ -294,6 +296,7 @@ mod tests {
     use super::super::NewTopic;
     use super::*;
     use crate::schema::{TopicName, TopicSettings};
+    use crate::settings::{Edit, Operation, RECLAIM_ON_ACK, Scope, SettingRefusal};
 
     fn with_topics(names: &[(&str, u128)]) -> Metadata {
         let mut meta = Metadata::default();
@@ -338,6 +341,48 @@ mod tests {
             named.map(|b| (b.id, b.topic)),
             Some((SubscriptionId(3), TopicId(2)))
         );
+    }
+
+    #[test]
+    fn the_topic_of_a_queue_reclaims_whatever_is_stated_and_others_as_they_like() {
+        let set = |name: &str, value: &str| Edit {
+            name: name.into(),
+            operation: Operation::Set(value.into()),
+        };
+        let reclaims = |meta: &Metadata, id| {
+            let topic = meta.topic_by_id(TopicId(id)).unwrap();
+            topic.settings.reclaim_on_ack
+        };
+        let mut meta = with_topics(&[("t", 1)]);
+        let mut settings = TopicSettings::default();
+        settings.make_queue();
+        let queue = NewTopic {
+            id: TopicId(2),
+            name: TopicName::in_default("q"),
+            partitions: 1,
+            settings,
+            created_ms: 5,
+        };
+        meta.apply(&meta.create(queue).unwrap());
+        meta.apply(&meta.subscribe(new("q", 2)).unwrap());
+        // Another default of the broker does not make it a compacted one.
+        let compact = [set("log.cleanup.policy", "compact")];
+        meta.apply(&meta.edit_broker(Scope::All, &compact, false).unwrap());
+        let replaced = meta.edit_topic(TopicId(2), &[set("retention.ms", "7")], true);
+        meta.apply(&replaced.unwrap());
+        let queue = &meta.topic_by_id(TopicId(2)).unwrap().settings;
+        assert!(queue.reclaim_on_ack && queue.cleanup.delete && !queue.cleanup.compact);
+        let no = [set(RECLAIM_ON_ACK, "false")];
+        let refused = meta.edit_topic(TopicId(2), &no, false);
+        assert_eq!(refused, Err(SettingRefusal::OfQueue.into()));
+        let compact = [set("cleanup.policy", "compact")];
+        let refused = meta.edit_topic(TopicId(2), &compact, false);
+        assert_eq!(refused, Err(SettingRefusal::CompactedQueue.into()));
+        let both = [set(RECLAIM_ON_ACK, "true"), set("cleanup.policy", "delete")];
+        meta.apply(&meta.edit_topic(TopicId(1), &both, false).unwrap());
+        assert!(reclaims(&meta, 1));
+        meta.apply(&meta.edit_topic(TopicId(1), &no, false).unwrap());
+        assert!(!reclaims(&meta, 1) && reclaims(&meta, 2));
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub(super) fn subscription_refusal(refusal: &SubscriptionRefusal, name: &str) ->
             Code::SubscriptionsFull
         }
         Why::Topic(refusal) => return create_refusal(refusal),
+        Why::TopicSetting(refusal) => return setting_refusal(refusal),
         Why::TopicDeletion(DeleteRefusal::Unknown) => Code::TopicUnknown,
         Why::TopicDeletion(DeleteRefusal::Stopping) | Why::Stopping => Code::Stopping,
         Why::NotAQueue => Code::NotAQueue,

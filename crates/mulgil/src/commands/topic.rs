@@ -175,6 +175,10 @@ fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
         ),
         ("reclaim_on_ack", yes_no(settings.reclaim_on_ack).to_owned()),
         (
+            "keep_at_least_ms",
+            human::duration_ms(settings.keep_at_least_ms),
+        ),
+        (
             "message_bytes_max",
             human::bytes(settings.message_bytes_max.into()),
         ),

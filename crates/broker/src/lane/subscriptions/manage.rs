@@ -116,7 +116,8 @@ impl Lane {
         self.metadata.check_subscription(&name)?;
         self.metadata.check_settings(id, &settings)?;
         topic.partitions = Some(1);
-        topic.settings.reclaim_on_ack = true;
+        topic.settings.make_queue();
+        mulgil_meta::settings::check_together(&topic.settings)?;
         let create = CreateTopics {
             topics: vec![topic],
             validate_only: false,

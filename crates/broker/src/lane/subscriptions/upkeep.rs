@@ -3,7 +3,7 @@
 //! A tick of the lane looks at a bounded number of machines, and lets each take a bounded number of turns
 //! of bounded work. What is left comes a millisecond later, so that others get the lane in between.
 
-use mulgil_core::machine::{Elapsed, Machine, Now};
+use mulgil_core::machine::{Elapsed, Machine, Now, WallTime};
 use mulgil_core::queue::{Change, Command, Volatile};
 use mulgil_log::entry::EntryKind;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId};
@@ -132,15 +132,35 @@ impl Lane {
         }
     }
 
+    /// What is settled may go below this offset, at a date that is believed if there is one. None: nothing
+    /// of this partition goes for that.
+    pub(in crate::lane) fn reclaim_limit(
+        &self,
+        partition: PartitionId,
+        date: Option<WallTime>,
+    ) -> Option<Offset> {
+        let hosted = self.partitions.get(&partition)?;
+        let settings = &self.metadata.topic_by_id(hosted.topic)?.settings;
+        if !settings.reclaim_on_ack || settings.cleanup.compact {
+            return None;
+        }
+        if settings.keep_at_least_ms == 0 {
+            return Some(hosted.machine.next);
+        }
+        // By a clock that is ahead everything is old enough.
+        let oldest = date?.0.saturating_sub(settings.keep_at_least_ms);
+        let oldest = i64::try_from(oldest).unwrap_or(i64::MAX);
+        self.index.start_for_time(partition.0, oldest).map(Offset)
+    }
+
     /// Gives up what all subscriptions of a queue's topic have settled, from its start on.
-    pub(in crate::lane) fn reclaim(&mut self, partition: PartitionId) {
+    pub(in crate::lane) fn reclaim(&mut self, partition: PartitionId, date: Option<WallTime>) {
+        let Some(limit) = self.reclaim_limit(partition, date) else {
+            return;
+        };
         let Some(hosted) = self.partitions.get_mut(&partition) else {
             return;
         };
-        let topic = self.metadata.topic_by_id(hosted.topic);
-        if topic.is_none_or(|topic| !topic.settings.reclaim_on_ack) {
-            return;
-        }
         let readers = self.subscriptions.of_partition(partition);
         let readers = readers.into_iter().filter_map(|id| {
             let reader = self.subscriptions.hosted.get(&(id, partition));
@@ -150,7 +170,7 @@ impl Lane {
         let Some(settled) = readers.min() else {
             return;
         };
-        let to = settled.min(hosted.high_watermark);
+        let to = settled.min(hosted.high_watermark).min(limit);
         if to <= hosted.machine.start {
             return;
         }

@@ -238,6 +238,67 @@ impl Block {
         removed
     }
 
+    /// How many from `first` to `last` are in it.
+    pub(super) fn count(&self, first: u16, last: u16) -> u32 {
+        let asked = Run { first, last };
+        match self {
+            Self::Empty => 0,
+            Self::Full => asked.len(),
+            Self::Runs(runs) => {
+                let from = runs.partition_point(|run| run.last < first);
+                let runs = runs.iter().skip(from).take_while(|run| run.first <= last);
+                let within = runs.map(|run| Run {
+                    first: run.first.max(first),
+                    last: run.last.min(last),
+                });
+                within.map(Run::len).sum()
+            }
+            Self::Bits(bits) => {
+                let (from, to) = (word_of(first), word_of(last));
+                let words = bits.words.iter().enumerate();
+                let words = words.skip(from).take(to - from + 1);
+                let ones = words.map(|(at, word)| (word & mask(at, first, last)).count_ones());
+                ones.sum()
+            }
+        }
+    }
+
+    /// What is in both.
+    pub(super) fn common(&self, other: &Self, spare: &mut Spare) -> Self {
+        match (self, other) {
+            (Self::Empty, _) | (_, Self::Empty) => Self::Empty,
+            (Self::Full, block) | (block, Self::Full) => block.clone(),
+            (one, other) => {
+                let (mut bits, others) = (one.to_bits(spare), other.to_bits(spare));
+                for (word, other) in bits.words.iter_mut().zip(&others.words) {
+                    *word &= other;
+                }
+                bits.len = bits.words.iter().map(|word| word.count_ones()).sum();
+                spare.keep(Self::Bits(others));
+                let mut common = Self::Bits(bits);
+                common.reform(spare);
+                common
+            }
+        }
+    }
+
+    fn to_bits(&self, spare: &mut Spare) -> Box<Bits> {
+        let mut bits = spare.bits();
+        match self {
+            Self::Empty => {}
+            Self::Full => {
+                bits.insert(0, u16::MAX);
+            }
+            Self::Runs(runs) => {
+                for run in runs {
+                    bits.insert(run.first, run.last);
+                }
+            }
+            Self::Bits(own) => bits.clone_from(own),
+        }
+        bits
+    }
+
     /// Takes the form that fits.
     fn reform(&mut self, spare: &mut Spare) {
         let next = match self {
