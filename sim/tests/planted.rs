@@ -23,6 +23,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             Topics,
             Committed,
             GenerationOnce,
+            SettledOnce,
         ],
         Planted::SyncSkipped | Planted::SyncOfWrongFile | Planted::NamesNotSynced => &[
             KeptRecords,
@@ -34,6 +35,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             EpochRises,
             Committed,
             GenerationOnce,
+            SettledOnce,
         ],
         Planted::TailTrusted => &[
             KeptRecords,
@@ -45,6 +47,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
             EpochRises,
             Committed,
             GenerationOnce,
+            SettledOnce,
         ],
         Planted::FrameTooManyCut => &[
             KeptRecords,

@@ -148,6 +148,9 @@ catalogue! {
     DeadLetterTarget = 1024, "records that are given up can not go there", http 409, exit 1,
         "The dead-letter topic does not exist, is the one that is read, or is compacted and would forget records of one key.",
         "Create the topic first: mulgil topic create NAME. Without one, what is given up is dropped and counted.";
+    QueueFull = 1025, "a queue takes no more", http 503, exit 1,
+        "As much waits in it as may, and its overflow setting is to refuse what comes.",
+        "Work off what waits, or let more wait: mulgil queue alter NAME --length-max N --bytes-max SIZE.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

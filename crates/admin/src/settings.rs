@@ -53,6 +53,8 @@ pub struct TopicSettings {
     pub reclaim_on_ack: bool,
     /// How long records stay although every subscription has settled them, milliseconds.
     pub keep_at_least_ms: u64,
+    /// Whether delays and expiry that records ask for by headers count.
+    pub read_headers: bool,
     /// Largest record batch, bytes.
     pub message_bytes_max: u32,
     /// Which timestamp a record carries.
@@ -81,6 +83,7 @@ impl From<&kept::TopicSettings> for TopicSettings {
             retention_bytes: settings.retention_bytes,
             reclaim_on_ack: settings.reclaim_on_ack,
             keep_at_least_ms: settings.keep_at_least_ms,
+            read_headers: settings.read_headers,
             message_bytes_max: settings.message_bytes_max,
             timestamp_type: match settings.timestamp_type {
                 kept::TimestampType::CreateTime => TimestampType::CreateTime,

@@ -5,8 +5,10 @@
 
 use bytes::Bytes;
 use mulgil_core::partition::Refusal as PartitionRefusal;
+use mulgil_core::queue::QueueRefusal;
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_meta::settings::{Edit, SettingRefusal};
+use mulgil_meta::subscription::SubscriptionName;
 use mulgil_record::batch::Batch;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
@@ -173,6 +175,18 @@ pub enum AppendRefusal {
     /// More is waiting to be written than the broker allows.
     #[error("too much is waiting to be written")]
     Overloaded,
+    /// Readers of the topic have begun to need more of each record than was worked out: to be worked out
+    /// and sent again.
+    #[error("readers of the topic need more of its records since just now; send them again")]
+    FactsOwed,
+    /// A subscription that refuses more than may wait has that many.
+    #[error("subscription \"{subscription}\" takes no more: {why}")]
+    QueueFull {
+        /// Which.
+        subscription: SubscriptionName,
+        /// Of what there are enough.
+        why: QueueRefusal,
+    },
     /// The broker is stopping.
     #[error("the broker is stopping")]
     Stopping,
@@ -434,6 +448,12 @@ pub enum AlterRefusal {
         /// How many it might have.
         most: u32,
     },
+    /// A subscription goes by key or by priority, which more partitions would break.
+    #[error(
+        "subscription \"{0}\" goes by key or by priority, which more partitions would break: let it go by \
+         place first, or delete it"
+    )]
+    Ordered(SubscriptionName),
     /// A setting is not possible.
     #[error(transparent)]
     Setting(#[from] SettingRefusal),

@@ -22,7 +22,8 @@ pub use mulgil_core::queue::{
 };
 use mulgil_meta::settings::SettingRefusal;
 pub use mulgil_meta::subscription::{
-    OutOfBounds, OverflowPolicy, RetryPolicy, Subscription, SubscriptionName, SubscriptionSettings,
+    Order, OutOfBounds, OverflowPolicy, RetryPolicy, Subscription, SubscriptionName,
+    SubscriptionSettings,
 };
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
@@ -503,6 +504,9 @@ pub enum SubscriptionRefusal {
     /// A setting is not possible.
     #[error(transparent)]
     Setting(#[from] OutOfBounds),
+    /// Strict priority only makes sense over all of a queue.
+    #[error("order by priority needs a topic of one partition, this one has {0}")]
+    Priority(usize),
     /// Too many.
     #[error("there are {0} subscriptions, more are not possible")]
     TooMany(usize),

@@ -31,6 +31,7 @@ use mulgil_log::footer::Footer;
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits};
 use mulgil_record::compression::Codec;
+use mulgil_record::facts::Facts;
 use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
 #[path = "keeper/full_disk.rs"]
@@ -70,7 +71,9 @@ async fn append_timed(
     let part = AppendPartition {
         partition,
         batch,
-        facts: Bytes::new(),
+        facts: Facts::without_any(u32::try_from(records).unwrap())
+            .encode()
+            .into(),
     };
     let reply = broker
         .ask(Request::Append(Append {

@@ -34,10 +34,13 @@ use mulgil_log::store::{ChunkStore, Completion, StepStore, StoreOptions};
 use mulgil_meta::schema::{Durability, TopicName, TopicSettings};
 use mulgil_record::batch::BatchBuilder;
 use mulgil_record::compression::Codec;
+use mulgil_record::facts::Facts;
 use mulgil_record::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 
 #[path = "lane/dead_letters.rs"]
 mod dead_letters;
+#[path = "lane/facts.rs"]
+mod facts;
 #[path = "lane/groups.rs"]
 mod groups;
 #[path = "lane/limits.rs"]
@@ -300,7 +303,7 @@ fn append_to(partition: PartitionId, records: i32, bytes: usize) -> Request {
         partitions: vec![AppendPartition {
             partition,
             batch,
-            facts: Bytes::new(),
+            facts: Facts::without_any(1).encode().into(),
         }],
     })
 }
@@ -523,7 +526,7 @@ fn append_sequence(sequence: i32) -> Request {
         partitions: vec![AppendPartition {
             partition: PARTITION,
             batch,
-            facts: Bytes::new(),
+            facts: Facts::without_any(1).encode().into(),
         }],
     })
 }
@@ -663,7 +666,7 @@ fn records_without_a_timestamp_are_never_late_for_compaction() {
             partitions: vec![AppendPartition {
                 partition: PARTITION,
                 batch: builder.finish(),
-                facts: Bytes::new(),
+                facts: Facts::without_any(1).encode().into(),
             }],
         })
     };

@@ -46,7 +46,9 @@ pub(crate) const fn append(refusal: &AppendRefusal) -> ResponseError {
         AppendRefusal::DiskFull => ResponseError::KafkaStorageError,
         // No code says "too busy" to a producer. This one is retriable in all clients and says that
         // nothing was written; THROTTLING_QUOTA_EXCEEDED is final for librdkafka.
-        AppendRefusal::Overloaded => ResponseError::NotEnoughReplicas,
+        AppendRefusal::Overloaded | AppendRefusal::FactsOwed | AppendRefusal::QueueFull { .. } => {
+            ResponseError::NotEnoughReplicas
+        }
         // What a broker answers that has given up its partitions to stop; retriable.
         AppendRefusal::Stopping => ResponseError::NotLeaderOrFollower,
     }
@@ -110,6 +112,7 @@ pub(crate) const fn alter(refusal: &AlterRefusal) -> ResponseError {
         AlterRefusal::TooMany { .. } => ResponseError::PolicyViolation,
         // `ControllerConfigurationValidator`.
         AlterRefusal::Setting(_) => ResponseError::InvalidConfig,
+        AlterRefusal::Ordered(_) => ResponseError::PolicyViolation,
         // As for a creation.
         AlterRefusal::DiskFull => ResponseError::KafkaStorageError,
         AlterRefusal::Stopping => ResponseError::NotController,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, TopicId};
 
 use crate::quota::Quotas;
@@ -44,6 +45,12 @@ impl Catalog {
     #[must_use]
     pub fn topic(&self, name: &TopicName) -> Option<&Arc<Topic>> {
         self.topics.get(name)
+    }
+
+    /// What must be known of each record of a topic for those that read it as a queue.
+    #[must_use]
+    pub fn facts_of(&self, topic: &Topic) -> Columns {
+        { topic.settings.facts() }.with(self.subscriptions.facts_of(topic.id))
     }
 
     /// The topic with this id.

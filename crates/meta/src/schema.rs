@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mulgil_record::compression::Codec;
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{PartitionId, TopicId};
 
 use crate::settings;
@@ -113,6 +114,8 @@ pub struct TopicSettings {
     pub reclaim_on_ack: bool,
     /// How long records stay although every subscription has settled them, milliseconds.
     pub keep_at_least_ms: u64,
+    /// Whether what records ask for by reserved headers counts: delays and expiry.
+    pub read_headers: bool,
     /// How old records go.
     pub cleanup: Cleanup,
     /// How much of a compacted partition must be unclean before it is worth a pass, thousandths.
@@ -131,12 +134,26 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
-    /// Lets these be settings of a queue: what is settled is given up. Stated, so that other defaults of
-    /// the broker do not change it.
+    /// What must be known of each record, whoever reads it.
+    #[must_use]
+    pub const fn facts(&self) -> Columns {
+        if self.read_headers {
+            Columns::DUE.with(Columns::EXPIRY)
+        } else {
+            Columns(0)
+        }
+    }
+
+    /// Lets these be settings of a queue: what is settled is given up, and reserved headers count unless it
+    /// was said that they do not. Stated, so that other defaults of the broker do not change it.
     pub fn make_queue(&mut self) {
         self.reclaim_on_ack = true;
         self.stated
             .insert(settings::RECLAIM_ON_ACK.into(), "true".into());
+        if let Entry::Vacant(stated) = self.stated.entry(settings::READ_HEADERS.into()) {
+            stated.insert("true".into());
+            self.read_headers = true;
+        }
         if let Entry::Vacant(policy) = self.stated.entry("cleanup.policy".into()) {
             policy.insert("delete".into());
             self.cleanup = Cleanup {
@@ -160,6 +177,7 @@ impl Default for TopicSettings {
             timestamp_after_max_ms: Some(60 * 60 * 1000),
             reclaim_on_ack: false,
             keep_at_least_ms: 0,
+            read_headers: false,
             cleanup: Cleanup::default(),
             min_cleanable_dirty_ratio_permille: 500,
             min_compaction_lag_ms: 0,

@@ -23,6 +23,12 @@ use crate::schema::TopicSettings;
 /// The setting that lets a topic give up what all of its subscriptions have settled.
 pub const RECLAIM_ON_ACK: &str = "mulgil.reclaim.on.ack";
 
+/// The setting that says for how long what is settled stays.
+pub const KEEP_AT_LEAST: &str = "mulgil.keep.at.least.ms";
+
+/// The setting that lets reserved headers of records count.
+pub const READ_HEADERS: &str = "mulgil.read.headers";
+
 /// What somebody has set: values by name, as text.
 pub type Stated = BTreeMap<Arc<str>, Arc<str>>;
 

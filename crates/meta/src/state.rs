@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, PartitionId, TopicId};
 
 use crate::catalog::Catalog;
@@ -115,6 +116,12 @@ pub enum Refusal {
         /// The limit.
         most: usize,
     },
+    /// A subscription goes by key, or by priority over one partition.
+    #[error(
+        "subscription \"{0}\" goes by key or by priority, which more partitions would break: let it go by \
+         place first, or delete it"
+    )]
+    Ordered(TopicName),
     /// A setting is not possible.
     #[error(transparent)]
     Setting(#[from] SettingRefusal),
@@ -183,6 +190,12 @@ impl Metadata {
     #[must_use]
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
         self.by_id.get(&id)
+    }
+
+    /// What must be known of each record of a topic for those that read it as a queue.
+    #[must_use]
+    pub fn facts_of(&self, topic: &Topic) -> Columns {
+        { topic.settings.facts() }.with(self.subscriptions.facts_of(topic.id))
     }
 
     /// All topics, by name.
@@ -351,7 +364,8 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// There is no such topic, it has more than that, or that is more than a topic may have.
+    /// There is no such topic, it has more than that, that is more than a topic may have, or records of one
+    /// key would lie in two partitions though somebody is to get them in order.
     pub fn add_partitions(&self, id: TopicId, asked: u32) -> Result<Option<Change>, Refusal> {
         let topic = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
         let least = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
@@ -361,6 +375,11 @@ impl Metadata {
                 least,
                 most: PARTITIONS_MAX,
             });
+        }
+        if asked > least
+            && let Some(reader) = self.subscriptions.in_order(id)
+        {
+            return Err(Refusal::Ordered(reader.name.clone()));
         }
         let first = self.next_partition;
         let partitions = (first..first + u64::from(asked - least))

@@ -1,5 +1,6 @@
 //! Subscriptions as metadata has them: who reads which topic as a queue, from where on, and how.
 
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId, TopicId};
 
 use crate::schema::TopicName;
@@ -58,6 +59,32 @@ pub enum OverflowPolicy {
     DropOldest,
     /// They go to the dead-letter topic, if there is one.
     DeadLetterOldest,
+    /// What comes is refused, whoever else reads the topic.
+    Refuse,
+}
+
+/// In which order records are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As they lie in their partition.
+    #[default]
+    Fifo,
+    /// So, and while a record is held, or waits to be tried again, no other of its key.
+    Key,
+    /// The highest priority first, of one the oldest.
+    Priority,
+}
+
+impl Order {
+    /// What must be known of records for it.
+    #[must_use]
+    pub const fn facts(self) -> Columns {
+        match self {
+            Self::Fifo => Columns(0),
+            Self::Key => Columns::ORDERING_KEY,
+            Self::Priority => Columns::PRIORITY,
+        }
+    }
 }
 
 /// What an owner of a subscription can choose.
@@ -77,8 +104,12 @@ pub struct SubscriptionSettings {
     pub ttl_ms: Option<u64>,
     /// So many records may wait in each partition, those that are held left out.
     pub length_max: Option<u64>,
+    /// So many bytes of keys, values and headers may wait in each partition, those that are held left out.
+    pub bytes_max: Option<u64>,
     /// What happens when more come.
     pub overflow: OverflowPolicy,
+    /// In which order records are handed out.
+    pub order: Order,
     /// The topic that records go to that are given up; without one they are dropped, and counted.
     pub dead_letter: Option<TopicId>,
 }
@@ -94,7 +125,9 @@ impl Default for SubscriptionSettings {
             age_ms_max: None,
             ttl_ms: None,
             length_max: None,
+            bytes_max: None,
             overflow: OverflowPolicy::DropOldest,
+            order: Order::Fifo,
             dead_letter: None,
         }
     }
@@ -143,6 +176,17 @@ pub struct OutOfBounds {
 }
 
 impl SubscriptionSettings {
+    /// What must be known of each record for these.
+    #[must_use]
+    pub const fn facts(&self) -> Columns {
+        let sizes = if self.bytes_max.is_some() {
+            Columns::SIZE
+        } else {
+            Columns(0)
+        };
+        self.order.facts().with(sizes)
+    }
+
     /// Whether these are possible.
     ///
     /// # Errors
@@ -165,6 +209,7 @@ impl SubscriptionSettings {
         within("age_ms_max", self.age_ms_max, LONGEST_MS)?;
         within("ttl_ms", self.ttl_ms, LONGEST_MS)?;
         within("length_max", self.length_max, u64::MAX)?;
+        within("bytes_max", self.bytes_max, u64::MAX)?;
         let (ms, ms_max, jitter_percent) = match self.retry {
             RetryPolicy::AtOnce => return Ok(()),
             RetryPolicy::Fixed { ms } => (ms, ms, 0),

@@ -17,6 +17,7 @@
 //! long    : settings, cleanup u8 (1 delete, 2 compact), codec u8 (255 = the producer's), 0 u16, dirty
 //!           ratio u32, min and max compaction lag ms, delete retention ms: u64 each, pairs:
 //!           what somebody has stated
+//!           stated; settings that came later have no bytes but these: nothing else can set them
 //! pairs   : u16 n, n of (str, str)
 //! part    : u8 (0 absent, 1 default, 2 named), then str if named
 //! ```
@@ -32,10 +33,13 @@ use mulgil_record::ids::{PartitionId, TopicId};
 
 use crate::quota::{Limit, Limits, Part, QuotaEntity};
 use crate::schema::{Cleanup, Durability, TimestampType, Topic, TopicName, TopicSettings};
-use crate::settings::{Scope, state_differences};
+use crate::settings::{KEEP_AT_LEAST, READ_HEADERS, Scope, field, state_differences};
 use crate::state::Change;
 
 mod subscriptions;
+
+/// Settings that have no bytes of their own.
+const ONLY_STATED: &[&str] = &[KEEP_AT_LEAST, READ_HEADERS];
 
 /// Bytes are not a change of metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -330,7 +334,7 @@ fn get_long_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
         id => Some(Codec::from_id(id).ok_or(WireError)?),
     };
     from.try_get_u16_le()?;
-    Ok(TopicSettings {
+    let mut settings = TopicSettings {
         cleanup: Cleanup {
             delete: cleanup & DELETE != 0,
             compact: cleanup & COMPACT != 0,
@@ -342,7 +346,13 @@ fn get_long_settings(from: &mut &[u8]) -> Result<TopicSettings, WireError> {
         delete_retention_ms: from.try_get_u64_le()?,
         stated: get_pairs(from)?,
         ..settings
-    })
+    };
+    for name in ONLY_STATED {
+        if let Some(value) = settings.stated.get(*name).cloned() {
+            field::put(&mut settings, name, &value).ok_or(WireError)?;
+        }
+    }
+    Ok(settings)
 }
 
 fn put_pairs(out: &mut Vec<u8>, pairs: &BTreeMap<Arc<str>, Arc<str>>) {

@@ -137,6 +137,23 @@ fn every_command_says_what_it_did() {
             "queue describe jobs -o {format} --columns partition,start,end,available,scheduled"
         ));
     }
+    t.run("queue create urgent --order priority --length-max 4 --overflow refuse -o name");
+    t.run("queue pub urgent plain");
+    t.run("queue pub urgent soon --priority 9");
+    t.run("queue pub urgent now --priority 200");
+    t.run("queue pub urgent later --priority 255 --delay 1h");
+    t.run("queue pub urgent more");
+    t.run("queue pub urgent wrong -H mulgil.priority=high");
+    t.run("queue receive urgent -n 9 --lock 1h");
+    t.run("queue peek urgent");
+    t.run("queue create accounts --order key --bytes-max 1MiB -o name");
+    t.run("queue pub accounts one -k ann");
+    t.run("queue pub accounts two -k ann");
+    t.run("queue pub accounts three -k bob");
+    t.run("queue receive accounts -n 9 --lock 1h");
+    t.run("queue alter accounts --order fifo --bytes-max none -o name");
+    t.run("queue receive accounts -n 9 --lock 1h");
+    t.run("queue delete urgent accounts --yes");
     t.run("dlq ls");
     t.run("dlq reasons jobs");
     t.run("queue alter jobs");

@@ -6,6 +6,9 @@
 //!
 //! Facts are worked out by whoever takes the batch in, under one *generation* of its topic, which
 //! rises when a reader needs more. A batch with facts of an older generation owes the rest.
+//!
+//! What was worked out of a batch in which no record has it is said by one bit for the whole batch, not
+//! by a column.
 
 mod wire;
 
@@ -14,7 +17,7 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 pub use wire::{FactsError, FactsHeader};
 
 /// The columns that are there, as bits in the order in which they are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Columns(pub u16);
 
 impl Columns {
@@ -66,6 +69,8 @@ pub struct Facts {
     pub generation: u32,
     /// How many records the batch has.
     pub count: u32,
+    /// What was worked out: a column among these that is absent has no value for any record.
+    pub worked_out: Columns,
     /// Hash of each deduplication id, see [`deduplication_hash`]; [`NO_DEDUPLICATION`] if none.
     pub deduplication: Vec<u128>,
     /// Hash of each ordering key, see [`ordering_key_hash`]; [`NO_ORDERING_KEY`] if none.
@@ -96,10 +101,25 @@ impl Facts {
         }
     }
 
+    /// All was worked out of a batch of `count` records, and none of them asks for anything.
+    #[must_use]
+    pub fn without_any(count: u32) -> Self {
+        Self {
+            worked_out: Columns::ALL,
+            ..Self::new(0, count)
+        }
+    }
+
     /// Whether there is nothing to store: no column, and no generation to say so.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.generation == 0 && self.columns().0 == 0
+        self.generation == 0 && self.known().0 == 0
+    }
+
+    /// The columns of which every record's value is known, be it that it has none.
+    #[must_use]
+    pub const fn known(&self) -> Columns {
+        self.columns().with(self.worked_out)
     }
 
     /// Which columns are there.
@@ -190,6 +210,7 @@ impl Facts {
         Self {
             generation: self.generation,
             count: u32::try_from(count).unwrap_or(u32::MAX),
+            worked_out: self.worked_out,
             deduplication: column(&self.deduplication, kept),
             ordering_keys: column(&self.ordering_keys, kept),
             due_ms: column(&self.due_ms, kept),

@@ -4,6 +4,7 @@
 //! (magic 2), and that is what lies on disk and goes over the wire. This crate reads, checks, builds
 //! and re-stamps batches. It knows no clock, no file and no socket.
 
+pub mod asked;
 pub mod batch;
 pub mod compression;
 pub mod crc;

@@ -1,11 +1,12 @@
 //! What producers send: varints, batches, their codecs, and the facts beside them.
 
 use bytes::Bytes;
+use mulgil_record::asked::facts_of;
 use mulgil_record::batch::{
     self, Batch, BatchBuilder, BatchHeader, DecodeLimits, DecodedRecords, RecordView,
 };
 use mulgil_record::compression::{self, Codec};
-use mulgil_record::facts::{Facts, FactsHeader};
+use mulgil_record::facts::{Columns, Facts, FactsHeader};
 use mulgil_record::varint;
 
 use crate::mend;
@@ -58,6 +59,10 @@ pub(super) fn batch(bytes: &[u8]) {
     assert_eq!(i32::try_from(records.len()), Ok(batch.header.record_count));
     assert!(records.memory_bytes() <= UNPACKED_MAX * 2);
     walk(&records);
+    if let Ok(asked) = facts_of(&records, Columns::ALL, 77) {
+        assert_eq!(Facts::decode(&asked.encode()).as_ref(), Ok(&asked));
+        assert_eq!(asked.known(), Columns::ALL);
+    }
     if produced.is_ok() {
         rebuild(&batch.header, &records);
     }

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use mulgil_broker::request::{
     Append, AppendPartition, AppendRefusal, Appended, NewProducer, Reply, Request, Ticket,
 };
 use mulgil_core::partition::Refusal;
 use mulgil_record::batch::{Batch, BatchBuilder};
 use mulgil_record::compression::Codec;
+use mulgil_record::facts::Facts;
 use mulgil_record::ids::{PartitionId, ProducerEpoch, ProducerId};
 
 use super::{Scene, odd};
@@ -93,10 +93,12 @@ impl Producer {
                 continue;
             };
             asked.push((name, known));
+            let records = batch.header.last_offset_delta.unsigned_abs() + 1;
+            let facts = Facts::without_any(records).encode().into();
             partitions.push(AppendPartition {
                 partition,
                 batch,
-                facts: Bytes::new(),
+                facts,
             });
         }
         if partitions.is_empty() {
@@ -267,7 +269,11 @@ impl Producer {
                     return Err(Violation::new(Rule::Sequence, what));
                 }
             }
-            AppendRefusal::DiskFull | AppendRefusal::Overloaded | AppendRefusal::Stopping => {}
+            AppendRefusal::DiskFull
+            | AppendRefusal::Overloaded
+            | AppendRefusal::FactsOwed
+            | AppendRefusal::QueueFull { .. }
+            | AppendRefusal::Stopping => {}
         }
         if self.idempotent {
             if let Some(unacked) = queue.batches.get_mut(at) {

@@ -53,6 +53,21 @@ pub enum Overflow {
     DropOldest,
     /// They go to the dead-letter topic, if there is one.
     DeadLetterOldest,
+    /// What comes is refused, whoever else reads the topic.
+    Refuse,
+}
+
+/// In which order records are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As they lie in their partition.
+    #[default]
+    Fifo,
+    /// So, and while a record is held, or waits to be tried again, no other of its key.
+    Key,
+    /// The highest priority first, of one the oldest.
+    Priority,
 }
 
 /// What holds for a subscription. `None` means without limit.
@@ -73,8 +88,12 @@ pub struct SubscriptionSettings {
     pub ttl_ms: Option<u64>,
     /// So many records may wait in each partition, those that are held left out.
     pub length_max: Option<u64>,
+    /// So many bytes of keys, values and headers may wait in each partition, those that are held left out.
+    pub bytes_max: Option<u64>,
     /// What happens when more come.
     pub overflow: Overflow,
+    /// In which order records are handed out.
+    pub order: Order,
     /// The topic that records go to that are given up; without one they are dropped, and counted.
     pub dead_letter: Option<String>,
 }
@@ -89,7 +108,9 @@ impl Default for SubscriptionSettings {
             age_ms_max: None,
             ttl_ms: None,
             length_max: None,
+            bytes_max: None,
             overflow: Overflow::default(),
+            order: Order::default(),
             dead_letter: None,
         }
     }

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use mulgil_core::machine::{Decision, Machine, Now};
 use mulgil_core::partition::{Change, Command, Effect, Refusal, Sequence};
-use mulgil_core::queue::Span;
+use mulgil_core::queue::{Append as Fed, Span};
 use mulgil_log::entry::{EntryHeader, EntryKind};
 use mulgil_log::index::TailEntry;
 use mulgil_log::position::Position;
 use mulgil_meta::schema::Durability;
 use mulgil_record::batch::Batch;
+use mulgil_record::facts::{Columns, FactsHeader};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, ProducerId};
 
 use super::keep::offsets_between;
@@ -55,7 +56,8 @@ impl Lane {
         if !self.partitions.contains_key(&id) {
             return Err(AppendRefusal::UnknownPartition(id));
         }
-        self.check_room(id, sequence_of(batch), now)?;
+        let owes = self.owes_facts(id, facts);
+        self.check_room(id, sequence_of(batch), owes, now)?;
         let hosted = self
             .partitions
             .get_mut(&id)
@@ -98,9 +100,15 @@ impl Lane {
             records,
             epoch,
         };
-        hosted.machine.apply(&change);
+        let fed = self.fed(id, Span::new(base, records), facts, now);
+        self.check_readers(id, batch, fed.as_ref(), now)?;
+        if let Some(hosted) = self.partitions.get_mut(&id) {
+            hosted.machine.apply(&change);
+        }
         let due = self.store_batch(stamp, batch, facts);
-        self.feed(id, Span::new(base, records), now);
+        if let Some(fed) = fed {
+            self.feed(id, &fed, now);
+        }
         Ok((
             Appended {
                 base,
@@ -111,16 +119,48 @@ impl Lane {
         ))
     }
 
-    /// Refuses appends while there is no room on the disk or in memory, and then all of a producer that
-    /// follow one refused.
+    /// Refuses what one of the partition's readers refuses, and then all of a producer that follow it.
+    fn check_readers(
+        &mut self,
+        id: PartitionId,
+        batch: &Batch,
+        fed: Option<&Fed>,
+        now: Now,
+    ) -> Result<(), AppendRefusal> {
+        let checked = self.check_queues(id, fed, now);
+        if let (Err(_), Some(sequence)) = (&checked, sequence_of(batch)) {
+            self.refused.refuse(id, sequence, now.elapsed);
+        }
+        checked
+    }
+
+    /// Whether readers of a partition need something of its records that was not worked out: they began to
+    /// while the batch was on its way.
+    fn owes_facts(&self, id: PartitionId, facts: &[u8]) -> bool {
+        let topic = self.partitions.get(&id).map(|hosted| hosted.topic);
+        let Some(topic) = topic.and_then(|topic| self.metadata.topic_by_id(topic)) else {
+            return false;
+        };
+        let needed = self.metadata.facts_of(topic);
+        needed != Columns(0) && {
+            let known = FactsHeader::read(facts).map(|header| header.known);
+            !known.is_ok_and(|known| known.has(needed))
+        }
+    }
+
+    /// Refuses appends while there is no room on the disk or in memory, or something is not worked out, and
+    /// then all of a producer that follow one refused.
     fn check_room(
         &mut self,
         id: PartitionId,
         sequence: Option<Sequence>,
+        owes: bool,
         now: Now,
     ) -> Result<(), AppendRefusal> {
         let no_room = if self.full {
             Err(AppendRefusal::DiskFull)
+        } else if owes {
+            Err(AppendRefusal::FactsOwed)
         } else if self.log.waiting_bytes() > self.options.waiting_bytes_max {
             Err(AppendRefusal::Overloaded)
         } else {

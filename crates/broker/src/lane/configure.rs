@@ -158,6 +158,7 @@ fn refusal(refusal: Refusal) -> ConfigureRefusal {
         | Refusal::NameLength { .. }
         | Refusal::Exists(_)
         | Refusal::PartitionCount { .. }
-        | Refusal::FewerPartitions { .. } => ConfigureRefusal::Quota(refusal.to_string()),
+        | Refusal::FewerPartitions { .. }
+        | Refusal::Ordered(_) => ConfigureRefusal::Quota(refusal.to_string()),
     }
 }

@@ -159,7 +159,7 @@ impl Replayer {
     fn batch(&mut self, at: Position, header: &EntryHeader, payload: &[u8], frame: &FrameHeader) {
         let id = PartitionId(header.object);
         let span = Span::new(Offset(header.base), header.count);
-        self.lane.refeed(at, id, span, frame.wall_ms);
+        self.lane.refeed(at, (id, span), frame.wall_ms, payload);
         let Some(hosted) = self.lane.partitions.get_mut(&id) else {
             return;
         };

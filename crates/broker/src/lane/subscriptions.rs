@@ -5,6 +5,7 @@
 //! none: replay feeds them from the batch's own entry, as the lane does in the frame that carries it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use mulgil_core::machine::{Decision, Elapsed, Machine, Now, WallTime};
@@ -19,12 +20,13 @@ use mulgil_log::position::Position;
 use mulgil_meta::schema::Durability;
 use mulgil_meta::state::SubscriptionChange;
 use mulgil_meta::subscription::{OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings};
+use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
 pub use self::bury::{Burial, BuryTask};
 use self::consumers::Consumers;
 use super::{Due, Lane, ReplyTo, Turn};
-use crate::request::Reply;
+use crate::request::{AppendRefusal, Reply};
 use crate::subscription::{SubscriptionReply, SubscriptionRequest};
 
 mod bury;
@@ -69,6 +71,12 @@ impl Subscriptions {
         let all = (partition, SubscriptionId(0))..=(partition, SubscriptionId(u64::MAX));
         let all = self.by_partition.range(all);
         all.map(|(_, subscription)| *subscription).collect()
+    }
+
+    /// Whether anybody reads a partition.
+    fn reads(&self, partition: PartitionId) -> bool {
+        let all = (partition, SubscriptionId(0))..=(partition, SubscriptionId(u64::MAX));
+        !self.by_partition.is_empty() && self.by_partition.range(all).next().is_some()
     }
 
     /// The partitions of a subscription, as far as they are hosted.
@@ -176,7 +184,7 @@ impl Lane {
             SubscriptionRequest::Alter {
                 subscription,
                 settings,
-            } => self.alter_subscription(&subscription, settings),
+            } => self.alter_subscription(&subscription, settings, now),
             SubscriptionRequest::Delete(which) => self.delete_subscription(&which),
             SubscriptionRequest::DeleteQueue(which) => self.delete_queue(&which, now, turn),
             SubscriptionRequest::List(list) => self.list_subscriptions(&list),
@@ -268,32 +276,108 @@ impl Lane {
         self.subscriptions.host(key, machine, Position::ZERO);
     }
 
-    /// Tells the subscriptions of a partition of a batch, in the frame that carries it.
-    pub(super) fn feed(&mut self, partition: PartitionId, span: Span, now: Now) {
+    /// What the subscriptions of a partition are told of a batch; none if there are none.
+    pub(super) fn fed(
+        &self,
+        partition: PartitionId,
+        span: Span,
+        facts: &[u8],
+        now: Now,
+    ) -> Option<Append> {
+        self.subscriptions.reads(partition).then(|| Append {
+            span,
+            at: self.log.frame_time(now).wall,
+            facts: decoded(facts),
+        })
+    }
+
+    /// Whether none of a partition's subscriptions refuses a batch.
+    ///
+    /// # Errors
+    ///
+    /// One that refuses more than may wait has that many.
+    pub(super) fn check_queues(
+        &mut self,
+        partition: PartitionId,
+        fed: Option<&Append>,
+        now: Now,
+    ) -> Result<(), AppendRefusal> {
+        let Some(fed) = fed else {
+            return Ok(());
+        };
+        let date = self.log.dates.stamp(now);
         for id in self.subscriptions.of_partition(partition) {
-            let append = Append {
-                span,
-                at: self.log.frame_time(now).wall,
-                facts: None,
+            let known = self.metadata.subscriptions().get(id);
+            let hosted = self.subscriptions.hosted.get(&(id, partition));
+            let (Some(known), Some(hosted)) = (known, hosted) else {
+                continue;
             };
-            // None of them refuses records, and offsets only rise.
-            let _never = self.decide_queue((id, partition), Command::Append(append), now);
-            self.arm_queue((id, partition), now);
+            if known.settings.overflow != OverflowPolicy::Refuse {
+                continue;
+            }
+            let mut tried = Decision::default();
+            let command = Command::Append(fed.clone());
+            if let Err(why) = hosted.machine.decide(command, date, &mut tried) {
+                let subscription = known.name.clone();
+                return Err(AppendRefusal::QueueFull { subscription, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the subscriptions of a partition of a batch, in the frame that carries it.
+    pub(super) fn feed(&mut self, partition: PartitionId, fed: &Append, now: Now) {
+        for id in self.subscriptions.of_partition(partition) {
+            let key = (id, partition);
+            // Those that refuse were asked before, and offsets only rise.
+            if let Err(why) = self.decide_queue(key, Command::Append(fed.clone()), now) {
+                tracing::error!(%why, subscription = id.0, "a record was stored though it was refused");
+            }
+            self.arm_queue(key, now);
         }
     }
 
     /// Tells them of a batch that was read back.
-    pub(super) fn refeed(&mut self, at: Position, partition: PartitionId, span: Span, wall: u64) {
+    pub(super) fn refeed(
+        &mut self,
+        at: Position,
+        (partition, span): (PartitionId, Span),
+        wall: u64,
+        payload: &[u8],
+    ) {
+        if !self.subscriptions.reads(partition) {
+            return;
+        }
+        let facts = super::append::split_payload(payload).map_or(&[][..], |(facts, _)| facts);
+        let fed = Append {
+            span,
+            at: WallTime(wall),
+            facts: decoded(facts),
+        };
         for id in self.subscriptions.of_partition(partition) {
             let Some(hosted) = self.subscriptions.hosted.get_mut(&(id, partition)) else {
                 continue;
             };
             if at >= hosted.good_for && span.first >= hosted.machine.end() {
-                hosted.machine.apply(&Change::Appended(Append {
-                    span,
-                    at: WallTime(wall),
-                    facts: None,
-                }));
+                hosted.machine.apply(&Change::Appended(fed.clone()));
+            }
+        }
+    }
+
+    /// Lets the machines of a subscription keep what its settings need to know of records that come from
+    /// here on.
+    pub(super) fn track(&mut self, id: SubscriptionId, now: Now) {
+        let Some(known) = self.metadata.subscriptions().get(id) else {
+            return;
+        };
+        let wanted = known.settings.facts();
+        let keys = self.subscriptions.of_subscription(id);
+        let keys = keys.filter(|(_, hosted)| hosted.machine.tracked() != wanted);
+        let keys: Vec<_> = keys.map(|(partition, _)| (id, partition)).collect();
+        for key in keys {
+            // Orders exclude each other already in the settings.
+            if let Err(why) = self.decide_queue(key, Command::Track(wanted), now) {
+                tracing::error!(%why, subscription = id.0, "what is needed of records is not kept");
             }
         }
     }
@@ -491,6 +575,12 @@ fn loaded_queue(settings: Settings, parts: &[Vec<u8>]) -> Option<Queue> {
     Some(loader.finish())
 }
 
+/// Facts as machines take them. Bytes that are none say nothing: their entry's checksum was right.
+fn decoded(facts: &[u8]) -> Option<Arc<Facts>> {
+    let facts = Facts::decode(facts).ok()?;
+    (facts.columns() != Columns(0)).then(|| Arc::new(facts))
+}
+
 const fn queue_entry((subscription, partition): Key) -> EntryHeader {
     EntryHeader {
         kind: EntryKind::Subscription,
@@ -525,9 +615,11 @@ fn machine_settings(settings: &SubscriptionSettings) -> Settings {
         age_ms_max: settings.age_ms_max,
         ttl_ms: settings.ttl_ms,
         length_max: settings.length_max,
+        bytes_max: settings.bytes_max,
         overflow: match settings.overflow {
             OverflowPolicy::DropOldest => Overflow::DropOldest,
             OverflowPolicy::DeadLetterOldest => Overflow::DeadLetterOldest,
+            OverflowPolicy::Refuse => Overflow::Refuse,
         },
         ..Settings::default()
     };

@@ -292,6 +292,7 @@ fn create_refusal(refusal: Refusal) -> CreateRefusal {
         Refusal::PartitionCount { asked, most } => CreateRefusal::PartitionCount { asked, most },
         Refusal::NameLength { .. }
         | Refusal::FewerPartitions { .. }
+        | Refusal::Ordered(_)
         | Refusal::Unknown
         | Refusal::Setting(_)
         | Refusal::QuotaCount(_) => CreateRefusal::Name(refusal.to_string()),
@@ -304,6 +305,7 @@ fn alter_refusal(refusal: Refusal) -> AlterRefusal {
             AlterRefusal::PartitionCount { asked, least, most }
         }
         Refusal::Setting(refusal) => AlterRefusal::Setting(refusal),
+        Refusal::Ordered(subscription) => AlterRefusal::Ordered(subscription),
         Refusal::Unknown
         | Refusal::Exists(_)
         | Refusal::PartitionCount { .. }

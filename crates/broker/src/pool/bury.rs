@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use mulgil_core::queue::NotArchived;
 use mulgil_log::reader::ReadError;
+use mulgil_record::asked::facts_of;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP, Record};
 use mulgil_record::compression::Codec;
+use mulgil_record::facts::{Columns, Facts};
 
 use super::OpenChunks;
 use super::part::{read_places, read_sealed};
@@ -46,7 +48,7 @@ fn read(task: &BuryTask, chunks: &OpenChunks) -> Result<Bytes, NotArchived> {
     }
 }
 
-fn packed(task: &BuryTask, batch: Bytes) -> Result<Batch, NotArchived> {
+fn packed(task: &BuryTask, batch: Bytes) -> Result<(Batch, Bytes), NotArchived> {
     let offset = task.death.offset;
     let unreadable = |why: &dyn std::fmt::Display| {
         let subscription = &task.from.subscription;
@@ -71,7 +73,25 @@ fn packed(task: &BuryTask, batch: Bytes) -> Result<Batch, NotArchived> {
     let new = DeathRecord::of(&task.from, &task.death, timestamp);
     let deaths = death::died(deaths_of(&record), new);
     let deaths = deaths.ok_or_else(|| unreadable(&"it goes round and nobody takes it"))?;
-    Ok(with_deaths(&record, &deaths, task.death.at.0))
+    let batch = with_deaths(&record, &deaths, task.death.at.0);
+    let facts = facts(task.facts, &batch);
+    Ok((batch, facts))
+}
+
+/// What readers of the target must know. What it asked for when it came, it asks for again, but for its
+/// delay and its expiry: these are over.
+fn facts(needed: Columns, batch: &Batch) -> Bytes {
+    if needed == Columns(0) {
+        return Bytes::new();
+    }
+    let over = Columns::DUE.with(Columns::EXPIRY);
+    let asked = Columns(needed.0 & !over.0);
+    let records = batch.records(DecodeLimits::default()).ok();
+    // What it could not ask for where it comes from, it need not be able to here.
+    let facts = records.and_then(|records| facts_of(&records, asked, 0).ok());
+    let mut facts = facts.unwrap_or_else(|| Facts::new(0, 1));
+    facts.worked_out = needed;
+    facts.encode().into()
 }
 
 /// What it died of before.
@@ -134,6 +154,7 @@ mod tests {
                 words: None,
             },
             place: ColdPart::Memory(batch),
+            facts: Columns(0),
         }
     }
 
@@ -158,7 +179,8 @@ mod tests {
             Codec::Snappy,
         ] {
             let task = task(41, stored(codec));
-            let batch = packed(&task, stored(codec)).unwrap();
+            let (batch, facts) = packed(&task, stored(codec)).unwrap();
+            assert!(facts.is_empty());
             let records = batch.records(DecodeLimits::default()).unwrap();
             assert_eq!(records.len(), 1);
             let record = records.get(0).unwrap();
@@ -170,6 +192,26 @@ mod tests {
             let death = deaths_of(&record).remove(0);
             assert_eq!((death.offset, death.timestamp_ms), (41, 501));
         }
+    }
+
+    #[test]
+    fn what_it_asks_for_counts_again_but_for_delay_and_expiry() {
+        let mut builder = BatchBuilder::new(Codec::None, 0);
+        let headers = [("priority", "9"), ("delay", "60000"), ("ttl", "1")];
+        let headers = headers.map(|(name, value)| (format!("mulgil.{name}"), value));
+        let headers: Vec<_> = { headers.iter() }
+            .map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())))
+            .collect();
+        builder.push(0, Some(b"k"), None, &headers);
+        let task = BuryTask {
+            facts: Columns(Columns::ALL.0 & !Columns::VERDICTS.0),
+            ..task(0, Bytes::new())
+        };
+        let (_, facts) = packed(&task, builder.finish().bytes).unwrap();
+        let facts = Facts::decode(&facts).unwrap();
+        assert_eq!((facts.priority(0), facts.due(0)), (Some(9), None));
+        assert_eq!((facts.expiry(0), facts.known()), (None, task.facts));
+        assert!(facts.ordering_key(0).is_some());
     }
 
     #[test]
@@ -192,7 +234,8 @@ mod tests {
             Some(b"v"),
             &vec![(key, Some(&b"not json"[..])); 100],
         );
-        let batch = packed(&task(0, Bytes::new()), builder.finish().bytes).unwrap();
+        let forged = builder.finish().bytes;
+        let (batch, _) = packed(&task(0, Bytes::new()), forged).unwrap();
         let records = batch.records(DecodeLimits::default()).unwrap();
         let record = records.get(0).unwrap();
         assert_eq!(record.headers.len(), 101);

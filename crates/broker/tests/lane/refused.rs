@@ -16,7 +16,7 @@ fn ten(producer: i64, first: i32) -> Request {
         partitions: vec![AppendPartition {
             partition: PARTITION,
             batch: builder.finish(),
-            facts: Bytes::new(),
+            facts: Facts::without_any(1).encode().into(),
         }],
     })
 }

@@ -126,10 +126,11 @@ fn prepare(
     })?;
     let now_ms = i64::try_from(turn.now.wall.0).unwrap_or(i64::MAX);
     let records = produced.records.unwrap_or_default();
-    let batch = check::check(
+    let needed = catalog.facts_of(topic);
+    let (batch, facts) = check::check(
         records,
         turn.head.version,
-        &topic.settings,
+        (&topic.settings, needed),
         now_ms,
         unpacking,
     )?;
@@ -141,7 +142,7 @@ fn prepare(
         AppendPartition {
             partition,
             batch,
-            facts: bytes::Bytes::new(),
+            facts,
         },
         append_time,
     ))

@@ -43,6 +43,7 @@ pub(crate) fn get(settings: &TopicSettings, name: &str) -> Option<String> {
             Durability::Memory => "memory".to_owned(),
         },
         "mulgil.keep.at.least.ms" => settings.keep_at_least_ms.to_string(),
+        "mulgil.read.headers" => settings.read_headers.to_string(),
         "mulgil.reclaim.on.ack" => settings.reclaim_on_ack.to_string(),
         "retention.bytes" => limit(settings.retention_bytes),
         "retention.ms" => limit(settings.retention_ms),
@@ -97,6 +98,7 @@ pub(crate) fn put(settings: &mut TopicSettings, name: &str, value: &str) -> Opti
             }
         }
         "mulgil.keep.at.least.ms" => settings.keep_at_least_ms = natural(value)?,
+        "mulgil.read.headers" => settings.read_headers = value.parse().ok()?,
         "mulgil.reclaim.on.ack" => settings.reclaim_on_ack = value.parse().ok()?,
         "retention.bytes" => settings.retention_bytes = limit(value)?,
         "retention.ms" => settings.retention_ms = limit(value)?,

@@ -103,6 +103,7 @@ pub const TOPIC: &[Setting] = &[
     only("min.insync.replicas", Takes::Int(1, i32::MAX), "1", "there is one broker, which alone acknowledges.").or("min.insync.replicas"),
     honoured("mulgil.durability", Takes::Word(&["fsync", "os", "memory"]), "fsync", "What an acknowledgement means: on disk, handed to the system, or nothing.").own("durability"),
     honoured("mulgil.keep.at.least.ms", Takes::Long(0, i64::MAX), "0", "How long records stay although every subscription has settled them, so that one can go back to them. By whole batches.").own("keep_at_least_ms"),
+    honoured("mulgil.read.headers", Takes::Bool, "false", "Whether delays and expiry that records ask for by headers count for those who read them as a queue. Batches are unpacked for it. Queues have it unless it is said otherwise.").own("read_headers"),
     honoured("mulgil.reclaim.on.ack", Takes::Bool, "false", "Whether records go once every subscription of the topic, of which there is at least one, has settled them. Queues have it.").own("reclaim_on_ack"),
     meaningless("preallocate", Takes::Bool, "false", "Chunks are shared by all topics and grow as they are filled.").or("log.preallocate"),
     meaningless("remote.copy.lag.bytes", Takes::Long(-1, i64::MAX), "-1", "No storage is tiered: all that is kept is local.").or("log.remote.copy.lag.bytes"),

@@ -77,6 +77,7 @@ fn every_honoured_setting_moves_its_field_and_goes_back() {
         ("min.compaction.lag.ms", "7"),
         ("mulgil.durability", "os"),
         ("mulgil.keep.at.least.ms", "11"),
+        ("mulgil.read.headers", "true"),
         ("mulgil.reclaim.on.ack", "true"),
         ("retention.bytes", "3"),
         ("retention.ms", "-1"),

@@ -1,13 +1,16 @@
 //! Subscriptions within metadata: which there are, and what changes of them are possible.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{SubscriptionId, TopicId};
 
 use super::{Change, Metadata, NAME_BYTES_MAX};
 use crate::subscription::{
-    Beginning, OutOfBounds, SUBSCRIPTIONS_MAX, Subscription, SubscriptionName, SubscriptionSettings,
+    Beginning, Order, OutOfBounds, SUBSCRIPTIONS_MAX, Subscription, SubscriptionName,
+    SubscriptionSettings,
 };
 
 /// Why subscriptions were not changed.
@@ -39,6 +42,9 @@ pub enum SubscriptionRefusal {
     /// A setting is not possible.
     #[error(transparent)]
     Setting(#[from] OutOfBounds),
+    /// Strict priority only makes sense over all of a queue.
+    #[error("order by priority needs a topic of one partition, this one has {0}")]
+    Priority(usize),
     /// Too many.
     #[error("there are {0} subscriptions, more are not possible")]
     TooMany(usize),
@@ -67,6 +73,8 @@ pub struct Subscriptions {
     by_id: OrdMap<SubscriptionId, Arc<Subscription>>,
     by_name: OrdMap<SubscriptionName, SubscriptionId>,
     by_topic: OrdSet<(TopicId, SubscriptionId)>,
+    /// Those that need more of records than their places.
+    by_facts: OrdSet<(TopicId, Columns, SubscriptionId)>,
 }
 
 impl Subscriptions {
@@ -99,7 +107,6 @@ impl Subscriptions {
         &self,
         name: Option<&SubscriptionName>,
     ) -> impl Iterator<Item = &Arc<Subscription>> {
-        use std::ops::Bound;
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         let ids = self
             .by_name
@@ -114,9 +121,40 @@ impl Subscriptions {
         ids.filter_map(|(_, id)| self.by_id.get(id))
     }
 
+    /// One that reads a topic by key or by priority, if there is one.
+    pub(super) fn in_order(&self, topic: TopicId) -> Option<&Arc<Subscription>> {
+        let ordered = Columns::ORDERING_KEY.with(Columns::PRIORITY);
+        if self.facts_of(topic).0 & ordered.0 == 0 {
+            return None;
+        }
+        { self.of_topic(topic) }.find(|one| one.settings.order != Order::Fifo)
+    }
+
+    /// What must be known of each record of a topic for those that read it.
+    #[must_use]
+    pub fn facts_of(&self, topic: TopicId) -> Columns {
+        if self.by_facts.is_empty() {
+            return Columns(0);
+        }
+        let mut needed = Columns(0);
+        // From one set of columns to the next, however many need the same.
+        let mut from = Bound::Included((topic, Columns(0), SubscriptionId(0)));
+        let end = Bound::Included((topic, Columns::ALL, SubscriptionId(u64::MAX)));
+        while let Some((_, columns, _)) = self.by_facts.range((from, end)).next() {
+            needed = needed.with(*columns);
+            from = Bound::Excluded((topic, *columns, SubscriptionId(u64::MAX)));
+        }
+        needed
+    }
+
     fn put(&mut self, subscription: Subscription) {
         let id = subscription.id;
+        self.remove(id);
         self.newest = self.newest.max(id.0);
+        let facts = subscription.settings.facts();
+        if facts != Columns(0) {
+            self.by_facts.insert((subscription.topic, facts, id));
+        }
         self.by_name.insert(subscription.name.clone(), id);
         self.by_topic.insert((subscription.topic, id));
         self.by_id.insert(id, Arc::new(subscription));
@@ -126,6 +164,8 @@ impl Subscriptions {
         if let Some(gone) = self.by_id.remove(&id) {
             self.by_name.remove(&gone.name);
             self.by_topic.remove(&(gone.topic, id));
+            let facts = gone.settings.facts();
+            self.by_facts.remove(&(gone.topic, facts, id));
         }
     }
 
@@ -248,6 +288,10 @@ impl Metadata {
         settings: &SubscriptionSettings,
     ) -> Result<(), SubscriptionRefusal> {
         settings.check()?;
+        let partitions = self.topic_by_id(topic).map_or(1, |t| t.partitions.len());
+        if settings.order == Order::Priority && partitions > 1 {
+            return Err(SubscriptionRefusal::Priority(partitions));
+        }
         match settings.dead_letter {
             Some(target) if target == topic => Err(SubscriptionRefusal::DeadLetterToItself),
             Some(target) if self.topic_by_id(target).is_none() => {
@@ -269,7 +313,8 @@ impl Metadata {
     ) -> Result<Change, SubscriptionRefusal> {
         let known = self.subscriptions.get(id);
         let known = known.ok_or(SubscriptionRefusal::Unknown)?;
-        if known.settings.dead_letter != settings.dead_letter {
+        let (before, after) = (known.settings, settings);
+        if (before.dead_letter, before.order) != (after.dead_letter, after.order) {
             self.check_settings(known.topic, &settings)?;
         } else {
             // Its topic may be gone since; that is no reason to refuse all else.
@@ -321,6 +366,58 @@ mod tests {
             beginnings: Vec::new(),
             created_ms: 6,
         }
+    }
+
+    #[test]
+    fn what_readers_need_of_a_topic_comes_and_goes_with_them() {
+        let mut meta = with_topics(&[("t", 1), ("u", 2)]);
+        let needs = |meta: &Metadata| meta.facts_of(meta.topic_by_id(TopicId(1)).unwrap());
+        let mut by = |name: &str, order| {
+            let mut new = new(name, 1);
+            new.settings.order = order;
+            let change = meta.subscribe(new).unwrap();
+            meta.apply(&change);
+            needs(&meta)
+        };
+        assert_eq!(by("plain", Order::Fifo), Columns(0));
+        assert_eq!(by("keyed", Order::Key), Columns::ORDERING_KEY);
+        assert_eq!(by("keyed too", Order::Key), Columns::ORDERING_KEY);
+        let both = Columns::ORDERING_KEY.with(Columns::PRIORITY);
+        assert_eq!(by("urgent", Order::Priority), both);
+        let grown = meta.add_partitions(TopicId(1), 2).unwrap_err();
+        let refused = crate::state::Refusal::Ordered(TopicName::in_default("keyed"));
+        assert_eq!(grown, refused);
+        let id = |meta: &Metadata, name: &str| {
+            let name = TopicName::in_default(name);
+            meta.subscriptions().named(&name).unwrap().id
+        };
+        let change = meta.unsubscribe(id(&meta, "urgent")).unwrap();
+        meta.apply(&change);
+        assert_eq!(needs(&meta), Columns::ORDERING_KEY);
+        for name in ["keyed", "keyed too"] {
+            let settings = SubscriptionSettings {
+                bytes_max: Some(5),
+                ..SubscriptionSettings::default()
+            };
+            let change = meta.alter_subscription(id(&meta, name), settings).unwrap();
+            meta.apply(&change);
+        }
+        assert_eq!(needs(&meta), Columns::SIZE);
+        assert!(meta.add_partitions(TopicId(1), 2).is_ok());
+        let change = meta.delete(TopicId(1)).unwrap();
+        meta.apply(&change);
+        assert_eq!(meta.subscriptions().facts_of(TopicId(1)), Columns(0));
+    }
+
+    #[test]
+    fn strict_priority_is_refused_over_several_partitions() {
+        let mut meta = with_topics(&[("t", 1)]);
+        let change = meta.add_partitions(TopicId(1), 3).unwrap().unwrap();
+        meta.apply(&change);
+        let mut urgent = new("s", 1);
+        urgent.settings.order = Order::Priority;
+        let refused = meta.subscribe(urgent).unwrap_err();
+        assert_eq!(refused, SubscriptionRefusal::Priority(3));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Changes of subscriptions as bytes.
 //!
 //! ```text
-//! tag 10, version u8 (1), kind u8, then by kind; all numbers little-endian
+//! tag 10, version u8 (2), kind u8, then by kind; all numbers little-endian
 //!   1 created  : id u64, vhost str, name str, topic u128, created ms u64, settings,
 //!                u32 n, n of (partition u64, first i64, end i64)
 //!   2 deleted  : id u64
 //!   3 altered  : id u64, settings
 //!   4 ids taken: newest u64
 //! settings: lock ms u32, failed max u16, acquired max u16, retry u8, jitter u8, overflow u8, has dead letter u8,
-//!           retry ms u64, retry ms max u64, age ms max u64, ttl ms u64, length max u64, dead letter u128;
+//!           retry ms u64, retry ms max u64, age ms max u64, ttl ms u64, length max u64, dead letter u128,
+//!           since version 2: order u8, bytes max u64;
 //!           0 = none in all that may be absent, which no setting can be
 //! ```
 
@@ -19,10 +20,10 @@ use super::{WireError, get_str, put_str};
 use crate::schema::TopicName;
 use crate::state::SubscriptionChange;
 use crate::subscription::{
-    Beginning, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+    Beginning, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Writes a change behind its tag.
 pub(super) fn put(out: &mut Vec<u8>, change: &SubscriptionChange) {
@@ -62,7 +63,8 @@ pub(super) fn put(out: &mut Vec<u8>, change: &SubscriptionChange) {
 
 /// Reads a change behind its tag.
 pub(super) fn get(from: &mut &[u8]) -> Result<SubscriptionChange, WireError> {
-    if from.try_get_u8()? != VERSION {
+    let version = from.try_get_u8()?;
+    if version == 0 || version > VERSION {
         return Err(WireError);
     }
     Ok(match from.try_get_u8()? {
@@ -74,7 +76,7 @@ pub(super) fn get(from: &mut &[u8]) -> Result<SubscriptionChange, WireError> {
             },
             topic: TopicId(from.try_get_u128_le()?),
             created_ms: from.try_get_u64_le()?,
-            settings: get_settings(from)?,
+            settings: get_settings(from, version)?,
             beginnings: get_beginnings(from)?,
         }),
         2 => SubscriptionChange::Deleted {
@@ -82,7 +84,7 @@ pub(super) fn get(from: &mut &[u8]) -> Result<SubscriptionChange, WireError> {
         },
         3 => SubscriptionChange::Altered {
             id: SubscriptionId(from.try_get_u64_le()?),
-            settings: get_settings(from)?,
+            settings: get_settings(from, version)?,
         },
         4 => SubscriptionChange::IdsTaken {
             newest: from.try_get_u64_le()?,
@@ -126,6 +128,7 @@ fn put_settings(out: &mut Vec<u8>, settings: &SubscriptionSettings) {
     out.put_u8(match settings.overflow {
         OverflowPolicy::DropOldest => 0,
         OverflowPolicy::DeadLetterOldest => 1,
+        OverflowPolicy::Refuse => 2,
     });
     out.put_u8(u8::from(settings.dead_letter.is_some()));
     out.put_u64_le(ms);
@@ -134,9 +137,15 @@ fn put_settings(out: &mut Vec<u8>, settings: &SubscriptionSettings) {
     out.put_u64_le(settings.ttl_ms.unwrap_or(0));
     out.put_u64_le(settings.length_max.unwrap_or(0));
     out.put_u128_le(settings.dead_letter.unwrap_or_default().0);
+    out.put_u8(match settings.order {
+        Order::Fifo => 0,
+        Order::Key => 1,
+        Order::Priority => 2,
+    });
+    out.put_u64_le(settings.bytes_max.unwrap_or(0));
 }
 
-fn get_settings(from: &mut &[u8]) -> Result<SubscriptionSettings, WireError> {
+fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, WireError> {
     let lock_ms = from.try_get_u32_le()?;
     let tries = |count: u16| (count > 0).then_some(count);
     let failed_max = tries(from.try_get_u16_le()?);
@@ -146,6 +155,7 @@ fn get_settings(from: &mut &[u8]) -> Result<SubscriptionSettings, WireError> {
     let overflow = match from.try_get_u8()? {
         0 => OverflowPolicy::DropOldest,
         1 => OverflowPolicy::DeadLetterOldest,
+        2 => OverflowPolicy::Refuse,
         _ => return Err(WireError),
     };
     let has_target = from.try_get_u8()?;
@@ -159,6 +169,17 @@ fn get_settings(from: &mut &[u8]) -> Result<SubscriptionSettings, WireError> {
     let dead_letter = match has_target {
         0 => None,
         1 => Some(target),
+        _ => return Err(WireError),
+    };
+    let (order, bytes_max) = if version < 2 {
+        (0, 0)
+    } else {
+        (from.try_get_u8()?, from.try_get_u64_le()?)
+    };
+    let order = match order {
+        0 => Order::Fifo,
+        1 => Order::Key,
+        2 => Order::Priority,
         _ => return Err(WireError),
     };
     let retry = match retry {
@@ -180,7 +201,9 @@ fn get_settings(from: &mut &[u8]) -> Result<SubscriptionSettings, WireError> {
         age_ms_max,
         ttl_ms,
         length_max,
+        bytes_max: limit(bytes_max),
         overflow,
+        order,
         dead_letter,
     })
 }

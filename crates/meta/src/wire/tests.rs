@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::SubscriptionChange;
 use crate::subscription::{
-    Beginning, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+    Beginning, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
 };
 use mulgil_record::ids::{Offset, SubscriptionId};
 
@@ -85,7 +85,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
             }),
         ]
     });
-    let limits = [(); 3].map(|()| proptest::option::of(1..u64::MAX));
+    let limits = [(); 4].map(|()| proptest::option::of(1..u64::MAX));
     let tries = [(); 2].map(|()| proptest::option::of(1..u16::MAX));
     let begin = any::<(u64, i64, i64)>().prop_map(|(partition, first, end)| Beginning {
         partition: PartitionId(partition),
@@ -97,11 +97,16 @@ fn subscription() -> impl Strategy<Value = Subscription> {
     let ids = any::<(u64, u128, u64, u32, bool)>();
     (retry, limits, tries, beginnings, target, ids, "[a-z]{1,20}").prop_map(
         |(retry, limits, tries, beginnings, dead_letter, ids, name)| {
-            let (id, topic, created_ms, lock_ms, to_target) = ids;
-            let overflow = if to_target {
-                OverflowPolicy::DeadLetterOldest
-            } else {
-                OverflowPolicy::DropOldest
+            let (id, topic, created_ms, lock_ms, by_key) = ids;
+            let overflow = match id % 3 {
+                0 => OverflowPolicy::DeadLetterOldest,
+                1 => OverflowPolicy::Refuse,
+                _ => OverflowPolicy::DropOldest,
+            };
+            let order = match (by_key, id % 2) {
+                (true, _) => Order::Key,
+                (false, 0) => Order::Priority,
+                (false, _) => Order::Fifo,
             };
             let settings = SubscriptionSettings {
                 lock_ms,
@@ -111,7 +116,9 @@ fn subscription() -> impl Strategy<Value = Subscription> {
                 age_ms_max: limits[0],
                 ttl_ms: limits[1],
                 length_max: limits[2],
+                bytes_max: limits[3],
                 overflow,
+                order,
                 dead_letter,
             };
             Subscription {
@@ -124,6 +131,18 @@ fn subscription() -> impl Strategy<Value = Subscription> {
             }
         },
     )
+}
+
+#[test]
+fn settings_that_are_only_stated_come_back_too() {
+    let mut settings = TopicSettings::default();
+    settings.make_queue();
+    settings.keep_at_least_ms = 7;
+    settings.stated.insert(KEEP_AT_LEAST.into(), "7".into());
+    assert!(settings.read_headers);
+    let id = TopicId(1);
+    let change = Change::TopicAltered { id, settings };
+    assert_eq!(Change::decode(&change.encode()), Ok(change));
 }
 
 proptest! {
@@ -141,6 +160,22 @@ proptest! {
             prop_assert_eq!(Change::decode(&bytes), Ok(change));
             prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), Err(WireError));
         }
+    }
+
+    #[test]
+    fn settings_of_version_1_are_read(subscription in subscription()) {
+        let mut settings = subscription.settings;
+        if settings.overflow == OverflowPolicy::Refuse {
+            settings.overflow = OverflowPolicy::DropOldest;
+        }
+        (settings.order, settings.bytes_max) = (Order::Fifo, None);
+        let id = subscription.id;
+        let change = Change::Subscription(SubscriptionChange::Altered { id, settings });
+        let mut bytes = change.encode();
+        // Without the two that came later.
+        bytes.truncate(bytes.len() - 9);
+        bytes[1] = 1;
+        prop_assert_eq!(Change::decode(&bytes), Ok(change));
     }
 
     #[test]

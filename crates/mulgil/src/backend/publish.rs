@@ -14,9 +14,10 @@ use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
 use mulgil_broker::request::{Append, AppendPartition, Reply, Request};
 use mulgil_meta::schema::{TimestampType, Topic, TopicSettings};
-use mulgil_record::batch::{Batch, BatchBuilder, NO_TIMESTAMP};
+use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP};
 use mulgil_record::compression::Codec;
-use mulgil_record::partition_for_key;
+use mulgil_record::facts::Columns;
+use mulgil_record::{asked, partition_for_key};
 
 use super::LocalBackend;
 use super::refusals::{append_refusal, unexpected};
@@ -45,16 +46,18 @@ impl LocalBackend {
     ) -> Result<Vec<Result<Position, Refusal>>, Refusal> {
         let topic = self.topic(topic)?;
         let now = i64::try_from(self.broker.now().wall.0).unwrap_or(i64::MAX);
+        let needed = self.broker.catalog().facts_of(&topic);
         let mut batches = Batches::new(&topic.settings, now);
         let mut places = Vec::with_capacity(records.len());
         for record in &records {
             let taken = check(&topic.settings, record, now);
+            let taken = taken.and_then(|()| check_asked(record, needed, now));
             let partition = taken.and_then(|()| self.partition_of(&topic, record));
             places.push(partition.map(|partition| batches.push(partition, record)));
         }
         let batches = batches.finish();
         let partitions: Vec<_> = batches.iter().map(|(partition, _)| *partition).collect();
-        let bases = self.append(&topic, batches).await?;
+        let bases = self.append(&topic, batches, now).await?;
         let results = places.into_iter().map(|place| {
             let Place { batch, index } = place?;
             let base = bases.get(batch).cloned();
@@ -72,8 +75,10 @@ impl LocalBackend {
         &self,
         topic: &Topic,
         batches: Vec<(u32, Batch)>,
+        now: i64,
     ) -> Result<Vec<Result<i64, Refusal>>, Refusal> {
         let most = topic.settings.message_bytes_max as usize;
+        let needed = self.broker.catalog().facts_of(topic);
         let mut found = Vec::with_capacity(batches.len());
         let mut append = Append {
             partitions: Vec::new(),
@@ -89,6 +94,13 @@ impl LocalBackend {
                 found.push(Err(Refusal::new(Code::RecordTooLarge, detail)));
                 continue;
             }
+            let facts = match facts(&batch, needed, now) {
+                Ok(facts) => facts,
+                Err(refusal) => {
+                    found.push(Err(refusal));
+                    continue;
+                }
+            };
             let records = i64::from(batch.header.last_offset_delta) + 1;
             let records = u64::try_from(records).unwrap_or(0);
             asked.push((found.len(), records, batch.bytes.len() as u64));
@@ -97,7 +109,7 @@ impl LocalBackend {
             append.partitions.push(AppendPartition {
                 partition: *id,
                 batch,
-                facts: Bytes::new(),
+                facts,
             });
         }
         let Reply::Append(outcomes) = self.ask(Request::Append(append)).await? else {
@@ -140,6 +152,30 @@ fn check(settings: &TopicSettings, record: &Publish, now: i64) -> Result<(), Ref
     refused(format!(
         "timestamp {timestamp} is {than} than {limit}, the limit"
     ))
+}
+
+/// Checks what a record asks for by reserved headers, so that it is refused by itself and not with its batch.
+fn check_asked(record: &Publish, needed: Columns, now: i64) -> Result<(), Refusal> {
+    let asks = |(name, _): &(String, Option<Bytes>)| name.starts_with(asked::PREFIX);
+    if needed == Columns(0) || !record.headers.iter().any(asks) {
+        return Ok(());
+    }
+    let mut alone = BatchBuilder::new(Codec::None, now);
+    push(&mut alone, record, now);
+    facts(&alone.finish(), needed, now).map(drop)
+}
+
+/// What queue-style readers must know of the records of a batch.
+fn facts(batch: &Batch, needed: Columns, now: i64) -> Result<Bytes, Refusal> {
+    if needed == Columns(0) {
+        return Ok(Bytes::new());
+    }
+    let refused = |why: String| Refusal::new(Code::RecordRefused, why);
+    let records = batch.records(DecodeLimits::default());
+    let records = records.map_err(|why| refused(why.to_string()))?;
+    let facts = asked::facts_of(&records, needed, now);
+    let facts = facts.map_err(|why| refused(format!("header {}: {}", why.header, why.why)))?;
+    Ok(facts.encode().into())
 }
 
 /// Where a record lies.

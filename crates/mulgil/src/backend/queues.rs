@@ -6,8 +6,8 @@ use std::time::Duration;
 use mulgil_admin::backend::{Answer, QueueCounters};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterSubscription, BeginAt, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Overflow,
-    Receive, Received, Retry, Settlement, SubscriptionChange, SubscriptionCounts,
+    AlterSubscription, BeginAt, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Order,
+    Overflow, Receive, Received, Retry, Settlement, SubscriptionChange, SubscriptionCounts,
     SubscriptionDetail, SubscriptionPage, SubscriptionPartition,
     SubscriptionSettings as SettingsModel, SubscriptionSummary, SubscriptionTotals,
 };
@@ -166,9 +166,16 @@ impl LocalBackend {
             age_ms_max: wanted.age_ms_max,
             ttl_ms: wanted.ttl_ms,
             length_max: wanted.length_max,
+            bytes_max: wanted.bytes_max,
             overflow: match wanted.overflow {
                 Overflow::DropOldest => OverflowPolicy::DropOldest,
                 Overflow::DeadLetterOldest => OverflowPolicy::DeadLetterOldest,
+                Overflow::Refuse => OverflowPolicy::Refuse,
+            },
+            order: match wanted.order {
+                Order::Fifo => broker::Order::Fifo,
+                Order::Key => broker::Order::Key,
+                Order::Priority => broker::Order::Priority,
             },
             dead_letter,
         })
@@ -331,9 +338,16 @@ fn settings_model(catalog: &Catalog, settings: &SubscriptionSettings) -> Setting
         age_ms_max: settings.age_ms_max,
         ttl_ms: settings.ttl_ms,
         length_max: settings.length_max,
+        bytes_max: settings.bytes_max,
         overflow: match settings.overflow {
             OverflowPolicy::DropOldest => Overflow::DropOldest,
             OverflowPolicy::DeadLetterOldest => Overflow::DeadLetterOldest,
+            OverflowPolicy::Refuse => Overflow::Refuse,
+        },
+        order: match settings.order {
+            broker::Order::Fifo => Order::Fifo,
+            broker::Order::Key => Order::Key,
+            broker::Order::Priority => Order::Priority,
         },
         dead_letter: settings.dead_letter.map(|id| topic_name(catalog, id)),
     }

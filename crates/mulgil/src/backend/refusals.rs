@@ -21,7 +21,8 @@ pub(super) fn append_refusal(refusal: &AppendRefusal) -> Refusal {
         AppendRefusal::UnknownPartition(_) => Code::PartitionUnknown,
         AppendRefusal::Partition(_) => Code::RecordRefused,
         AppendRefusal::DiskFull => Code::DiskFull,
-        AppendRefusal::Overloaded => Code::Overloaded,
+        AppendRefusal::Overloaded | AppendRefusal::FactsOwed => Code::Overloaded,
+        AppendRefusal::QueueFull { .. } => Code::QueueFull,
         AppendRefusal::Stopping => Code::Stopping,
     };
     Refusal::new(code, refusal.to_string())
@@ -57,6 +58,7 @@ pub(super) fn alter_refusal(refusal: &AlterRefusal, name: &str) -> Refusal {
         AlterRefusal::Unknown => Code::TopicUnknown,
         AlterRefusal::PartitionCount { .. } | AlterRefusal::TooMany { .. } => Code::PartitionCount,
         AlterRefusal::Setting(_) => Code::SettingValue,
+        AlterRefusal::Ordered(_) => Code::PartitionCount,
         AlterRefusal::DiskFull => Code::DiskFull,
         AlterRefusal::Stopping => Code::Stopping,
     };
@@ -74,7 +76,7 @@ pub(super) fn subscription_refusal(refusal: &SubscriptionRefusal, name: &str) ->
         }
         Why::UnknownPartition(_) => Code::PartitionUnknown,
         Why::Name(_) => Code::SubscriptionName,
-        Why::Setting(_) => Code::SubscriptionSetting,
+        Why::Setting(_) | Why::Priority(_) => Code::SubscriptionSetting,
         Why::TooMany(_) | Why::TooManyConsumers(_) | Why::TooManyLocked(_) => {
             Code::SubscriptionsFull
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use mulgil_admin::model::{BeginAt, Outcome};
 use mulgil_admin::time::Timestamp;
+use mulgil_record::asked;
 
 use super::RemoteArgs;
 use super::reading::{ReadingArgs, milliseconds};
@@ -166,8 +167,36 @@ pub(crate) struct QueuePubArgs {
     /// A header of every message; may be given more than once
     #[arg(short = 'H', long = "header", value_name = "KEY=VALUE")]
     pub(crate) headers: Vec<String>,
+    /// Nobody gets them before so much time has passed
+    #[arg(long, value_name = "DURATION")]
+    delay: Option<String>,
+    /// Give them up when so much time has passed
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// Where the queue goes by priority: larger goes first, 0 to 255
+    #[arg(long, value_name = "N")]
+    priority: Option<u8>,
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
+}
+
+impl QueuePubArgs {
+    /// All headers of every message, those that ask for something behind.
+    pub(crate) fn all_headers(&self) -> Done<Vec<String>> {
+        let mut all = self.headers.clone();
+        let times = [
+            ("--delay", asked::DELAY, &self.delay),
+            ("--ttl", asked::TTL, &self.ttl),
+        ];
+        for (flag, header, time) in times {
+            if let Some(time) = time {
+                all.push(format!("{header}={}", milliseconds(flag, time)?));
+            }
+        }
+        let priority = self.priority.map(|n| format!("{}={n}", asked::PRIORITY));
+        all.extend(priority);
+        Ok(all)
+    }
 }
 
 #[derive(Debug, Args)]

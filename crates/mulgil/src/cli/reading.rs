@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::SubscriptionChange;
-use mulgil_admin::settings::duration;
+use mulgil_admin::settings::{self, duration};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome as Done};
@@ -38,9 +38,15 @@ pub(crate) struct ReadingArgs {
     /// So many messages may wait in each partition, or none [default: none]
     #[arg(long, value_name = "N")]
     length_max: Option<String>,
+    /// So many bytes may wait in each partition, or none [default: none]
+    #[arg(long, value_name = "SIZE")]
+    bytes_max: Option<String>,
     /// What happens when more come [default: drop-oldest]
     #[arg(long, value_enum)]
     overflow: Option<Overflow>,
+    /// In which order messages are handed out [default: fifo]
+    #[arg(long, value_enum)]
+    order: Option<Order>,
     /// The topic that messages go to that are given up, or none: they are dropped, and counted
     #[arg(long, value_name = "TOPIC")]
     dead_letter: Option<String>,
@@ -53,6 +59,19 @@ pub(crate) enum Overflow {
     DropOldest,
     /// The oldest go to the dead-letter topic
     DeadLetterOldest,
+    /// What comes is refused
+    Refuse,
+}
+
+/// In which order messages are handed out.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Order {
+    /// As they lie in their partition
+    Fifo,
+    /// So, and while a message is held, no other of its key
+    Key,
+    /// The highest priority first, of one the oldest
+    Priority,
 }
 
 impl ReadingArgs {
@@ -86,8 +105,20 @@ impl ReadingArgs {
             let word = match overflow {
                 Overflow::DropOldest => "drop_oldest",
                 Overflow::DeadLetterOldest => "dead_letter_oldest",
+                Overflow::Refuse => "refuse",
             };
             change.set("overflow", word);
+        }
+        if let Some(bytes) = &self.bytes_max {
+            change.set("bytes_max", limit(bytes, |text| size("--bytes-max", text))?);
+        }
+        if let Some(order) = self.order {
+            let word = match order {
+                Order::Fifo => "fifo",
+                Order::Key => "key",
+                Order::Priority => "priority",
+            };
+            change.set("order", word);
         }
         if let Some(topic) = &self.dead_letter {
             change.set("dead_letter", limit(topic, |text| Ok(text.to_owned()))?);
@@ -111,6 +142,16 @@ fn limit<T: Into<Value>>(text: &str, read: impl FnOnce(&str) -> Done<T>) -> Done
 fn number(flag: &str, text: &str) -> Done<u64> {
     let bad = |_bad| wrong(format!("{flag} takes a number or none, not \"{text}\""));
     text.parse().map_err(bad)
+}
+
+/// A size as people write it.
+fn size(flag: &str, text: &str) -> Done<u64> {
+    let bad = || {
+        wrong(format!(
+            "{flag} takes a size (64MiB) or none, not \"{text}\""
+        ))
+    };
+    settings::size(text).ok_or_else(bad)
 }
 
 /// A duration as people write it.

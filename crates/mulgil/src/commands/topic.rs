@@ -178,6 +178,7 @@ fn facts(topic: &TopicSummary) -> Vec<(String, String)> {
             "keep_at_least_ms",
             human::duration_ms(settings.keep_at_least_ms),
         ),
+        ("read_headers", yes_no(settings.read_headers).to_owned()),
         (
             "message_bytes_max",
             human::bytes(settings.message_bytes_max.into()),

@@ -18,10 +18,11 @@ fn the_encoding_is_as_documented() {
         priorities: vec![4, 9],
         verdict_bytes: 1,
         verdicts: vec![0b01, 0b10],
+        worked_out: Columns::DUE,
         ..Facts::new(3, 2)
     };
     let encoded = [
-        1, 0, 0b110_0010, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, // header
+        2, 0b100, 0b110_0010, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, // header
         8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, // ordering keys
         4, 9, // priorities
         1, 2, // verdicts
@@ -51,8 +52,14 @@ fn what_is_not_known_is_refused() {
         bytes[place] = byte;
         Facts::decode(&bytes)
     };
-    assert_eq!(with(0, 2), Err(FactsError::Version(2)));
-    assert_eq!(with(1, 1), Err(FactsError::Reserved));
+    assert_eq!(with(0, 3), Err(FactsError::Version(3)));
+    assert_eq!(with(1, 0x80), Err(FactsError::Reserved));
+    assert_eq!(with(15, 1), Err(FactsError::Reserved));
+    // Version 1 is read, and had nothing there.
+    assert_eq!(with(0, 1).unwrap().priority(0), Some(1));
+    let mut old = good.clone();
+    (old[0], old[1]) = (1, 1);
+    assert_eq!(Facts::decode(&old), Err(FactsError::Reserved));
     assert_eq!(with(3, 1), Err(FactsError::Columns(0x120)));
     assert_eq!(
         with(12, 1),
@@ -94,6 +101,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 Facts {
                     generation,
                     count: u32::try_from(count).unwrap(),
+                    worked_out: Columns(u16::from(seed.to_le_bytes()[3] & 0x7f)),
                     deduplication: long(3)
                         .map(|v| u128::from(v) << 40)
                         .take(take(a, 1))
@@ -127,7 +135,7 @@ proptest! {
 
     #[test]
     fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-        let head = [1, 0];
+        let head = [2, 0];
         for bytes in [bytes.clone(), [&head, &bytes[..]].concat()] {
             if let Ok(facts) = Facts::decode(&bytes) {
                 prop_assert!(facts.verdicts.len() <= bytes.len());

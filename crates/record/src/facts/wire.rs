@@ -6,8 +6,10 @@ use super::{Columns, Facts};
 
 /// Bytes before the columns.
 const HEADER_BYTES: usize = 16;
-/// The encoding that is written.
-const VERSION: u8 = 1;
+/// The encoding that is written. Version 1 had no byte for what was worked out.
+const VERSION: u8 = 2;
+/// All columns, of which each has a bit in the byte of what was worked out.
+const WORKED_OUT_MAX: u8 = Columns::ALL.0.to_le_bytes()[0];
 
 /// Why bytes are no facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct FactsHeader {
     pub count: u32,
     /// Which columns are there.
     pub columns: Columns,
+    /// What was worked out, those that are there among it.
+    pub known: Columns,
     /// Bytes of verdicts for each record.
     pub verdict_bytes: u16,
 }
@@ -70,7 +74,7 @@ impl FactsHeader {
         let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(short)?;
         let [
             version,
-            zero_a,
+            worked_out,
             c0,
             c1,
             g @ ..,
@@ -83,10 +87,11 @@ impl FactsHeader {
             zero_b,
             zero_c,
         ] = *fixed;
-        if version != VERSION {
+        if version == 0 || version > VERSION {
             return Err(FactsError::Version(version));
         }
-        if [zero_a, zero_b, zero_c] != [0; 3] {
+        let is_reserved = version == 1 || worked_out & !WORKED_OUT_MAX != 0;
+        if [zero_b, zero_c] != [0; 2] || (is_reserved && worked_out != 0) {
             return Err(FactsError::Reserved);
         }
         let columns = u16::from_le_bytes([c0, c1]);
@@ -108,6 +113,7 @@ impl FactsHeader {
             generation,
             count,
             columns,
+            known: columns.with(Columns(u16::from(worked_out))),
             verdict_bytes,
         };
         // At most (2^32 - 1) * (45 + 2^16): far from the end of a u64.
@@ -148,7 +154,8 @@ pub(super) fn encode(facts: &Facts) -> Vec<u8> {
     } else {
         0
     };
-    let mut out = vec![VERSION, 0];
+    let worked_out = facts.worked_out.0.to_le_bytes()[0] & WORKED_OUT_MAX;
+    let mut out = vec![VERSION, worked_out];
     out.extend_from_slice(&columns.0.to_le_bytes());
     out.extend_from_slice(&facts.generation.to_le_bytes());
     out.extend_from_slice(&facts.count.to_le_bytes());
@@ -194,6 +201,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Facts, FactsError> {
     Ok(Facts {
         generation: header.generation,
         count: header.count,
+        worked_out: Columns(bytes.get(1).copied().unwrap_or(0).into()),
         deduplication: columns.take(Columns::DEDUPLICATION, 1, u128::from_le_bytes),
         ordering_keys: columns.take(Columns::ORDERING_KEY, 1, u64::from_le_bytes),
         due_ms: columns.take(Columns::DUE, 1, i64::from_le_bytes),

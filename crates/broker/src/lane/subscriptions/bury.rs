@@ -13,6 +13,7 @@ use bytes::Bytes;
 use mulgil_core::machine::Now;
 use mulgil_core::queue::{Command, Death, NotArchived, RecordState, Span};
 use mulgil_record::batch::Batch;
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId};
 
 use super::super::read::{ColdPart, ColdTask, ColdWork};
@@ -43,6 +44,8 @@ pub struct BuryTask {
     pub death: Death,
     /// Where its batch is.
     pub place: ColdPart,
+    /// What readers of the target must know of it.
+    pub facts: Columns,
 }
 
 /// A record that is packed, or cannot be.
@@ -54,8 +57,8 @@ pub struct Burial {
     pub partition: PartitionId,
     /// Which record.
     pub offset: Offset,
-    /// A batch of it alone, or why there is none.
-    pub packed: Result<Batch, NotArchived>,
+    /// A batch of it alone with its facts, or why there is none.
+    pub packed: Result<(Batch, Bytes), NotArchived>,
 }
 
 impl Lane {
@@ -86,7 +89,7 @@ impl Lane {
         let target = known.settings.dead_letter;
         let target = target.and_then(|id| self.metadata.topic_by_id(id));
         let source = self.metadata.topic_by_id(known.topic);
-        let (Some(_), Some(source)) = (target, source) else {
+        let (Some(target), Some(source)) = (target, source) else {
             return Err(NotArchived::TargetMissing);
         };
         let number = source.partitions.iter().position(|one| *one == partition);
@@ -114,6 +117,7 @@ impl Lane {
             },
             death: death.clone(),
             place: place.ok_or(NotArchived::TargetFull)?,
+            facts: self.metadata.facts_of(target),
         })
     }
 
@@ -152,7 +156,8 @@ impl Lane {
             return;
         }
         self.log.cut(now);
-        let buried = packed.and_then(|batch| self.bury_in_target(key, &batch, now));
+        let buried =
+            packed.and_then(|(batch, facts)| self.bury_in_target(key, &batch, &facts, now));
         let command = match buried {
             Ok(()) => Command::Archived(Span::one(offset)),
             Err(why) => Command::NotArchived { offset, why },
@@ -160,9 +165,15 @@ impl Lane {
         self.command_queue(key, command, now, turn);
     }
 
-    fn bury_in_target(&mut self, key: Key, batch: &Batch, now: Now) -> Result<(), NotArchived> {
+    fn bury_in_target(
+        &mut self,
+        key: Key,
+        batch: &Batch,
+        facts: &Bytes,
+        now: Now,
+    ) -> Result<(), NotArchived> {
         let partition = self.grave_of(key).ok_or(NotArchived::TargetMissing)?;
-        match self.append_one(partition, batch, &Bytes::new(), now) {
+        match self.append_one(partition, batch, facts, now) {
             Ok(_) => Ok(()),
             Err(AppendRefusal::UnknownPartition(_)) => Err(NotArchived::TargetMissing),
             Err(_) => Err(NotArchived::TargetFull),

@@ -91,6 +91,7 @@ impl Lane {
             unreachable!("a creation only creates")
         };
         self.lead_subscription(created.id);
+        self.track(created.id, now);
         Ok(Arc::new(created))
     }
 
@@ -135,12 +136,14 @@ impl Lane {
         &mut self,
         which: &SubscriptionRef,
         settings: SubscriptionSettings,
+        now: Now,
     ) -> (Due, SubscriptionReply) {
         let altered = self.can_change().and_then(|()| {
             self.check_target(&settings)?;
             let id = self.find_subscription(which)?.id;
             let change = self.metadata.alter_subscription(id, settings)?;
             self.change_metadata(&change);
+            self.track(id, now);
             Ok(())
         });
         let due = Due::synced(self.metadata_due);
@@ -357,6 +360,7 @@ impl From<MetaRefusal> for SubscriptionRefusal {
             MetaRefusal::DeadLetterToItself => Self::DeadLetterToItself,
             MetaRefusal::NameLength { .. } => Self::Name(refusal.to_string()),
             MetaRefusal::Setting(setting) => Self::Setting(setting),
+            MetaRefusal::Priority(partitions) => Self::Priority(partitions),
             MetaRefusal::TooMany(count) => Self::TooMany(count),
         }
     }

@@ -107,6 +107,12 @@ impl Lane {
 
     /// Machines as the log has them begin to live.
     pub(in crate::lane) fn wake_queues(&mut self, now: Now) {
+        // The broker may have gone between a change of settings and what follows from it.
+        let all = self.metadata.subscriptions().after(None);
+        let all: Vec<_> = all.map(|one| one.id).collect();
+        for id in all {
+            self.track(id, now);
+        }
         let keys: Vec<_> = self.subscriptions.hosted.keys().copied().collect();
         for key in keys {
             self.arm_queue(key, now);

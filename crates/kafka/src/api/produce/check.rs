@@ -8,8 +8,10 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use mulgil_broker::meta::schema::{TimestampType, TopicSettings};
+use mulgil_record::asked::{AskedError, facts_of};
 use mulgil_record::batch::{Batch, BatchError, DecodeLimits, DecodedRecords, NO_TIMESTAMP, split};
 use mulgil_record::compression::{Codec, CompressionError};
+use mulgil_record::facts::Columns;
 
 use crate::wire_errors;
 
@@ -126,14 +128,15 @@ impl Unfit {
     }
 }
 
-/// Checks the records of one partition.
+/// Checks the records of one partition; gives their batch, and of its records what `needed` says that
+/// queue-style readers of the topic must know.
 pub(super) fn check(
     records: Bytes,
     version: i16,
-    settings: &TopicSettings,
+    (settings, needed): (&TopicSettings, Columns),
     now_ms: i64,
     unpacking: &mut Unpacking,
-) -> Result<Batch, Unfit> {
+) -> Result<(Batch, Bytes), Unfit> {
     let invalid = |why| Unfit::new(ResponseError::InvalidRecord, why);
     let mut batches = split(records).map_err(|error| unfit(&error))?;
     let Some(bytes) = batches.pop() else {
@@ -172,7 +175,24 @@ pub(super) fn check(
     if settings.cleanup.compact {
         check_keys(opened.records()?)?;
     }
-    pack(opened, codec, settings)
+    let facts = if needed == Columns(0) {
+        Bytes::new()
+    } else {
+        let facts = facts_of(opened.records()?, needed, now_ms);
+        facts.map_err(|error| not_asked(&error))?.encode().into()
+    };
+    Ok((pack(opened, codec, settings)?, facts))
+}
+
+/// A record asks for something by a reserved header that is not possible.
+fn not_asked(error: &AskedError) -> Unfit {
+    let index = i32::try_from(error.index).unwrap_or(i32::MAX);
+    let why = error.to_string();
+    Unfit {
+        error: ResponseError::InvalidRecord,
+        why: "a record asks for something that is not possible".to_owned(),
+        records: vec![UnfitRecord { index, why }],
+    }
 }
 
 /// Every record of a compacted topic has a key (`LogValidator.validateKey`).

@@ -80,7 +80,10 @@ pub(super) fn publish(
         name,
         value: Some(Payload(value.into())),
     };
-    let headers = headers(&args.headers)?.into_iter().map(header).collect();
+    let headers = headers(&args.all_headers()?)?
+        .into_iter()
+        .map(header)
+        .collect();
     let key = args.key.clone().map(|key| Payload(key.into()));
     let source = source(args.value.as_deref(), args.file.as_deref())?;
     let api = args.remote.api()?;

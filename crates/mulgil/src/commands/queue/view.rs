@@ -1,8 +1,8 @@
 //! How queues and subscriptions are shown.
 
 use mulgil_admin::model::{
-    GivenUp, Overflow, Retry, SubscriptionDetail, SubscriptionPartition, SubscriptionSettings,
-    SubscriptionSummary,
+    GivenUp, Order, Overflow, Retry, SubscriptionDetail, SubscriptionPartition,
+    SubscriptionSettings, SubscriptionSummary,
 };
 use serde_json::Value;
 
@@ -89,12 +89,18 @@ fn retry(retry: Retry) -> String {
     }
 }
 
-fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 9] {
+fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 11] {
     let count = |value: Option<u64>| human::limit(value, |value| value.to_string());
     let time = |value| human::limit(value, human::duration_ms);
     let overflow = match settings.overflow {
         Overflow::DropOldest => "drop_oldest",
         Overflow::DeadLetterOldest => "dead_letter_oldest",
+        Overflow::Refuse => "refuse",
+    };
+    let order = match settings.order {
+        Order::Fifo => "fifo",
+        Order::Key => "key",
+        Order::Priority => "priority",
     };
     let target = settings.dead_letter.as_deref();
     [
@@ -105,7 +111,9 @@ fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 9
         ("age_ms_max", time(settings.age_ms_max)),
         ("ttl_ms", time(settings.ttl_ms)),
         ("length_max", count(settings.length_max)),
+        ("bytes_max", human::limit(settings.bytes_max, human::bytes)),
         ("overflow", overflow.to_owned()),
+        ("order", order.to_owned()),
         (
             "dead_letter",
             target.unwrap_or("none: dropped, and counted").to_owned(),
