@@ -18,8 +18,12 @@ use crate::planted::Planted;
 
 pub(super) mod groups;
 
-/// Where a batch's producer id lies in the payload of its entry, behind the two lengths.
-const PRODUCER_AT: usize = 8 + 43;
+/// Where a batch's producer id lies in the payload of its entry, behind two lengths and as many bytes of
+/// facts as the first says.
+fn producer_at(payload: &[u8]) -> usize {
+    let facts = payload.first_chunk().copied().map_or(0, u32::from_le_bytes);
+    8 + 43 + usize::try_from(facts).unwrap_or(usize::MAX / 2)
+}
 
 struct Seen {
     at: Position,
@@ -89,7 +93,8 @@ impl Replay for Twisted<'_> {
             }
             Some(Planted::DuplicatesForgotten) if kind == EntryKind::Batch => {
                 let mut payload = payload.to_vec();
-                if let Some(id) = payload.get_mut(PRODUCER_AT..PRODUCER_AT + 8) {
+                let at_id = producer_at(&payload);
+                if let Some(id) = payload.get_mut(at_id..at_id + 8) {
                     id.fill(0xff);
                 }
                 return self.inner.entry(at, entry, &payload, frame);
