@@ -46,6 +46,7 @@ impl Bench {
             span,
             at,
             facts: None,
+            filter: None,
         }));
         let consumer = ConsumerId(1 + u64::try_from(span.first.0).unwrap_or(0) % consumers);
         self.ask(Command::Grant(Grant {

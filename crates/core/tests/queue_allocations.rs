@@ -88,7 +88,12 @@ impl Shell {
     fn append_with(&mut self, count: u32, facts: Option<Arc<Facts>>) {
         let span = Span::new(self.queue.end(), count);
         let at = WallTime(0);
-        self.ask(Command::Append(Append { span, at, facts }));
+        self.ask(Command::Append(Append {
+            span,
+            at,
+            facts,
+            filter: None,
+        }));
     }
 
     fn grant(&mut self, credit: u32) {

@@ -39,6 +39,11 @@ pub(super) fn appended(state: &mut State, append: &Append) {
             state.expires(offset.0, ms(expiry));
         }
     }
+    for (selected, first, end) in append.stretches() {
+        if !selected {
+            state.finish(first, end);
+        }
+    }
 }
 
 /// What the log keeps.

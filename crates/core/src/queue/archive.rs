@@ -33,16 +33,14 @@ pub(super) fn append(
     if first < end || append.span.is_empty() {
         return Err(QueueRefusal::OutOfOrder { first, end });
     }
-    let span = append.span;
     check_ids(state, &append)?;
     let excess = excess(state, settings, &append)?;
-    let facts = append.facts.clone();
-    draft.append(append);
-    let size = |offset: i64| {
-        let index = usize::try_from(offset - span.first.0).ok()?;
-        facts.as_ref()?.size(index)
-    };
-    overflow(state, settings, draft, span, excess, size);
+    if excess.is_none() {
+        draft.append(append);
+    } else {
+        draft.append(append.clone());
+        overflow(state, settings, draft, &append, excess);
+    }
     Ok(())
 }
 
@@ -78,7 +76,9 @@ fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess,
     let refuse = settings.overflow == Overflow::Refuse;
     let waiting = state.available() + state.kept.schedule.waiting.len();
     let most = settings.length_max.unwrap_or(u64::MAX);
-    let records = waiting.saturating_add(append.span.count());
+    let selected = append.stretches().filter(|(selected, ..)| *selected);
+    let new: i64 = selected.map(|(_, first, end)| end - first).sum();
+    let records = waiting.saturating_add(u64::try_from(new).unwrap_or(0));
     let records = records.saturating_sub(most);
     if records > 0 && refuse {
         return Err(QueueRefusal::Full { waiting, most });
@@ -90,7 +90,9 @@ fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess,
         return Err(QueueRefusal::SizesNotTracked);
     }
     let sizes = append.facts.iter().flat_map(|facts| &facts.sizes);
-    let more: u64 = sizes.map(|size| u64::from(*size)).sum();
+    let sizes = sizes.enumerate();
+    let more = sizes.filter(|(index, _)| append.is_selected(*index));
+    let more: u64 = more.map(|(_, size)| u64::from(*size)).sum();
     let waiting = state.waiting_bytes();
     let bytes = waiting.saturating_add(more).saturating_sub(most);
     if bytes > 0 && refuse {
@@ -108,24 +110,32 @@ fn overflow(
     state: &State,
     settings: &Settings,
     draft: &mut Draft<'_>,
-    new: Span,
+    new: &Append,
     mut excess: Excess,
-    new_size: impl Fn(i64) -> Option<u32>,
 ) {
     let mut settings = *settings;
     settings.dead_letter &= settings.overflow == Overflow::DeadLetterOldest;
-    let mut old = state.oldest();
-    while !excess.is_none() {
-        let run = old.next();
-        let (first, end) = run.unwrap_or((new.first.0, new.end.0));
-        let end = match run {
-            Some(_) => excess.reach(first, end, |offset| state.size(offset)),
-            None => excess.reach(first, end, |offset| new_size(offset).map_or(0, u64::from)),
-        };
+    let mut give_up = |first, end| {
         if first < end {
             tick::give_up(&settings, draft, Span::of(first, end), Reason::Overflow);
         }
-        if run.is_none() {
+    };
+    for (first, end) in state.oldest() {
+        give_up(first, excess.reach(first, end, |offset| state.size(offset)));
+        if excess.is_none() {
+            return;
+        }
+    }
+    let size = |offset: i64| {
+        let index = usize::try_from(offset - new.span.first.0).ok();
+        let size = index.and_then(|index| new.facts.as_ref()?.size(index));
+        size.map_or(0, u64::from)
+    };
+    for (selected, first, end) in new.stretches() {
+        if selected {
+            give_up(first, excess.reach(first, end, size));
+        }
+        if excess.is_none() {
             return;
         }
     }

@@ -105,6 +105,42 @@ pub struct Append {
     pub at: WallTime,
     /// What is known of each, if the topic has facts.
     pub facts: Option<Arc<Facts>>,
+    /// By which of the verdicts among these a filter says whether a record is for this subscription; those
+    /// that it does not select are settled as they come. All are for it without one, or where there is no
+    /// verdict.
+    pub filter: Option<u16>,
+}
+
+impl Append {
+    /// Whether the record at place `index` is for the subscription.
+    #[must_use]
+    pub fn is_selected(&self, index: usize) -> bool {
+        let (Some(filter), Some(facts)) = (self.filter, &self.facts) else {
+            return true;
+        };
+        facts.verdict(index, filter.into()) != Some(false)
+    }
+
+    /// The stretches of offsets of which all are, or none is, for the subscription.
+    pub(super) fn stretches(&self) -> impl Iterator<Item = (bool, i64, i64)> + '_ {
+        let (mut from, mut index) = (self.span.first.0, 0);
+        let end = self.span.end.0;
+        let judged = self.filter.is_some() && self.facts.is_some();
+        core::iter::from_fn(move || {
+            if from >= end {
+                return None;
+            }
+            let (first, selected) = (from, self.is_selected(index));
+            if judged {
+                while from < end && self.is_selected(index) == selected {
+                    (from, index) = (from + 1, index + 1);
+                }
+            } else {
+                from = end;
+            }
+            Some((selected, first, from))
+        })
+    }
 }
 
 /// For how long records are locked.

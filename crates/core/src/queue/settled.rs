@@ -88,6 +88,7 @@ mod tests {
             span: Span::of(0, end),
             at: WallTime(1),
             facts: None,
+            filter: None,
         }));
         for (first, end) in settled {
             let span = Span::of(*first, *end);

@@ -240,7 +240,8 @@ impl Rows {
         let mut old: Vec<usize> = (0..new).filter(|at| free(&self.rows[*at])).collect();
         old.sort_by_key(|at| self.rows[*at].level);
         for at in old.into_iter().chain(new..self.rows.len()) {
-            if excess > 0 || bytes > 0 {
+            let is_there = self.rows[at].place != Place::Settled;
+            if is_there && (excess > 0 || bytes > 0) {
                 excess = excess.saturating_sub(1);
                 bytes = bytes.saturating_sub(self.rows[at].size);
                 self.give_up(at, Reason::Overflow);

@@ -229,7 +229,9 @@ impl QueueScript {
         let at = self.now().wall;
         let later = |name| line.get(name).map(|text| at.plus_ms(millis(text)).0);
         let (due, expiry) = (later("delay"), later("expires"));
-        let facts = line.says_any(&["delay", "expires", "priority", "size", "key", "id"]);
+        let facts = line.says_any(&[
+            "delay", "expires", "priority", "size", "key", "id", "selected",
+        ]);
         let facts = facts.then(|| {
             let column = |ms: Option<u64>, none: i64| {
                 let ms = ms.map_or(none, |ms| i64::try_from(ms).expect("a date"));
@@ -242,10 +244,18 @@ impl QueueScript {
             facts.sizes = line.list("size", count);
             facts.ordering_keys = line.list("key", count);
             facts.deduplication = line.list("id", count);
+            facts.verdicts = line.list("selected", count);
+            facts.verdict_bytes = u16::from(!facts.verdicts.is_empty());
             Arc::new(facts)
         });
         let span = Span::new(first, count);
-        Append { span, at, facts }
+        let filter = line.get("selected").map(|_| 0);
+        Append {
+            span,
+            at,
+            facts,
+            filter,
+        }
     }
 
     fn settle(&self, line: &Line<'_>) -> Settle {

@@ -231,6 +231,11 @@ impl World {
             let size = |dice: &mut Dice| dice.pick(&[alike, alike, 17, 400]).expect("one");
             facts.sizes = (0..records).map(|_| size(dice)).collect();
         }
+        if dice.one_in(2) {
+            facts.verdict_bytes = 2;
+            let bits = |dice: &mut Dice| u8::try_from(dice.below(4)).expect("few");
+            facts.verdicts = (0..records * 2).map(|_| bits(dice)).collect();
+        }
         facts
     }
 
@@ -281,15 +286,27 @@ impl World {
             span: Span::new(at(new), count),
             at: self.now.wall,
             facts: facts.clone().map(Arc::new),
+            filter: self.dice.one_in(3).then_some(9),
         };
         let records = usize::try_from(records).expect("few");
         if self.came_before(&append) {
             assert!(self.ask(Command::Append(append)).is_none(), "twice");
             return;
         }
-        let sizes = facts.iter().flat_map(|facts| &facts.sizes);
-        let bytes = sizes.map(|size| u64::from(*size)).sum();
-        let Some((excess, bytes)) = self.excess(records, bytes) else {
+        // Told anew, not asked of what is tried here.
+        let selected = |index: usize| match (&append.filter, &facts) {
+            (Some(_), Some(facts)) => facts
+                .verdicts
+                .get(index * 2 + 1)
+                .is_none_or(|bits| bits & 2 != 0),
+            _ => true,
+        };
+        let selected: Vec<bool> = (0..records).map(selected).collect();
+        let sizes = facts.iter().flat_map(|facts| &facts.sizes).zip(&selected);
+        let sizes = sizes.filter(|(_, selected)| **selected);
+        let bytes = sizes.map(|(size, _)| u64::from(*size)).sum();
+        let new_ones = selected.iter().filter(|selected| **selected).count();
+        let Some((excess, bytes)) = self.excess(new_ones, bytes) else {
             assert!(
                 self.ask(Command::Append(append)).is_none(),
                 "beyond the limit"
@@ -317,6 +334,9 @@ impl World {
             let due = ms(facts.and_then(|facts| facts.due(index)));
             if let Some(due) = due.filter(|due| *due > wall) {
                 row.place = Place::Scheduled(due);
+            }
+            if !selected[index] {
+                row.place = Place::Settled;
             }
         }
         self.rows.overflow(new, excess, bytes);
