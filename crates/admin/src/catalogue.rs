@@ -151,6 +151,9 @@ catalogue! {
     QueueFull = 1025, "a queue takes no more", http 503, exit 1,
         "As much waits in it as may, and its overflow setting is to refuse what comes.",
         "Work off what waits, or let more wait: mulgil queue alter NAME --length-max N --bytes-max SIZE.";
+    Filter = 1026, "the filter is not understood", http 400, exit 2,
+        "It is no condition of the filter language, or over one of its bounds; the detail says at which character.",
+        "See docs/filters.md. In a shell, put the whole condition into double quotes and its strings into single ones.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

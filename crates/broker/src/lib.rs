@@ -6,6 +6,7 @@ pub mod configure;
 pub mod connection;
 pub mod death;
 pub mod door;
+pub mod facts;
 pub mod figures;
 pub mod group;
 pub mod keeper;

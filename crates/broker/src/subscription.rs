@@ -20,9 +20,10 @@ pub use mulgil_core::queue::{
     Claim, ConsumerId, Counts, LockEpoch, LockTerm, Outcome, QueueRefusal, Reason, RecordState,
     Span, Tally, Tries,
 };
+pub use mulgil_core::selector::{Selector, SelectorError};
 use mulgil_meta::settings::SettingRefusal;
 pub use mulgil_meta::subscription::{
-    Order, OutOfBounds, OverflowPolicy, RetryPolicy, Subscription, SubscriptionName,
+    Filter, Order, OutOfBounds, OverflowPolicy, RetryPolicy, Subscription, SubscriptionName,
     SubscriptionSettings,
 };
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
@@ -167,6 +168,8 @@ pub struct CreateSubscription {
     pub topic: TopicRef,
     /// From where on.
     pub begin: BeginAt,
+    /// Which records it wants, for ever; all of them without one.
+    pub filter: Option<Selector>,
     /// What holds for it.
     pub settings: SubscriptionSettings,
 }
@@ -507,6 +510,9 @@ pub enum SubscriptionRefusal {
     /// Strict priority only makes sense over all of a queue.
     #[error("order by priority needs a topic of one partition, this one has {0}")]
     Priority(usize),
+    /// Too many with a filter.
+    #[error("{0} subscriptions of the topic have a filter, more are not possible")]
+    TooManyFilters(usize),
     /// Too many.
     #[error("there are {0} subscriptions, more are not possible")]
     TooMany(usize),

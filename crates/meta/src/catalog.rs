@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, TopicId};
 
 use crate::quota::Quotas;
 use crate::schema::{Topic, TopicName};
 use crate::settings::BrokerStated;
 use crate::state::Subscriptions;
+use crate::subscription::Needed;
 
 /// All topics at one revision.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,8 @@ impl Catalog {
 
     /// What must be known of each record of a topic for those that read it as a queue.
     #[must_use]
-    pub fn facts_of(&self, topic: &Topic) -> Columns {
-        { topic.settings.facts() }.with(self.subscriptions.facts_of(topic.id))
+    pub fn needed(&self, topic: &Topic) -> Needed {
+        self.subscriptions.needed(topic)
     }
 
     /// The topic with this id.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, PartitionId, TopicId};
 
 use crate::catalog::Catalog;
 use crate::quota::{ENTITIES_MAX, Limits, QuotaEntity, Quotas};
 use crate::schema::{Topic, TopicName, TopicSettings};
 use crate::settings::{self, BrokerStated, Edit, Scope, SettingRefusal, Stated};
+use crate::subscription::Needed;
 
 mod subscriptions;
 
@@ -194,8 +194,8 @@ impl Metadata {
 
     /// What must be known of each record of a topic for those that read it as a queue.
     #[must_use]
-    pub fn facts_of(&self, topic: &Topic) -> Columns {
-        { topic.settings.facts() }.with(self.subscriptions.facts_of(topic.id))
+    pub fn needed(&self, topic: &Topic) -> Needed {
+        self.subscriptions.needed(topic)
     }
 
     /// All topics, by name.

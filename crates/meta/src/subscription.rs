@@ -1,5 +1,8 @@
 //! Subscriptions as metadata has them: who reads which topic as a queue, from where on, and how.
 
+use std::sync::Arc;
+
+use mulgil_core::selector::Selector;
 use mulgil_record::facts::Columns;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId, TopicId};
 
@@ -8,6 +11,10 @@ use crate::schema::TopicName;
 /// Most subscriptions that there may be: an idle one costs about 2 KiB of memory for each partition, so
 /// this is some 200 MB.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// Most subscriptions with a filter that one topic may have: each costs an evaluation and a bit for every
+/// record that comes.
+pub const FILTERS_MAX: usize = 1_024;
 
 /// Longest lock, milliseconds: a day. Who works longer on a record renews.
 pub const LOCK_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
@@ -133,6 +140,78 @@ impl Default for SubscriptionSettings {
     }
 }
 
+/// Which records a subscription wants.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    selector: Arc<Selector>,
+    text: Arc<str>,
+    slot: u16,
+}
+
+impl Filter {
+    /// A filter whose verdicts stand in this place among those of its topic.
+    #[must_use]
+    pub fn new(selector: Selector, slot: u16) -> Self {
+        Self {
+            text: selector.to_string().into(),
+            selector: Arc::new(selector),
+            slot,
+        }
+    }
+
+    /// What selects.
+    #[must_use]
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// Its canonical text.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// The place of its verdicts among those of the topic's filters.
+    #[must_use]
+    pub const fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
+impl PartialEq for Filter {
+    /// The text is canonical.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, self.slot) == (&other.text, other.slot)
+    }
+}
+
+impl Eq for Filter {}
+
+/// What those who read a topic as a queue must know of each of its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// Which facts.
+    pub columns: Columns,
+    /// Which filters these are: facts are good for them if theirs is as large.
+    pub generation: u32,
+    /// By which filters to judge, by their places.
+    pub filters: Vec<Filter>,
+}
+
+impl Needed {
+    /// Whether nobody needs anything.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.columns.0 == 0
+    }
+
+    /// Bytes of verdicts for each record.
+    #[must_use]
+    pub fn verdict_bytes(&self) -> u16 {
+        self.filters.last().map_or(0, |last| last.slot / 8 + 1)
+    }
+}
+
 /// Where a subscription began to read a partition that was there when it was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
@@ -157,8 +236,22 @@ pub struct Subscription {
     pub settings: SubscriptionSettings,
     /// When it was created, milliseconds since 1970.
     pub created_ms: u64,
+    /// Which records it wants, for ever; all of them without one.
+    pub filter: Option<Filter>,
     /// Where it began, by partition. Partitions that came later are read from their first record on.
     pub beginnings: Vec<Beginning>,
+}
+
+impl Subscription {
+    /// What must be known of each record for it.
+    #[must_use]
+    pub const fn facts(&self) -> Columns {
+        let verdicts = match self.filter {
+            Some(_) => Columns::VERDICTS,
+            None => Columns(0),
+        };
+        self.settings.facts().with(verdicts)
+    }
 }
 
 /// Why settings of a subscription are not possible.

@@ -154,6 +154,22 @@ fn every_command_says_what_it_did() {
     t.run("queue alter accounts --order fifo --bytes-max none -o name");
     t.run("queue receive accounts -n 9 --lock 1h");
     t.run("queue delete urgent accounts --yes");
+    t.run("queue create cars -o name");
+    t.run("queue pub cars old-blue -H color=blue");
+    t.run("queue pub cars old-red -H color=red");
+    let filter = "color='blue'OR(JSON_VALUE(body,'$.price')>5)";
+    t.run(&format!(
+        "subscription create cars blue --filter {filter} -o name"
+    ));
+    t.run("queue pub cars new-red -H color=red");
+    t.run_with("queue pub cars", b"{\"price\": 7}\n{\"price\": 3}\n");
+    t.run("queue pub cars new-blue -H color=blue");
+    t.run("subscription describe blue --columns partition,available,acquired");
+    t.run("subscription receive blue -n 9 --accept");
+    t.run("subscription receive blue -n 9");
+    t.run("subscription create cars wrong --filter color=");
+    t.run("subscription delete blue --yes");
+    t.run("queue delete cars --yes");
     t.run("dlq ls");
     t.run("dlq reasons jobs");
     t.run("queue alter jobs");

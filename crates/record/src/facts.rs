@@ -4,8 +4,8 @@
 //! reader needs is left out and costs nothing; a batch of which nothing is needed has no bytes of
 //! facts at all. `docs/internals/facts.md` has the encoding byte by byte.
 //!
-//! Facts are worked out by whoever takes the batch in, under one *generation* of its topic, which
-//! rises when a reader needs more. A batch with facts of an older generation owes the rest.
+//! Facts are worked out by whoever takes the batch in. Verdicts are of the filters of one *generation* of
+//! its topic, which rises when a filter comes.
 //!
 //! What was worked out of a batch in which no record has it is said by one bit for the whole batch, not
 //! by a column.
@@ -65,7 +65,7 @@ pub const NO_DEDUPLICATION: u128 = 0;
 /// A column is either empty, then it is absent, or has one value for each record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The topic's facts generation under which they were worked out.
+    /// Of which generation of the topic's filters the verdicts are; 0 if there was none.
     pub generation: u32,
     /// How many records the batch has.
     pub count: u32,

@@ -278,6 +278,7 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         span: Span::new(Offset(0), 70_000),
         at: WallTime(1),
         facts: None,
+        filter: None,
     }));
     let mut seeds = vec![("new".to_owned(), queue_parts(&queue))];
     for (name, change) in queue_changes().into_iter().chain(queue_changes_of_all()) {
@@ -292,6 +293,7 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         span: Span::new(queue.end(), 600),
         at: WallTime(2),
         facts: Some(facts.into()),
+        filter: None,
     }));
     seeds.push(("facts".to_owned(), queue_parts(&queue)));
     let mut keyed = Subscription::new(Settings::default(), Offset(0));
@@ -303,6 +305,7 @@ pub(crate) fn queue_checkpoint() -> Vec<Seed> {
         span: Span::new(Offset(0), 300),
         at: WallTime(2),
         facts: Some(facts.into()),
+        filter: None,
     }));
     let held = QueueDurable::Acquired(Span::new(Offset(0), 2));
     keyed.apply(&QueueChange::Durable(held));

@@ -82,6 +82,7 @@ impl Worker {
             } else {
                 BeginAt::Start
             },
+            filter: None,
             settings: SubscriptionSettings {
                 failed_max: None,
                 ..SubscriptionSettings::default()

@@ -179,6 +179,9 @@ pub struct SubscriptionSummary {
     pub queue: bool,
     /// When it was created.
     pub created: Timestamp,
+    /// Which records it wants; all of them without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// How many records stand where.
     #[serde(flatten)]
     pub counts: SubscriptionCounts,
@@ -275,6 +278,9 @@ pub struct CreateSubscription {
     /// From where on.
     #[serde(default)]
     pub from: BeginAt,
+    /// Which records it wants, for ever: a condition as in `docs/filters.md`; all of them without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// Settings that differ from the defaults.
     #[serde(default)]
     pub settings: SubscriptionChange,

@@ -141,11 +141,14 @@ impl Lane {
         let Some(topic) = topic.and_then(|topic| self.metadata.topic_by_id(topic)) else {
             return false;
         };
-        let needed = self.metadata.facts_of(topic);
-        needed != Columns(0) && {
-            let known = FactsHeader::read(facts).map(|header| header.known);
-            !known.is_ok_and(|known| known.has(needed))
+        let readers = self.metadata.subscriptions();
+        let needed = { topic.settings.facts() }.with(readers.facts_of(topic.id));
+        if needed == Columns(0) {
+            return false;
         }
+        let told = FactsHeader::read(facts).unwrap_or_default();
+        let judged = || told.generation >= readers.filter_generation(topic.id);
+        !told.known.has(needed) || (needed.has(Columns::VERDICTS) && !judged())
     }
 
     /// Refuses appends while there is no room on the disk or in memory, or something is not worked out, and

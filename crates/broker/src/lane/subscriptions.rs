@@ -19,7 +19,9 @@ use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::position::Position;
 use mulgil_meta::schema::Durability;
 use mulgil_meta::state::SubscriptionChange;
-use mulgil_meta::subscription::{OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings};
+use mulgil_meta::subscription::{
+    Filter, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+};
 use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
@@ -271,6 +273,7 @@ impl Lane {
                 span: Span { first, end },
                 at: WallTime(subscription.created_ms),
                 facts: None,
+                filter: None,
             }));
         }
         self.subscriptions.host(key, machine, Position::ZERO);
@@ -288,6 +291,7 @@ impl Lane {
             span,
             at: self.log.frame_time(now).wall,
             facts: decoded(facts),
+            filter: None,
         })
     }
 
@@ -316,7 +320,7 @@ impl Lane {
                 continue;
             }
             let mut tried = Decision::default();
-            let command = Command::Append(fed.clone());
+            let command = Command::Append(for_one(known, fed));
             if let Err(why) = hosted.machine.decide(command, date, &mut tried) {
                 let subscription = known.name.clone();
                 return Err(AppendRefusal::QueueFull { subscription, why });
@@ -329,8 +333,12 @@ impl Lane {
     pub(super) fn feed(&mut self, partition: PartitionId, fed: &Append, now: Now) {
         for id in self.subscriptions.of_partition(partition) {
             let key = (id, partition);
+            let Some(known) = self.metadata.subscriptions().get(id) else {
+                continue;
+            };
             // Those that refuse were asked before, and offsets only rise.
-            if let Err(why) = self.decide_queue(key, Command::Append(fed.clone()), now) {
+            let command = Command::Append(for_one(known, fed));
+            if let Err(why) = self.decide_queue(key, command, now) {
                 tracing::error!(%why, subscription = id.0, "a record was stored though it was refused");
             }
             self.arm_queue(key, now);
@@ -353,13 +361,18 @@ impl Lane {
             span,
             at: WallTime(wall),
             facts: decoded(facts),
+            filter: None,
         };
         for id in self.subscriptions.of_partition(partition) {
             let Some(hosted) = self.subscriptions.hosted.get_mut(&(id, partition)) else {
                 continue;
             };
-            if at >= hosted.good_for && span.first >= hosted.machine.end() {
-                hosted.machine.apply(&Change::Appended(fed.clone()));
+            if let Some(known) = self.metadata.subscriptions().get(id)
+                && at >= hosted.good_for
+                && span.first >= hosted.machine.end()
+            {
+                let fed = for_one(known, &fed);
+                hosted.machine.apply(&Change::Appended(fed));
             }
         }
     }
@@ -573,6 +586,16 @@ fn loaded_queue(settings: Settings, parts: &[Vec<u8>]) -> Option<Queue> {
         loader.page(page).ok()?;
     }
     Some(loader.finish())
+}
+
+/// What one subscription is told of a batch. Its filter's place never changes, so that a replay judges as
+/// it was judged.
+fn for_one(subscription: &Subscription, fed: &Append) -> Append {
+    let filter = subscription.filter.as_ref().map(Filter::slot);
+    Append {
+        filter,
+        ..fed.clone()
+    }
 }
 
 /// Facts as machines take them. Bytes that are none say nothing: their entry's checksum was right.

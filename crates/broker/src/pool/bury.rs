@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use mulgil_core::queue::NotArchived;
 use mulgil_log::reader::ReadError;
-use mulgil_record::asked::facts_of;
+use mulgil_meta::subscription::Needed;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP, Record};
 use mulgil_record::compression::Codec;
-use mulgil_record::facts::{Columns, Facts};
+use mulgil_record::facts::Columns;
 
 use super::OpenChunks;
 use super::part::{read_places, read_sealed};
 use crate::death::{self, DeathRecord};
+use crate::facts::{Selectable, work_out};
 use crate::lane::{Burial, BuryTask, ColdPart, payload_batch};
 
 /// Makes the batch for the target, or says why there is none.
@@ -70,28 +71,54 @@ fn packed(task: &BuryTask, batch: Bytes) -> Result<(Batch, Bytes), NotArchived> 
         NO_TIMESTAMP => NO_TIMESTAMP,
         base => base.saturating_add(record.timestamp_delta),
     };
+    // What came before the subscription was there has not been judged yet.
+    if let Some(filter) = &task.filter
+        && !seen(&record, timestamp).is_selected(filter.selector())
+    {
+        return Err(NotArchived::Unreadable);
+    }
     let new = DeathRecord::of(&task.from, &task.death, timestamp);
     let deaths = death::died(deaths_of(&record), new);
     let deaths = deaths.ok_or_else(|| unreadable(&"it goes round and nobody takes it"))?;
     let batch = with_deaths(&record, &deaths, task.death.at.0);
-    let facts = facts(task.facts, &batch);
+    let facts = facts(&task.needed, &batch);
     Ok((batch, facts))
 }
 
 /// What readers of the target must know. What it asked for when it came, it asks for again, but for its
 /// delay and its expiry: these are over.
-fn facts(needed: Columns, batch: &Batch) -> Bytes {
-    if needed == Columns(0) {
+fn facts(needed: &Needed, batch: &Batch) -> Bytes {
+    let Ok(records) = batch.records(DecodeLimits::default()) else {
+        return Bytes::new();
+    };
+    if needed.is_nothing() {
         return Bytes::new();
     }
+    let without = |columns: Columns| Needed {
+        columns: Columns(needed.columns.0 & !columns.0),
+        ..needed.clone()
+    };
     let over = Columns::DUE.with(Columns::EXPIRY);
-    let asked = Columns(needed.0 & !over.0);
-    let records = batch.records(DecodeLimits::default()).ok();
+    let asked = over.with(Columns::PRIORITY).with(Columns::ORDERING_KEY);
     // What it could not ask for where it comes from, it need not be able to here.
-    let facts = records.and_then(|records| facts_of(&records, asked, 0).ok());
-    let mut facts = facts.unwrap_or_else(|| Facts::new(0, 1));
-    facts.worked_out = needed;
+    let facts = work_out(&records, &without(over), 0)
+        .or_else(|_wrong| work_out(&records, &without(asked.with(Columns::DEDUPLICATION)), 0));
+    let mut facts = facts.unwrap_or_default();
+    facts.worked_out = needed.columns;
     facts.encode().into()
+}
+
+/// The record as filters see it.
+fn seen(record: &Record, timestamp_ms: i64) -> Selectable<'_> {
+    let headers = record.headers.iter();
+    Selectable {
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        timestamp_ms,
+        headers: headers
+            .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, value.as_deref())))
+            .collect(),
+    }
 }
 
 /// What it died of before.
@@ -132,6 +159,7 @@ mod tests {
     use mulgil_core::machine::WallTime;
     use mulgil_core::queue::{Death, Reason, Tries};
     use mulgil_record::batch::restamp;
+    use mulgil_record::facts::Facts;
     use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId};
 
     use super::*;
@@ -154,7 +182,8 @@ mod tests {
                 words: None,
             },
             place: ColdPart::Memory(batch),
-            facts: Columns(0),
+            filter: None,
+            needed: Needed::default(),
         }
     }
 
@@ -204,13 +233,19 @@ mod tests {
             .collect();
         builder.push(0, Some(b"k"), None, &headers);
         let task = BuryTask {
-            facts: Columns(Columns::ALL.0 & !Columns::VERDICTS.0),
+            needed: Needed {
+                columns: Columns(Columns::ALL.0 & !Columns::VERDICTS.0),
+                ..Needed::default()
+            },
             ..task(0, Bytes::new())
         };
         let (_, facts) = packed(&task, builder.finish().bytes).unwrap();
         let facts = Facts::decode(&facts).unwrap();
         assert_eq!((facts.priority(0), facts.due(0)), (Some(9), None));
-        assert_eq!((facts.expiry(0), facts.known()), (None, task.facts));
+        assert_eq!(
+            (facts.expiry(0), facts.known()),
+            (None, task.needed.columns)
+        );
         assert!(facts.ordering_key(0).is_some());
     }
 

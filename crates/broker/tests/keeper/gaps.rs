@@ -202,6 +202,7 @@ fn what_another_subscription_has_not_settled_stays() {
                     name: SubscriptionName::in_default("second"),
                     topic: TopicRef::Name(TopicName::in_default("q")),
                     begin: BeginAt::Start,
+                    filter: None,
                     settings: SubscriptionSettings::default(),
                 };
                 let created = SubscriptionRequest::Create(Box::new(second));

@@ -1,8 +1,10 @@
 //! What records ask for by reserved headers, and by which order a subscription hands them out.
 
+use mulgil_broker::core::queue::Subscription as Queue;
+use mulgil_broker::facts::work_out;
 use mulgil_broker::subscription::{
     BeginAt, CreateQueue, CreateSubscription, Order, Outcome, OverflowPolicy, Receive, RecordState,
-    Settlement, SubscriptionReply, SubscriptionRequest, SubscriptionSettings,
+    Selector, Settlement, SubscriptionReply, SubscriptionRequest, SubscriptionSettings,
 };
 use mulgil_record::asked::{self, facts_of};
 use mulgil_record::batch::{Batch, DecodeLimits};
@@ -178,6 +180,7 @@ fn what_came_before_a_reader_needs_more_is_not_taken_but_sent_again() {
         name: TopicName::in_default("by-key"),
         topic: TopicRef::Id(TOPIC),
         begin: BeginAt::Start,
+        filter: None,
         settings: SubscriptionSettings {
             order: Order::Key,
             ..SubscriptionSettings::default()
@@ -192,6 +195,80 @@ fn what_came_before_a_reader_needs_more_is_not_taken_but_sent_again() {
     }
     let known = told(&[("a", PLAIN)], Columns::ORDERING_KEY, world.now);
     assert!(matches!(world.answer(known), Reply::Append(o) if o[0].is_ok()));
+}
+
+/// A batch as doors send it, judged by all filters there are.
+fn judged(world: &World, sent: &[Sent]) -> Request {
+    let batch = batch(sent, Codec::Gzip);
+    let records = batch.records(DecodeLimits::default()).unwrap();
+    let catalog = world.lane.catalog();
+    let needed = catalog.needed(catalog.topic_by_id(TOPIC).unwrap());
+    let facts = work_out(&records, &needed, 0).unwrap();
+    Request::Append(Append {
+        partitions: vec![AppendPartition {
+            partition: PARTITION,
+            batch,
+            facts: facts.encode().into(),
+        }],
+    })
+}
+
+fn filtered(name: &str, filter: &str) -> SubscriptionRequest {
+    SubscriptionRequest::Create(Box::new(CreateSubscription {
+        name: TopicName::in_default(name),
+        topic: TopicRef::Id(TOPIC),
+        begin: BeginAt::Start,
+        filter: Some(Selector::parse(filter).unwrap()),
+        settings: SubscriptionSettings::default(),
+    }))
+}
+
+#[test]
+fn each_filter_has_its_own_records_and_a_batch_that_a_new_one_did_not_judge_is_sent_again() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.answer(create(TOPIC, 1, TopicSettings::default()));
+    world.subscription(filtered("a", "color = 'a'"));
+    let before = judged(&world, &[("k", Some(("color", "b")))]);
+    world.subscription(filtered("b", "color = 'b'"));
+    let Reply::Append(owing) = world.answer(before) else {
+        panic!("no answer to an append");
+    };
+    assert_eq!(owing[0], Err(AppendRefusal::FactsOwed));
+    let colors = ["a", "b", "c", "b"].map(|color| ("k", Some(("color", color))));
+    let sent = judged(&world, &colors);
+    assert!(matches!(world.answer(sent), Reply::Append(o) if o[0].is_ok()));
+    for from_checkpoint in [false, true] {
+        let checkpoint = if from_checkpoint {
+            world.whole_checkpoint()
+        } else {
+            Vec::new()
+        };
+        world = world.restarted(&checkpoint);
+        let waiting = |machine: &Queue| {
+            let all = machine.browse(Offset(0)).map(|one| one.offset.0);
+            all.collect::<Vec<_>>()
+        };
+        let waiting: Vec<_> = world.queues().values().map(waiting).collect();
+        assert_eq!(waiting, [vec![0], vec![1, 3]]);
+    }
+    // A place that is free is given to another filter; what was judged for the first says nothing of it.
+    let delete = SubscriptionRequest::Delete(named("a"));
+    let stale = judged(&world, &colors);
+    world.subscription(delete);
+    world.subscription(filtered("c", "color = 'c'"));
+    let Reply::Append(owing) = world.answer(stale) else {
+        panic!("no answer to an append");
+    };
+    assert_eq!(owing[0], Err(AppendRefusal::FactsOwed));
+    let sent = judged(&world, &colors);
+    assert!(matches!(world.answer(sent), Reply::Append(o) if o[0].is_ok()));
+    let world = world.restarted(&[]);
+    // What was there before is not judged yet: whoever hands it out does that.
+    let counts = world
+        .queues()
+        .into_values()
+        .map(|machine| machine.counts().available);
+    assert_eq!(counts.collect::<Vec<_>>(), [4, 5]);
 }
 
 #[test]

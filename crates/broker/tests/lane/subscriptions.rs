@@ -322,6 +322,7 @@ fn a_subscription_begins_where_it_is_told_and_reads_partitions_that_come_later()
             name: TopicName::in_default(name),
             topic: TopicRef::Id(TOPIC),
             begin,
+            filter: None,
             settings: SubscriptionSettings::default(),
         };
         let ask = SubscriptionRequest::Create(Box::new(ask));

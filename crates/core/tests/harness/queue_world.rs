@@ -2,6 +2,8 @@
 
 #[path = "queue_checks.rs"]
 mod checks;
+#[path = "queue_facts.rs"]
+mod made;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use mulgil_core::queue::{
     NotArchived, Outcome, Overflow, Pull, Reason, RecordState, Retry, Settings, Settle, Span,
     Subscription, wire,
 };
-use mulgil_record::facts::{Columns, DUE_AT_ONCE, EXPIRES_NEVER, Facts};
+use mulgil_record::facts::Columns;
 use mulgil_record::ids::{LeaderEpoch, Offset};
 
 use crate::law::Twin;
@@ -200,45 +202,6 @@ impl World {
             .collect()
     }
 
-    /// What doors find out of records: when they are due, and when they expire.
-    fn facts(&mut self, records: u64) -> Facts {
-        let mut facts = Facts::new(1, u32::try_from(records).expect("few"));
-        let wall = i64::try_from(self.now.wall.0).expect("a date");
-        let mut soon = |none: i64| {
-            let later = i64::try_from(self.dice.below(60)).expect("few");
-            if self.dice.one_in(4) {
-                wall + later
-            } else {
-                none
-            }
-        };
-        facts.due_ms = (0..records).map(|_| soon(DUE_AT_ONCE)).collect();
-        facts.expiry_ms = (0..records).map(|_| soon(EXPIRES_NEVER)).collect();
-        let dice = &mut self.dice;
-        if !dice.one_in(4) {
-            let level = |dice: &mut Dice| dice.pick(&[0, 0, 4, 9, 255]).expect("one");
-            facts.priorities = (0..records).map(|_| level(dice)).collect();
-        }
-        if !dice.one_in(4) {
-            let key = |dice: &mut Dice| dice.pick(&[0, 1, 2, 3 << 40]).expect("one");
-            facts.ordering_keys = (0..records).map(|_| key(dice)).collect();
-        }
-        if dice.one_in(2) {
-            facts.deduplication = (0..records).map(|_| dice.below(40).into()).collect();
-        }
-        if !dice.one_in(4) {
-            let alike = u32::try_from(dice.below(300)).expect("few");
-            let size = |dice: &mut Dice| dice.pick(&[alike, alike, 17, 400]).expect("one");
-            facts.sizes = (0..records).map(|_| size(dice)).collect();
-        }
-        if dice.one_in(2) {
-            facts.verdict_bytes = 2;
-            let bits = |dice: &mut Dice| u8::try_from(dice.below(4)).expect("few");
-            facts.verdicts = (0..records * 2).map(|_| bits(dice)).collect();
-        }
-        facts
-    }
-
     /// Other facts are kept from here on. What is not any more counts for nothing.
     fn track(&mut self) {
         let dice = &mut self.dice;
@@ -281,7 +244,9 @@ impl World {
         let records = 1 + self.dice.below(5);
         let count = u32::try_from(records).expect("few");
         let new = self.rows.rows.len() + gap;
-        let facts = self.dice.one_in(2).then(|| self.facts(records));
+        let wall = self.now.wall;
+        let dice = &mut self.dice;
+        let facts = dice.one_in(2).then(|| made::facts(dice, wall, records));
         let append = Append {
             span: Span::new(at(new), count),
             at: self.now.wall,
@@ -293,15 +258,7 @@ impl World {
             assert!(self.ask(Command::Append(append)).is_none(), "twice");
             return;
         }
-        // Told anew, not asked of what is tried here.
-        let selected = |index: usize| match (&append.filter, &facts) {
-            (Some(_), Some(facts)) => facts
-                .verdicts
-                .get(index * 2 + 1)
-                .is_none_or(|bits| bits & 2 != 0),
-            _ => true,
-        };
-        let selected: Vec<bool> = (0..records).map(selected).collect();
+        let selected = made::selected(&append, records);
         let sizes = facts.iter().flat_map(|facts| &facts.sizes).zip(&selected);
         let sizes = sizes.filter(|(_, selected)| **selected);
         let bytes = sizes.map(|(size, _)| u64::from(*size)).sum();

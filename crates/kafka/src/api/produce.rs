@@ -126,11 +126,11 @@ fn prepare(
     })?;
     let now_ms = i64::try_from(turn.now.wall.0).unwrap_or(i64::MAX);
     let records = produced.records.unwrap_or_default();
-    let needed = catalog.facts_of(topic);
+    let needed = catalog.needed(topic);
     let (batch, facts) = check::check(
         records,
         turn.head.version,
-        (&topic.settings, needed),
+        (&topic.settings, &needed),
         now_ms,
         unpacking,
     )?;

@@ -4,13 +4,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+use mulgil_core::selector::Selector;
 use mulgil_record::facts::Columns;
 use mulgil_record::ids::{SubscriptionId, TopicId};
 
 use super::{Change, Metadata, NAME_BYTES_MAX};
+use crate::schema::Topic;
 use crate::subscription::{
-    Beginning, Order, OutOfBounds, SUBSCRIPTIONS_MAX, Subscription, SubscriptionName,
-    SubscriptionSettings,
+    Beginning, FILTERS_MAX, Filter, Needed, Order, OutOfBounds, SUBSCRIPTIONS_MAX, Subscription,
+    SubscriptionName, SubscriptionSettings,
 };
 
 /// Why subscriptions were not changed.
@@ -45,6 +47,9 @@ pub enum SubscriptionRefusal {
     /// Strict priority only makes sense over all of a queue.
     #[error("order by priority needs a topic of one partition, this one has {0}")]
     Priority(usize),
+    /// Too many with a filter.
+    #[error("{0} subscriptions of the topic have a filter, more are not possible")]
+    TooManyFilters(usize),
     /// Too many.
     #[error("there are {0} subscriptions, more are not possible")]
     TooMany(usize),
@@ -59,6 +64,8 @@ pub struct NewSubscription {
     pub topic: TopicId,
     /// What holds for it.
     pub settings: SubscriptionSettings,
+    /// Which records it wants; all of them without one.
+    pub filter: Option<Selector>,
     /// Where it begins, by partition.
     pub beginnings: Vec<Beginning>,
     /// When, milliseconds since 1970.
@@ -75,6 +82,8 @@ pub struct Subscriptions {
     by_topic: OrdSet<(TopicId, SubscriptionId)>,
     /// Those that need more of records than their places.
     by_facts: OrdSet<(TopicId, Columns, SubscriptionId)>,
+    /// Those that have a filter, by the place of its verdicts.
+    by_filter: OrdMap<(TopicId, u16), SubscriptionId>,
 }
 
 impl Subscriptions {
@@ -147,11 +156,59 @@ impl Subscriptions {
         needed
     }
 
+    /// The filters of those that read a topic, by the place of their verdicts.
+    pub fn filters_of(&self, topic: TopicId) -> impl Iterator<Item = (SubscriptionId, &Filter)> {
+        let all = (topic, 0)..=(topic, u16::MAX);
+        let all = self.by_filter.range(all);
+        all.filter_map(|(_, id)| Some((*id, self.by_id.get(id)?.filter.as_ref()?)))
+    }
+
+    /// Facts of batches are good for the filters of a topic if theirs is as large. It is the newest filter's
+    /// id: filters never change, and ids only rise.
+    #[must_use]
+    pub fn filter_generation(&self, topic: TopicId) -> u32 {
+        let newest = self.filters_of(topic).map(|(id, _)| id.0).max();
+        newest.map_or(0, |id| u32::try_from(id).unwrap_or(u32::MAX))
+    }
+
+    /// What must be known of each record of a topic for those that read it, and by which filters to judge it.
+    #[must_use]
+    pub fn needed(&self, topic: &Topic) -> Needed {
+        let columns = topic.settings.facts().with(self.facts_of(topic.id));
+        if !columns.has(Columns::VERDICTS) {
+            return Needed {
+                columns,
+                ..Needed::default()
+            };
+        }
+        Needed {
+            columns,
+            generation: self.filter_generation(topic.id),
+            filters: { self.filters_of(topic.id) }
+                .map(|(_, filter)| filter.clone())
+                .collect(),
+        }
+    }
+
+    /// The first place that no filter of a topic has.
+    fn free_slot(&self, topic: TopicId) -> Result<u16, SubscriptionRefusal> {
+        let all = (topic, 0)..=(topic, u16::MAX);
+        let taken = self.by_filter.range(all).map(|((_, slot), _)| *slot);
+        let all = (0_u16..).zip(taken);
+        let free = all.take_while(|(place, taken)| place == taken).count();
+        let slot = u16::try_from(free).ok().filter(|_| free < FILTERS_MAX);
+        slot.ok_or(SubscriptionRefusal::TooManyFilters(free))
+    }
+
     fn put(&mut self, subscription: Subscription) {
         let id = subscription.id;
         self.remove(id);
         self.newest = self.newest.max(id.0);
-        let facts = subscription.settings.facts();
+        let facts = subscription.facts();
+        if let Some(filter) = &subscription.filter {
+            self.by_filter
+                .insert((subscription.topic, filter.slot()), id);
+        }
         if facts != Columns(0) {
             self.by_facts.insert((subscription.topic, facts, id));
         }
@@ -164,8 +221,10 @@ impl Subscriptions {
         if let Some(gone) = self.by_id.remove(&id) {
             self.by_name.remove(&gone.name);
             self.by_topic.remove(&(gone.topic, id));
-            let facts = gone.settings.facts();
-            self.by_facts.remove(&(gone.topic, facts, id));
+            self.by_facts.remove(&(gone.topic, gone.facts(), id));
+            if let Some(filter) = &gone.filter {
+                self.by_filter.remove(&(gone.topic, filter.slot()));
+            }
         }
     }
 
@@ -265,6 +324,13 @@ impl Metadata {
             return Err(SubscriptionRefusal::UnknownTopic);
         }
         self.check_settings(new.topic, &new.settings)?;
+        let filter = new.filter.filter(|filter| !filter.is_always_true());
+        let slot = |filter| {
+            self.subscriptions
+                .free_slot(new.topic)
+                .map(|slot| Filter::new(filter, slot))
+        };
+        let filter = filter.map(slot).transpose()?;
         Ok(Change::Subscription(SubscriptionChange::Created(
             Subscription {
                 id: SubscriptionId(self.subscriptions.newest + 1),
@@ -272,6 +338,7 @@ impl Metadata {
                 topic: new.topic,
                 settings: new.settings,
                 created_ms: new.created_ms,
+                filter,
                 beginnings: new.beginnings,
             },
         )))
@@ -363,6 +430,7 @@ mod tests {
             name: TopicName::in_default(name),
             topic: TopicId(topic),
             settings: SubscriptionSettings::default(),
+            filter: None,
             beginnings: Vec::new(),
             created_ms: 6,
         }
@@ -371,7 +439,7 @@ mod tests {
     #[test]
     fn what_readers_need_of_a_topic_comes_and_goes_with_them() {
         let mut meta = with_topics(&[("t", 1), ("u", 2)]);
-        let needs = |meta: &Metadata| meta.facts_of(meta.topic_by_id(TopicId(1)).unwrap());
+        let needs = |meta: &Metadata| meta.needed(meta.topic_by_id(TopicId(1)).unwrap()).columns;
         let mut by = |name: &str, order| {
             let mut new = new(name, 1);
             new.settings.order = order;
@@ -407,6 +475,48 @@ mod tests {
         let change = meta.delete(TopicId(1)).unwrap();
         meta.apply(&change);
         assert_eq!(meta.subscriptions().facts_of(TopicId(1)), Columns(0));
+    }
+
+    #[test]
+    fn filters_have_places_that_are_used_again_and_generations_that_are_not() {
+        let mut meta = with_topics(&[("t", 1)]);
+        let add = |meta: &mut Metadata, name: &str, filter: &str| {
+            let mut new = new(name, 1);
+            new.filter = Some(Selector::parse(filter).unwrap());
+            let change = meta.subscribe(new).unwrap();
+            meta.apply(&change);
+            let known = meta.subscriptions().named(&TopicName::in_default(name));
+            let known = known.unwrap();
+            (known.id, known.filter.clone())
+        };
+        assert_eq!(add(&mut meta, "all", "1 = 1").1, None);
+        let slot = |filter: Option<Filter>| filter.unwrap().slot();
+        let (first, filter) = add(&mut meta, "a", "a  =  'x'");
+        assert_eq!(&**filter.as_ref().unwrap().text(), "a = 'x'");
+        assert_eq!(slot(filter), 0);
+        assert_eq!(slot(add(&mut meta, "b", "b = 'x'").1), 1);
+        let change = meta.unsubscribe(first).unwrap();
+        meta.apply(&change);
+        let (newest, filter) = add(&mut meta, "c", "c = 'x'");
+        assert_eq!(slot(filter), 0);
+        let needed = meta.needed(meta.topic_by_id(TopicId(1)).unwrap());
+        assert_eq!(u64::from(needed.generation), newest.0);
+        let texts: Vec<_> = needed
+            .filters
+            .iter()
+            .map(|f| f.text().to_string())
+            .collect();
+        assert_eq!(texts, ["c = 'x'", "b = 'x'"]);
+        assert_eq!(
+            (needed.columns, needed.verdict_bytes()),
+            (Columns::VERDICTS, 1)
+        );
+        // A checkpoint has them, too.
+        let mut again = Metadata::default();
+        for change in meta.checkpoint() {
+            again.apply(&Change::decode(&change.encode()).unwrap());
+        }
+        assert_eq!(again, meta);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! tag 10, version u8 (2), kind u8, then by kind; all numbers little-endian
 //!   1 created  : id u64, vhost str, name str, topic u128, created ms u64, settings,
-//!                u32 n, n of (partition u64, first i64, end i64)
+//!                u32 n, n of (partition u64, first i64, end i64),
+//!                since version 2: filter str (empty: none), its place u16
 //!   2 deleted  : id u64
 //!   3 altered  : id u64, settings
 //!   4 ids taken: newest u64
@@ -14,13 +15,14 @@
 //! ```
 
 use bytes::{Buf, BufMut};
+use mulgil_core::selector::Selector;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId, TopicId};
 
 use super::{WireError, get_str, put_str};
 use crate::schema::TopicName;
 use crate::state::SubscriptionChange;
 use crate::subscription::{
-    Beginning, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+    Beginning, Filter, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
 };
 
 const VERSION: u8 = 2;
@@ -44,6 +46,9 @@ pub(super) fn put(out: &mut Vec<u8>, change: &SubscriptionChange) {
                 out.put_i64_le(begin.first.0);
                 out.put_i64_le(begin.end.0);
             }
+            let filter = subscription.filter.as_ref();
+            put_str(out, filter.map_or("", |filter| filter.text()));
+            out.put_u16_le(filter.map_or(0, Filter::slot));
         }
         SubscriptionChange::Deleted { id } => {
             out.put_u8(2);
@@ -78,6 +83,7 @@ pub(super) fn get(from: &mut &[u8]) -> Result<SubscriptionChange, WireError> {
             created_ms: from.try_get_u64_le()?,
             settings: get_settings(from, version)?,
             beginnings: get_beginnings(from)?,
+            filter: get_filter(from, version)?,
         }),
         2 => SubscriptionChange::Deleted {
             id: SubscriptionId(from.try_get_u64_le()?),
@@ -107,6 +113,19 @@ fn get_beginnings(from: &mut &[u8]) -> Result<Vec<Beginning>, WireError> {
         });
     }
     Ok(beginnings)
+}
+
+fn get_filter(from: &mut &[u8], version: u8) -> Result<Option<Filter>, WireError> {
+    if version < 2 {
+        return Ok(None);
+    }
+    let text = get_str(from)?;
+    let slot = from.try_get_u16_le()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let selector = Selector::parse(text).map_err(|_unknown| WireError)?;
+    Ok(Some(Filter::new(selector, slot)))
 }
 
 fn put_settings(out: &mut Vec<u8>, settings: &SubscriptionSettings) {

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::SubscriptionChange;
 use crate::subscription::{
-    Beginning, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
+    Beginning, Filter, Order, OverflowPolicy, RetryPolicy, Subscription, SubscriptionSettings,
 };
+use mulgil_core::selector::Selector;
 use mulgil_record::ids::{Offset, SubscriptionId};
 
 fn short() -> impl Strategy<Value = TopicSettings> {
@@ -72,8 +73,8 @@ fn settings() -> impl Strategy<Value = TopicSettings> {
     )
 }
 
-fn subscription() -> impl Strategy<Value = Subscription> {
-    let retry = any::<(u64, u64, u8)>().prop_flat_map(|(ms, ms_max, jitter_percent)| {
+fn retry() -> impl Strategy<Value = RetryPolicy> {
+    any::<(u64, u64, u8)>().prop_flat_map(|(ms, ms_max, jitter_percent)| {
         prop_oneof![
             Just(RetryPolicy::AtOnce),
             Just(RetryPolicy::Fixed { ms }),
@@ -84,7 +85,10 @@ fn subscription() -> impl Strategy<Value = Subscription> {
                 jitter_percent
             }),
         ]
-    });
+    })
+}
+
+fn subscription() -> impl Strategy<Value = Subscription> {
     let limits = [(); 4].map(|()| proptest::option::of(1..u64::MAX));
     let tries = [(); 2].map(|()| proptest::option::of(1..u16::MAX));
     let begin = any::<(u64, i64, i64)>().prop_map(|(partition, first, end)| Beginning {
@@ -95,42 +99,58 @@ fn subscription() -> impl Strategy<Value = Subscription> {
     let beginnings = proptest::collection::vec(begin, 0..4);
     let target = proptest::option::of(any::<u128>().prop_map(TopicId));
     let ids = any::<(u64, u128, u64, u32, bool)>();
-    (retry, limits, tries, beginnings, target, ids, "[a-z]{1,20}").prop_map(
-        |(retry, limits, tries, beginnings, dead_letter, ids, name)| {
-            let (id, topic, created_ms, lock_ms, by_key) = ids;
-            let overflow = match id % 3 {
-                0 => OverflowPolicy::DeadLetterOldest,
-                1 => OverflowPolicy::Refuse,
-                _ => OverflowPolicy::DropOldest,
-            };
-            let order = match (by_key, id % 2) {
-                (true, _) => Order::Key,
-                (false, 0) => Order::Priority,
-                (false, _) => Order::Fifo,
-            };
-            let settings = SubscriptionSettings {
-                lock_ms,
-                failed_max: tries[0],
-                acquired_max: tries[1],
-                retry,
-                age_ms_max: limits[0],
-                ttl_ms: limits[1],
-                length_max: limits[2],
-                bytes_max: limits[3],
-                overflow,
-                order,
-                dead_letter,
-            };
-            Subscription {
-                id: SubscriptionId(id),
-                name: TopicName::in_default(&name),
-                topic: TopicId(topic),
-                settings,
-                created_ms,
-                beginnings,
-            }
-        },
+    (
+        retry(),
+        limits,
+        tries,
+        beginnings,
+        target,
+        ids,
+        "x[a-z]{1,20}",
     )
+        .prop_map(
+            |(retry, limits, tries, beginnings, dead_letter, ids, name)| {
+                let (id, topic, created_ms, lock_ms, by_key) = ids;
+                let overflow = match id % 3 {
+                    0 => OverflowPolicy::DeadLetterOldest,
+                    1 => OverflowPolicy::Refuse,
+                    _ => OverflowPolicy::DropOldest,
+                };
+                let order = match (by_key, id % 2) {
+                    (true, _) => Order::Key,
+                    (false, 0) => Order::Priority,
+                    (false, _) => Order::Fifo,
+                };
+                let settings = SubscriptionSettings {
+                    lock_ms,
+                    failed_max: tries[0],
+                    acquired_max: tries[1],
+                    retry,
+                    age_ms_max: limits[0],
+                    ttl_ms: limits[1],
+                    length_max: limits[2],
+                    bytes_max: limits[3],
+                    overflow,
+                    order,
+                    dead_letter,
+                };
+                Subscription {
+                    id: SubscriptionId(id),
+                    name: TopicName::in_default(&name),
+                    topic: TopicId(topic),
+                    settings,
+                    created_ms,
+                    filter: by_key.then(|| {
+                        let selector = Selector::parse(&format!("{name} LIKE 'a%'"));
+                        Filter::new(
+                            selector.unwrap(),
+                            u16::from_le_bytes([1, id.to_le_bytes()[0]]),
+                        )
+                    }),
+                    beginnings,
+                }
+            },
+        )
 }
 
 #[test]

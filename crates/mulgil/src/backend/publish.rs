@@ -12,11 +12,12 @@ use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::Position;
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
+use mulgil_broker::facts::work_out;
 use mulgil_broker::request::{Append, AppendPartition, Reply, Request};
 use mulgil_meta::schema::{TimestampType, Topic, TopicSettings};
+use mulgil_meta::subscription::Needed;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP};
 use mulgil_record::compression::Codec;
-use mulgil_record::facts::Columns;
 use mulgil_record::{asked, partition_for_key};
 
 use super::LocalBackend;
@@ -46,18 +47,18 @@ impl LocalBackend {
     ) -> Result<Vec<Result<Position, Refusal>>, Refusal> {
         let topic = self.topic(topic)?;
         let now = i64::try_from(self.broker.now().wall.0).unwrap_or(i64::MAX);
-        let needed = self.broker.catalog().facts_of(&topic);
+        let needed = self.broker.catalog().needed(&topic);
         let mut batches = Batches::new(&topic.settings, now);
         let mut places = Vec::with_capacity(records.len());
         for record in &records {
             let taken = check(&topic.settings, record, now);
-            let taken = taken.and_then(|()| check_asked(record, needed, now));
+            let taken = taken.and_then(|()| check_asked(record, &needed, now));
             let partition = taken.and_then(|()| self.partition_of(&topic, record));
             places.push(partition.map(|partition| batches.push(partition, record)));
         }
         let batches = batches.finish();
         let partitions: Vec<_> = batches.iter().map(|(partition, _)| *partition).collect();
-        let bases = self.append(&topic, batches, now).await?;
+        let bases = self.append(&topic, batches, (&needed, now)).await?;
         let results = places.into_iter().map(|place| {
             let Place { batch, index } = place?;
             let base = bases.get(batch).cloned();
@@ -75,10 +76,9 @@ impl LocalBackend {
         &self,
         topic: &Topic,
         batches: Vec<(u32, Batch)>,
-        now: i64,
+        (needed, now): (&Needed, i64),
     ) -> Result<Vec<Result<i64, Refusal>>, Refusal> {
         let most = topic.settings.message_bytes_max as usize;
-        let needed = self.broker.catalog().facts_of(topic);
         let mut found = Vec::with_capacity(batches.len());
         let mut append = Append {
             partitions: Vec::new(),
@@ -155,9 +155,9 @@ fn check(settings: &TopicSettings, record: &Publish, now: i64) -> Result<(), Ref
 }
 
 /// Checks what a record asks for by reserved headers, so that it is refused by itself and not with its batch.
-fn check_asked(record: &Publish, needed: Columns, now: i64) -> Result<(), Refusal> {
+fn check_asked(record: &Publish, needed: &Needed, now: i64) -> Result<(), Refusal> {
     let asks = |(name, _): &(String, Option<Bytes>)| name.starts_with(asked::PREFIX);
-    if needed == Columns(0) || !record.headers.iter().any(asks) {
+    if needed.is_nothing() || !record.headers.iter().any(asks) {
         return Ok(());
     }
     let mut alone = BatchBuilder::new(Codec::None, now);
@@ -166,14 +166,14 @@ fn check_asked(record: &Publish, needed: Columns, now: i64) -> Result<(), Refusa
 }
 
 /// What queue-style readers must know of the records of a batch.
-fn facts(batch: &Batch, needed: Columns, now: i64) -> Result<Bytes, Refusal> {
-    if needed == Columns(0) {
+fn facts(batch: &Batch, needed: &Needed, now: i64) -> Result<Bytes, Refusal> {
+    if needed.is_nothing() {
         return Ok(Bytes::new());
     }
     let refused = |why: String| Refusal::new(Code::RecordRefused, why);
     let records = batch.records(DecodeLimits::default());
     let records = records.map_err(|why| refused(why.to_string()))?;
-    let facts = asked::facts_of(&records, needed, now);
+    let facts = work_out(&records, needed, now);
     let facts = facts.map_err(|why| refused(format!("header {}: {}", why.header, why.why)))?;
     Ok(facts.encode().into())
 }

@@ -183,6 +183,12 @@ impl LocalBackend {
 
     async fn subscribe_to(&self, ask: CreateSubscription) -> Result<SubscriptionDetail, Refusal> {
         let settings = self.settings(&ask.settings, &SettingsModel::default())?;
+        let filter = ask
+            .filter
+            .as_deref()
+            .map(broker::Selector::parse)
+            .transpose();
+        let filter = filter.map_err(|why| Refusal::new(Code::Filter, why.to_string()))?;
         let create = SubscriptionRequest::Create(Box::new(broker::CreateSubscription {
             name: TopicName::in_default(&ask.name),
             topic: TopicRef::Id(self.topic(&ask.topic)?.id),
@@ -190,6 +196,7 @@ impl LocalBackend {
                 BeginAt::Earliest => broker::BeginAt::Start,
                 BeginAt::Latest => broker::BeginAt::End,
             },
+            filter,
             settings,
         }));
         let SubscriptionReply::Created(created) = self.ask_queue(create).await? else {
@@ -388,6 +395,7 @@ fn summary(
         topic: topic_name(catalog, subscription.topic),
         queue: topic.is_some_and(|topic| is_queue(subscription, topic)),
         created: timestamp(subscription.created_ms),
+        filter: { subscription.filter.as_ref() }.map(|filter| filter.text().to_string()),
         counts,
         oldest_age_seconds: None,
         consumers: consumers as u64,

@@ -77,9 +77,10 @@ pub(super) fn subscription_refusal(refusal: &SubscriptionRefusal, name: &str) ->
         Why::UnknownPartition(_) => Code::PartitionUnknown,
         Why::Name(_) => Code::SubscriptionName,
         Why::Setting(_) | Why::Priority(_) => Code::SubscriptionSetting,
-        Why::TooMany(_) | Why::TooManyConsumers(_) | Why::TooManyLocked(_) => {
-            Code::SubscriptionsFull
-        }
+        Why::TooMany(_)
+        | Why::TooManyFilters(_)
+        | Why::TooManyConsumers(_)
+        | Why::TooManyLocked(_) => Code::SubscriptionsFull,
         Why::Topic(refusal) => return create_refusal(refusal),
         Why::TopicSetting(refusal) => return setting_refusal(refusal),
         Why::TopicDeletion(DeleteRefusal::Unknown) => Code::TopicUnknown,

@@ -96,6 +96,9 @@ pub(crate) struct SubscribeArgs {
     /// Where it begins
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     pub(crate) from: Beginning,
+    /// Which messages it wants, for ever: "color = 'blue' AND JSON_VALUE(body, '$.price') > 5"
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) filter: Option<String>,
     #[command(flatten)]
     pub(crate) settings: ReadingArgs,
     /// A subscription that exists already and reads this topic is no error

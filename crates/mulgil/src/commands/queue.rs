@@ -124,6 +124,7 @@ fn subscribe(args: &SubscribeArgs, stdout: &mut dyn Write) -> Outcome<()> {
         name: args.name.clone(),
         topic: args.topic.clone(),
         from: args.from.place(),
+        filter: args.filter.clone(),
         settings: args.settings.change()?,
     };
     let created = match api.subscribe(&wish) {

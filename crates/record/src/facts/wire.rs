@@ -44,7 +44,7 @@ pub enum FactsError {
 /// What facts say of themselves; enough to see whether they owe something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FactsHeader {
-    /// The topic's facts generation under which they were worked out.
+    /// Of which generation of the topic's filters the verdicts are.
     pub generation: u32,
     /// How many records the batch has.
     pub count: u32,

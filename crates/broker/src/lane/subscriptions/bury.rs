@@ -12,8 +12,8 @@
 use bytes::Bytes;
 use mulgil_core::machine::Now;
 use mulgil_core::queue::{Command, Death, NotArchived, RecordState, Span};
+use mulgil_meta::subscription::{Filter, Needed};
 use mulgil_record::batch::Batch;
-use mulgil_record::facts::Columns;
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId};
 
 use super::super::read::{ColdPart, ColdTask, ColdWork};
@@ -44,8 +44,10 @@ pub struct BuryTask {
     pub death: Death,
     /// Where its batch is.
     pub place: ColdPart,
+    /// Which records the subscription wants: it gives up no other.
+    pub filter: Option<Filter>,
     /// What readers of the target must know of it.
-    pub facts: Columns,
+    pub needed: Needed,
 }
 
 /// A record that is packed, or cannot be.
@@ -117,7 +119,8 @@ impl Lane {
             },
             death: death.clone(),
             place: place.ok_or(NotArchived::TargetFull)?,
-            facts: self.metadata.facts_of(target),
+            filter: known.filter.clone(),
+            needed: self.metadata.needed(target),
         })
     }
 

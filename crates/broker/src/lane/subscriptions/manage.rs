@@ -7,7 +7,7 @@ use mulgil_core::queue::{Counts, RecordState, Tally};
 use mulgil_meta::state::{
     Change, NewSubscription, SubscriptionChange, SubscriptionRefusal as MetaRefusal,
 };
-use mulgil_meta::subscription::{Beginning, Subscription, SubscriptionName, SubscriptionSettings};
+use mulgil_meta::subscription::{Beginning, Subscription, SubscriptionSettings};
 use mulgil_record::ids::{Offset, PartitionId, SubscriptionId, TopicId};
 
 use super::super::{Due, Lane, Turn};
@@ -50,7 +50,7 @@ impl Lane {
         let created = self.can_change().and_then(|()| {
             let topic = self.find_topic(&ask.topic);
             let topic = topic.ok_or(SubscriptionRefusal::UnknownTopic)?.id;
-            self.subscribe(ask.name, topic, ask.begin, ask.settings, now)
+            self.subscribe(topic, ask, now)
         });
         let due = Due::synced(self.metadata_due);
         (due, SubscriptionReply::Created(created))
@@ -58,12 +58,17 @@ impl Lane {
 
     fn subscribe(
         &mut self,
-        name: SubscriptionName,
         topic: TopicId,
-        begin: BeginAt,
-        settings: SubscriptionSettings,
+        ask: CreateSubscription,
         now: Now,
     ) -> Result<Arc<Subscription>, SubscriptionRefusal> {
+        let CreateSubscription {
+            name,
+            topic: _,
+            begin,
+            filter,
+            settings,
+        } = ask;
         self.check_target(&settings)?;
         let known = self.metadata.topic_by_id(topic);
         let partitions = known.map_or(&[][..], |known| &known.partitions);
@@ -83,6 +88,7 @@ impl Lane {
             name,
             topic,
             settings,
+            filter,
             beginnings: beginnings.collect(),
             created_ms: self.log.frame_time(now).wall.0,
         })?;
@@ -129,7 +135,14 @@ impl Lane {
         for outcome in outcomes {
             let _created: CreatedTopic = outcome?;
         }
-        self.subscribe(name, id, BeginAt::Start, settings, now)
+        let ask = CreateSubscription {
+            name,
+            topic: TopicRef::Id(id),
+            begin: BeginAt::Start,
+            filter: None,
+            settings,
+        };
+        self.subscribe(id, ask, now)
     }
 
     pub(super) fn alter_subscription(
@@ -361,6 +374,7 @@ impl From<MetaRefusal> for SubscriptionRefusal {
             MetaRefusal::NameLength { .. } => Self::Name(refusal.to_string()),
             MetaRefusal::Setting(setting) => Self::Setting(setting),
             MetaRefusal::Priority(partitions) => Self::Priority(partitions),
+            MetaRefusal::TooManyFilters(count) => Self::TooManyFilters(count),
             MetaRefusal::TooMany(count) => Self::TooMany(count),
         }
     }

@@ -7,11 +7,12 @@
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
+use mulgil_broker::facts::work_out;
 use mulgil_broker::meta::schema::{TimestampType, TopicSettings};
-use mulgil_record::asked::{AskedError, facts_of};
+use mulgil_broker::meta::subscription::Needed;
+use mulgil_record::asked::AskedError;
 use mulgil_record::batch::{Batch, BatchError, DecodeLimits, DecodedRecords, NO_TIMESTAMP, split};
 use mulgil_record::compression::{Codec, CompressionError};
-use mulgil_record::facts::Columns;
 
 use crate::wire_errors;
 
@@ -133,7 +134,7 @@ impl Unfit {
 pub(super) fn check(
     records: Bytes,
     version: i16,
-    (settings, needed): (&TopicSettings, Columns),
+    (settings, needed): (&TopicSettings, &Needed),
     now_ms: i64,
     unpacking: &mut Unpacking,
 ) -> Result<(Batch, Bytes), Unfit> {
@@ -175,10 +176,10 @@ pub(super) fn check(
     if settings.cleanup.compact {
         check_keys(opened.records()?)?;
     }
-    let facts = if needed == Columns(0) {
+    let facts = if needed.is_nothing() {
         Bytes::new()
     } else {
-        let facts = facts_of(opened.records()?, needed, now_ms);
+        let facts = work_out(opened.records()?, needed, now_ms);
         facts.map_err(|error| not_asked(&error))?.encode().into()
     };
     Ok((pack(opened, codec, settings)?, facts))

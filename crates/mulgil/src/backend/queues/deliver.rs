@@ -17,14 +17,18 @@ use mulgil_admin::model::{
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::queues::{Browse, Which};
 use mulgil_admin::time::Timestamp;
+use mulgil_broker::facts::Selectable;
 use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::subscription::{
-    self as broker, Acquired, Claim, Outcome, RecordState, Settle, Settlement, Span, Subscription,
-    SubscriptionRef, SubscriptionReply, SubscriptionRequest,
+    self as broker, Acquired, Claim, Filter, Outcome, RecordState, Settle, Settlement, Span,
+    Subscription, SubscriptionRef, SubscriptionReply, SubscriptionRequest,
 };
 use mulgil_core::machine::{Elapsed, Now};
 use mulgil_meta::schema::Topic;
+use mulgil_record::batch::NO_TIMESTAMP;
 use mulgil_record::ids::{Offset, PartitionId};
+
+use tokio::task::JoinSet;
 
 use super::LocalBackend;
 use super::held::Held;
@@ -33,6 +37,9 @@ use crate::backend::refusals::{stopping, subscription_refusal, unexpected};
 /// A wait is asked for in pieces as long as this, so that a caller who has gone leaves nobody waiting for
 /// longer.
 const WAIT_PIECE_MS: u32 = 1_000;
+
+/// So long somebody who does not want to wait looks for a record that the filter selects.
+const LOOK_MS: u32 = 1_000;
 
 /// About so many bytes of keys, values and headers in one answer.
 const ANSWER_BYTES: u32 = 4 << 20;
@@ -51,8 +58,19 @@ struct Unpacked {
 }
 
 impl Unpacked {
-    /// Takes the records of the offsets from `at` up to `next`; those between them hold none.
-    fn take(&mut self, one: &Acquired, at: Offset, next: Offset, records: Vec<Record>, now: Now) {
+    /// Takes the records of the offsets from `at` up to `next`; those between them hold none, and those that
+    /// the filter does not select are as if they held none.
+    fn take(
+        &mut self,
+        one: &Acquired,
+        (at, next): (Offset, Offset),
+        records: Vec<Record>,
+        filter: Option<&Filter>,
+        now: Now,
+    ) {
+        let selected = |record: &Record| {
+            filter.is_none_or(|filter| seen(record).is_selected(filter.selector()))
+        };
         let mut gone = |first: Offset, end: Offset| {
             if first < end {
                 let span = Span { first, end };
@@ -64,6 +82,9 @@ impl Unpacked {
             let offset = Offset(record.offset);
             if offset >= next {
                 break;
+            }
+            if !selected(&record) {
+                continue;
             }
             gone(at, offset);
             self.bytes += bytes_of(&record);
@@ -82,28 +103,42 @@ impl LocalBackend {
     ) -> Result<Received, Refusal> {
         let (subscription, topic) = self.find_queue(which)?;
         let mut left_ms = receive.wait_ms;
-        let held = loop {
+        let began = self.broker.now().elapsed.0;
+        let mut settling = JoinSet::new();
+        let received = loop {
             let wait_ms = left_ms.min(WAIT_PIECE_MS);
             let held = self.acquire(&subscription, receive, wait_ms).await?;
-            left_ms -= wait_ms;
-            if left_ms == 0 || !held.records().is_empty() {
-                break held;
+            if held.records().is_empty() {
+                left_ms -= wait_ms;
+                if left_ms == 0 {
+                    break Ok(Received::default());
+                }
+                continue;
+            }
+            let filter = subscription.filter.as_ref();
+            let unpacked = self.unpack_all(&topic, held.records(), filter).await;
+            let Unpacked {
+                records,
+                back,
+                gone,
+                failed,
+                ..
+            } = unpacked;
+            if let (true, Some(why)) = (records.is_empty(), failed) {
+                break Err(why);
+            }
+            let none = records.is_empty() && !gone.is_empty();
+            self.settle_gone(&subscription, gone, &mut settling);
+            held.hand_over(back);
+            // There was nothing in what was taken; what lies behind it may have something, but nobody
+            // waits for long who does not want to.
+            let looked_ms = self.broker.now().elapsed.0.saturating_sub(began);
+            if !none || looked_ms >= u64::from(left_ms.max(LOOK_MS)) {
+                break Ok(Received { records });
             }
         };
-        let unpacked = self.unpack_all(&topic, held.records()).await;
-        let Unpacked {
-            records,
-            back,
-            gone,
-            failed,
-            ..
-        } = unpacked;
-        if let (true, Some(why)) = (records.is_empty(), failed) {
-            return Err(why);
-        }
-        self.settle_gone(&subscription, gone).await?;
-        held.hand_over(back);
-        Ok(Received { records })
+        while settling.join_next().await.is_some() {}
+        received
     }
 
     /// Takes what there is, or waits for some; whoever drops the answer gives it back.
@@ -135,14 +170,19 @@ impl LocalBackend {
         got.map_err(|why| subscription_refusal(&why, &subscription.name.name))
     }
 
-    async fn unpack_all(&self, topic: &Topic, acquired: &[Acquired]) -> Unpacked {
+    async fn unpack_all(
+        &self,
+        topic: &Topic,
+        acquired: &[Acquired],
+        filter: Option<&Filter>,
+    ) -> Unpacked {
         let mut unpacked = Unpacked::default();
         for one in acquired {
             if unpacked.failed.is_some() || unpacked.bytes >= ANSWER_BYTES as usize {
                 unpacked.back.push(*one);
                 continue;
             }
-            if let Err(why) = self.unpack_one(topic, *one, &mut unpacked).await {
+            if let Err(why) = self.unpack_one(topic, *one, filter, &mut unpacked).await {
                 unpacked.failed = Some(why);
             }
         }
@@ -154,6 +194,7 @@ impl LocalBackend {
         &self,
         topic: &Topic,
         one: Acquired,
+        filter: Option<&Filter>,
         unpacked: &mut Unpacked,
     ) -> Result<(), Refusal> {
         let Some(partition) = index_of(topic, one.partition) else {
@@ -191,20 +232,22 @@ impl LocalBackend {
                 unpacked.back.push(Acquired { span: rest, ..one });
                 break;
             }
-            unpacked.take(&one, at, next, part.records, now);
+            unpacked.take(&one, (at, next), part.records, filter, now);
             at = next;
         }
         Ok(())
     }
 
-    /// There is nothing to hand out of these: compaction or retention took them.
-    async fn settle_gone(
+    /// There is nothing to hand out of these: compaction or retention took them, or the filter does not
+    /// select them, which was not known when they came.
+    fn settle_gone(
         &self,
         subscription: &Subscription,
         gone: Vec<Acquired>,
-    ) -> Result<(), Refusal> {
+        settling: &mut JoinSet<()>,
+    ) {
         if gone.is_empty() {
-            return Ok(());
+            return;
         }
         let items = gone.into_iter().map(|one| Settlement {
             partition: one.partition,
@@ -216,8 +259,11 @@ impl LocalBackend {
             subscription: SubscriptionRef::Id(subscription.id),
             items: items.collect(),
         });
+        let broker = Arc::clone(&self.broker);
         // Each may be settled otherwise by now; none is handed out again with something in it.
-        self.ask_queue(ask).await.map(drop)
+        settling.spawn(async move {
+            let _settled_or_again_later = broker.ask(Request::Subscription(ask)).await;
+        });
     }
 
     pub(super) async fn browse_page(
@@ -318,6 +364,22 @@ fn received(one: &Acquired, record: Record, now: Now) -> ReceivedRecord {
 fn date_of(until: Elapsed, now: Now) -> Timestamp {
     let at = now.wall.0 + until.0.saturating_sub(now.elapsed.0);
     Timestamp(i64::try_from(at).unwrap_or(i64::MAX))
+}
+
+/// A record as filters see it.
+fn seen(record: &Record) -> Selectable<'_> {
+    fn bytes(payload: Option<&Payload>) -> Option<&[u8]> {
+        payload.map(|payload| payload.0.as_ref())
+    }
+    let headers = record.headers.iter();
+    Selectable {
+        key: bytes(record.key.as_ref()),
+        value: bytes(record.value.as_ref()),
+        timestamp_ms: record.timestamp.map_or(NO_TIMESTAMP, |at| at.0),
+        headers: headers
+            .map(|header| (header.name.as_str(), bytes(header.value.as_ref())))
+            .collect(),
+    }
 }
 
 /// Bytes of key, value and headers.

@@ -171,6 +171,10 @@ pub(super) fn detail_view(one: &SubscriptionDetail) -> Outcome<View> {
         ("created", summary.created.to_string()),
         ("topic", summary.topic.clone()),
         ("queue", if summary.queue { "yes" } else { "no" }.to_owned()),
+        (
+            "filter",
+            summary.filter.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
         ("available", counts.available.to_string()),
         ("acquired", counts.acquired.to_string()),
         ("scheduled", counts.scheduled.to_string()),
