@@ -5,8 +5,8 @@
 
 use crate::backend::Answer;
 use crate::model::{
-    AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, Receive, Received, Settlement,
-    SubscriptionDetail, SubscriptionPage,
+    AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, Purge, Purged, Receive,
+    Received, SeekSubscription, Settlement, Sought, SubscriptionDetail, SubscriptionPage,
 };
 use crate::problem::Refusal;
 
@@ -75,6 +75,12 @@ pub trait Queues: Send + Sync {
 
     /// Deletes a subscription, or a queue with its topic and all records.
     fn delete<'a>(&'a self, which: Which<'a>) -> Answer<'a, ()>;
+
+    /// Lets all that waits go.
+    fn purge<'a>(&'a self, which: Which<'a>, purge: Purge) -> Answer<'a, Purged>;
+
+    /// Goes on elsewhere, or says what that would change.
+    fn seek<'a>(&'a self, which: Which<'a>, seek: SeekSubscription) -> Answer<'a, Sought>;
 
     /// Takes records, or waits for some.
     ///

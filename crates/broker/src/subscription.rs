@@ -106,6 +106,21 @@ pub enum SubscriptionRequest {
     Receive(Receive),
     /// Say what came of records.
     Settle(Settle),
+    /// Let all that waits go.
+    Purge {
+        /// Of which.
+        subscription: SubscriptionRef,
+        /// Whether what is locked goes, too; its receipts are worth nothing then.
+        held: bool,
+    },
+    /// Go on elsewhere: what was settled from there on is handed out once more, and nothing below.
+    Seek {
+        /// Which.
+        subscription: SubscriptionRef,
+        /// Where, in each of these partitions; the others stay. What the log has no more is passed over, and
+        /// nothing lies beyond the end.
+        to: Vec<(PartitionId, Offset)>,
+    },
     /// Look where records stand, and touch nothing.
     Browse(Browse),
 }
@@ -145,18 +160,24 @@ pub enum SubscriptionReply {
     Acquired(Result<Vec<Acquired>, SubscriptionRefusal>),
     /// To [`SubscriptionRequest::Settle`], in order.
     Settled(Result<Vec<Result<(), SettleRefusal>>, SubscriptionRefusal>),
+    /// To [`SubscriptionRequest::Purge`]: how many went.
+    Purged(Result<u64, SubscriptionRefusal>),
+    /// To [`SubscriptionRequest::Seek`]: all partitions, or none.
+    Sought(Result<(), SubscriptionRefusal>),
     /// To [`SubscriptionRequest::Browse`].
     Browsed(Result<Browsed, SubscriptionRefusal>),
 }
 
 /// From where a new subscription reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BeginAt {
     /// From the first record that there is.
     #[default]
     Start,
     /// From the first that comes behind its creation.
     End,
+    /// From these offsets on, of those that are there; where none is said from the first.
+    Offsets(Vec<(PartitionId, Offset)>),
 }
 
 /// Create a subscription.

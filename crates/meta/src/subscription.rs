@@ -117,6 +117,10 @@ pub struct SubscriptionSettings {
     pub overflow: OverflowPolicy,
     /// In which order records are handed out.
     pub order: Order,
+    /// Whether one consumer alone gets records, and the others wait until it has gone.
+    pub single_active: bool,
+    /// Whether nothing is handed out.
+    pub paused: bool,
     /// The topic that records go to that are given up; without one they are dropped, and counted.
     pub dead_letter: Option<TopicId>,
 }
@@ -135,6 +139,8 @@ impl Default for SubscriptionSettings {
             bytes_max: None,
             overflow: OverflowPolicy::DropOldest,
             order: Order::Fifo,
+            single_active: false,
+            paused: false,
             dead_letter: None,
         }
     }

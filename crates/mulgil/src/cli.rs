@@ -34,8 +34,9 @@ pub(crate) use dlq::DlqCommand;
 pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use queue::{
-    NamedArgs, PeekArgs, QueueCommand, QueueCreateArgs, QueuePubArgs, ReceiveArgs, SettleArgs,
-    SubscribeArgs, SubscriptionAlterArgs, SubscriptionCommand, SubscriptionDeleteArgs,
+    NamedArgs, PeekArgs, PurgeArgs, QueueCommand, QueueCreateArgs, QueuePubArgs, ReceiveArgs,
+    SeekArgs, SettleArgs, SubscribeArgs, SubscriptionAlterArgs, SubscriptionCommand,
+    SubscriptionDeleteArgs,
 };
 pub(crate) use reading::milliseconds;
 pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};

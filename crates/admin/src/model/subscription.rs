@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Record, SettingsChange};
+use super::{Place, Record, SettingsChange};
 use crate::catalogue::Code;
 use crate::problem::{Problem, Refusal};
 use crate::time::Timestamp;
@@ -94,6 +94,10 @@ pub struct SubscriptionSettings {
     pub overflow: Overflow,
     /// In which order records are handed out.
     pub order: Order,
+    /// Whether one consumer alone gets records, and the others wait until it has gone.
+    pub single_active: bool,
+    /// Whether nothing is handed out.
+    pub paused: bool,
     /// The topic that records go to that are given up; without one they are dropped, and counted.
     pub dead_letter: Option<String>,
 }
@@ -111,6 +115,8 @@ impl Default for SubscriptionSettings {
             bytes_max: None,
             overflow: Overflow::default(),
             order: Order::default(),
+            single_active: false,
+            paused: false,
             dead_letter: None,
         }
     }
@@ -256,17 +262,6 @@ pub struct SubscriptionPartition {
     pub memory_bytes: u64,
 }
 
-/// From where a new subscription reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BeginAt {
-    /// From the first record that there is.
-    #[default]
-    Earliest,
-    /// From the first that comes behind its creation.
-    Latest,
-}
-
 /// A subscription to create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,9 +270,9 @@ pub struct CreateSubscription {
     pub name: String,
     /// What it reads.
     pub topic: String,
-    /// From where on.
-    #[serde(default)]
-    pub from: BeginAt,
+    /// From where on; if it is not said, from the first record that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Place>,
     /// Which records it wants, for ever: a condition as in `docs/filters.md`; all of them without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
@@ -306,6 +301,55 @@ pub struct CreateQueue {
 pub struct AlterSubscription {
     /// Settings to change; the others stay.
     pub settings: SubscriptionChange,
+}
+
+/// What is to go of what waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purge {
+    /// Whether what is locked goes, too; its receipts are worth nothing then.
+    pub held: bool,
+}
+
+/// The answer to a purge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// How many records went.
+    pub purged: u64,
+}
+
+/// Where a subscription shall go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeekSubscription {
+    /// Where; a number of records on or back counts from where it stands.
+    pub to: Place,
+    /// Only in this partition, by the topic's index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The answer to a seek.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sought {
+    /// By partition.
+    pub partitions: Vec<SoughtPartition>,
+}
+
+/// Where a subscription goes on in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoughtPartition {
+    /// Its index.
+    pub partition: u32,
+    /// All below was settled.
+    pub from: i64,
+    /// All below is settled, and nothing from there on.
+    pub to: i64,
+    /// The first offset that is not there yet.
+    pub end: i64,
 }
 
 /// Records to take.

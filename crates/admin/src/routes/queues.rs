@@ -12,8 +12,8 @@ use super::{Answered, App, Name, json, query, records};
 use crate::catalogue::Code;
 use crate::limits;
 use crate::model::{
-    AlterSubscription, CreateQueue, CreateSubscription, Outcome, Receive, SettleRecords,
-    SettleResult, Settled, Settlement,
+    AlterSubscription, CreateQueue, CreateSubscription, Outcome, Purge, Receive, SeekSubscription,
+    SettleRecords, SettleResult, Settled, Settlement,
 };
 use crate::problem::{Problem, Refusal};
 use crate::queues::{Browse, Kind, List, Which};
@@ -38,9 +38,13 @@ fn below(path: &str, kind: Kind) -> Router<App> {
         .delete(move |app, name| delete(kind, app, name));
     let receive = post(move |app, name, request| receive(kind, app, name, request));
     let settle = post(move |app, name, request| settle(kind, app, name, request));
+    let purge = post(move |app, name, request| purge(kind, app, name, request));
+    let seek = post(move |app, name, request| seek(kind, app, name, request));
     let routes = Router::new()
         .route(path, one)
         .route(&format!("{path}/receive"), receive)
+        .route(&format!("{path}/purge"), purge)
+        .route(&format!("{path}/seek"), seek)
         .route(&format!("{path}/settle"), settle);
     if kind == Kind::Queue {
         return routes;
@@ -158,6 +162,20 @@ async fn receive(
         .receive(which, receive)
         .await?;
     json(StatusCode::OK, &received)
+}
+
+async fn purge(kind: Kind, State(app): State<App>, Name(name): Name, request: Request) -> Answered {
+    let (purge, _held): (Purge, _) = app.parsed(request).await?;
+    let which = Which { kind, name: &name };
+    let purged = app.gate.backend()?.queues()?.purge(which, purge).await?;
+    json(StatusCode::OK, &purged)
+}
+
+async fn seek(kind: Kind, State(app): State<App>, Name(name): Name, request: Request) -> Answered {
+    let (seek, _held): (SeekSubscription, _) = app.parsed(request).await?;
+    let which = Which { kind, name: &name };
+    let sought = app.gate.backend()?.queues()?.seek(which, seek).await?;
+    json(StatusCode::OK, &sought)
 }
 
 async fn settle(

@@ -35,6 +35,7 @@ mod bury;
 mod consume;
 mod consumers;
 mod manage;
+mod rewind;
 mod upkeep;
 
 /// One machine: a subscription's reading of one partition.
@@ -186,7 +187,7 @@ impl Lane {
             SubscriptionRequest::Alter {
                 subscription,
                 settings,
-            } => self.alter_subscription(&subscription, settings, now),
+            } => self.alter_subscription(&subscription, settings, now, turn),
             SubscriptionRequest::Delete(which) => self.delete_subscription(&which),
             SubscriptionRequest::DeleteQueue(which) => self.delete_queue(&which, now, turn),
             SubscriptionRequest::List(list) => self.list_subscriptions(&list),
@@ -199,6 +200,12 @@ impl Lane {
                 self.detach(to, consumer, failed, now, turn)
             }
             SubscriptionRequest::Settle(settle) => self.settle(settle, now, turn),
+            SubscriptionRequest::Purge { subscription, held } => {
+                self.purge(&subscription, held, now, turn)
+            }
+            SubscriptionRequest::Seek { subscription, to } => {
+                self.seek(&subscription, &to, now, turn)
+            }
             SubscriptionRequest::Next { consumer, wait_ms } => {
                 return self.next_records(to, consumer, wait_ms, now, turn);
             }
@@ -639,6 +646,8 @@ fn machine_settings(settings: &SubscriptionSettings) -> Settings {
         ttl_ms: settings.ttl_ms,
         length_max: settings.length_max,
         bytes_max: settings.bytes_max,
+        single_active: settings.single_active,
+        paused: settings.paused,
         overflow: match settings.overflow {
             OverflowPolicy::DropOldest => Overflow::DropOldest,
             OverflowPolicy::DeadLetterOldest => Overflow::DeadLetterOldest,

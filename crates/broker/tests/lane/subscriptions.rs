@@ -351,6 +351,107 @@ fn a_subscription_begins_where_it_is_told_and_reads_partitions_that_come_later()
 }
 
 #[test]
+fn a_subscription_begins_at_offsets_that_are_there() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create(Durability::Fsync);
+    world.answer(append(5));
+    for (name, at, waiting) in [("midst", 2, 3), ("early", -4, 5), ("late", 99, 0)] {
+        let ask = CreateSubscription {
+            name: TopicName::in_default(name),
+            topic: TopicRef::Id(TOPIC),
+            begin: BeginAt::Offsets(vec![(PARTITION, Offset(at))]),
+            filter: None,
+            settings: SubscriptionSettings::default(),
+        };
+        world.subscription(SubscriptionRequest::Create(Box::new(ask)));
+        let ask = SubscriptionRequest::Describe(named(name));
+        let SubscriptionReply::Described(picture) = world.subscription(ask) else {
+            panic!("no picture");
+        };
+        assert_eq!(picture.unwrap().partitions[0].counts.available, waiting);
+    }
+    world.restarted(&[]);
+}
+
+#[test]
+fn what_waits_is_purged_and_what_is_held_if_it_is_said() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create_queue();
+    world.answer(append(10));
+    let held = receipts(&world.receive(3));
+    let purge = |held| SubscriptionRequest::Purge {
+        subscription: queue(),
+        held,
+    };
+    for (with_held, went) in [(false, 7), (false, 0), (true, 3)] {
+        let SubscriptionReply::Purged(purged) = world.subscription(purge(with_held)) else {
+            panic!("nothing purged");
+        };
+        assert_eq!(purged, Ok(went));
+        world = world.restarted(&[]);
+    }
+    let gone = Settlement::of(held[0], Outcome::Accept);
+    assert!(world.settled(vec![gone])[0].is_err());
+    assert_eq!(world.picture().partitions[0].start, Offset(10));
+}
+
+#[test]
+fn it_goes_back_to_what_is_still_there_and_on_over_what_waits() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create_queue();
+    world.answer(append(10));
+    let held = receipts(&world.receive(6));
+    world.settle_all(&held, &Outcome::Accept);
+    let seek = |to| SubscriptionRequest::Seek {
+        subscription: queue(),
+        to: vec![(PARTITION, Offset(to))],
+    };
+    for (to, waiting) in [(2, 8), (9, 1), (0, 10), (99, 0), (-5, 10)] {
+        let sought = world.subscription(seek(to));
+        assert!(matches!(sought, SubscriptionReply::Sought(Ok(()))));
+        world = world.restarted(&[]);
+        assert_eq!(world.picture().partitions[0].counts.available, waiting);
+    }
+    let elsewhere = SubscriptionRequest::Seek {
+        subscription: queue(),
+        to: vec![(PARTITION, Offset(0)), (PartitionId(9), Offset(0))],
+    };
+    let refused = world.subscription(elsewhere);
+    let unknown = SubscriptionRefusal::UnknownPartition(PartitionId(9));
+    let SubscriptionReply::Sought(refused) = refused else {
+        panic!("no answer to a seek");
+    };
+    assert_eq!(refused, Err(unknown));
+}
+
+#[test]
+fn who_waits_at_a_paused_queue_is_served_when_it_is_resumed() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create_queue();
+    let paused = |paused| SubscriptionRequest::Alter {
+        subscription: queue(),
+        settings: SubscriptionSettings {
+            paused,
+            ..SubscriptionSettings::default()
+        },
+    };
+    world.subscription(paused(true));
+    let mut world = world.restarted(&[]);
+    world.answer(append(2));
+    assert!(world.receive(1).is_empty());
+    let waits = world.ask(vec![receive(5, 1_000)]);
+    world.settle();
+    assert!(!world.has_answer(waits));
+    world.subscription(paused(false));
+    world.settle();
+    let (_, reply) = world.replies.iter().find(|(of, _)| *of == waits).unwrap();
+    let Reply::Subscription(SubscriptionReply::Acquired(Ok(got))) = reply else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(receipts(got).len(), 2);
+}
+
+#[test]
 fn a_queue_gives_back_the_room_of_what_is_accepted_and_of_nothing_else() {
     let mut world = World::start(MemDisk::new(1), &[]);
     world.create_queue();

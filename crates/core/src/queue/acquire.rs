@@ -45,6 +45,9 @@ struct Hand<'a, 'b> {
 /// Hands out what there is to those who want it; whether all that is available was looked at or handed out,
 /// so that who got nothing will get nothing.
 pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>) -> bool {
+    if settings.paused {
+        return true;
+    }
     let mut hand = Hand {
         state,
         settings,

@@ -65,6 +65,9 @@ pub struct Settings {
     /// Whether one consumer alone gets records, and the others wait until it has gone: the one that came
     /// first, or then the one of the highest priority that came first.
     pub single_active: bool,
+    /// Whether nothing is handed out. What is held may be settled, and the rest goes on: what comes is taken,
+    /// times pass.
+    pub paused: bool,
     /// Whether there is somewhere for records that are given up; otherwise they are dropped.
     pub dead_letter: bool,
 }

@@ -55,7 +55,9 @@ fn search(state: &State, draft: &mut Draft<'_>) -> bool {
 /// When there is something to do by running time.
 pub(super) fn deadline(state: &State, settings: &Settings) -> Option<Elapsed> {
     let live = &state.live;
-    let hungry = if settings.single_active {
+    let hungry = if settings.paused {
+        false
+    } else if settings.single_active {
         let active = live.consumers.active();
         active.is_some_and(|active| active.credit > 0)
     } else {

@@ -283,6 +283,9 @@ impl Rows {
     }
 
     pub(crate) fn hungry(&self) -> bool {
+        if self.settings.paused {
+            return false;
+        }
         let alone = self.settings.single_active;
         let gets = |reader: &Reader| !alone || self.active == Some(reader.id);
         let mut readers = self.readers.iter();

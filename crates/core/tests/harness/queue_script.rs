@@ -132,6 +132,7 @@ impl QueueScript {
         settings.acquired_max = line.number("acquired-max").or(settings.acquired_max);
         settings.dead_letter |= line.says("dead-letter");
         settings.single_active |= line.says("single-active");
+        settings.paused = line.says("paused");
         settings.ttl_ms = ms("ttl").or(settings.ttl_ms);
         settings.age_ms_max = ms("age-max").or(settings.age_ms_max);
         settings.length_max = line.number("length-max").or(settings.length_max);

@@ -99,6 +99,7 @@ fn settings(dice: &mut Dice) -> Settings {
         age_ms_max: dice.pick(&[None, None, Some(120)]).expect("one"),
         ttl_ms: dice.pick(&[None, None, None, Some(200)]).expect("one"),
         single_active: dice.one_in(5),
+        paused: dice.one_in(9),
         bytes_max: dice.pick(&[None, None, Some(2_000)]).expect("one"),
         length_max: dice.pick(&[None, None, Some(25)]).expect("one"),
         overflow: dice.pick(&overflows).expect("one"),
@@ -710,6 +711,7 @@ impl World {
                 until,
             } => {
                 assert!(self.epochs.insert(*epoch), "{told}: the epoch comes twice");
+                assert!(!self.rows.settings.paused, "{told}: paused");
                 for offset in span.offsets() {
                     assert_eq!(self.rows.next(), Some(row(offset)), "{told}");
                     let reader = self.reader_mut(*consumer).clone();

@@ -10,7 +10,7 @@
 //!   4 ids taken: newest u64
 //! settings: lock ms u32, failed max u16, acquired max u16, retry u8, jitter u8, overflow u8, has dead letter u8,
 //!           retry ms u64, retry ms max u64, age ms max u64, ttl ms u64, length max u64, dead letter u128,
-//!           since version 2: order u8, bytes max u64;
+//!           since version 2: order u8, flags u8 (1 single active, 2 paused), bytes max u64;
 //!           0 = none in all that may be absent, which no setting can be
 //! ```
 
@@ -161,6 +161,7 @@ fn put_settings(out: &mut Vec<u8>, settings: &SubscriptionSettings) {
         Order::Key => 1,
         Order::Priority => 2,
     });
+    out.put_u8(u8::from(settings.single_active) | u8::from(settings.paused) << 1);
     out.put_u64_le(settings.bytes_max.unwrap_or(0));
 }
 
@@ -190,11 +191,15 @@ fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, W
         1 => Some(target),
         _ => return Err(WireError),
     };
-    let (order, bytes_max) = if version < 2 {
-        (0, 0)
+    let (order, flags, bytes_max) = if version < 2 {
+        (0, 0, 0)
     } else {
-        (from.try_get_u8()?, from.try_get_u64_le()?)
+        let (order, flags) = (from.try_get_u8()?, from.try_get_u8()?);
+        (order, flags, from.try_get_u64_le()?)
     };
+    if flags & !3 != 0 {
+        return Err(WireError);
+    }
     let order = match order {
         0 => Order::Fifo,
         1 => Order::Key,
@@ -223,6 +228,8 @@ fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, W
         bytes_max: limit(bytes_max),
         overflow,
         order,
+        single_active: flags & 1 != 0,
+        paused: flags & 2 != 0,
         dead_letter,
     })
 }

@@ -132,6 +132,8 @@ fn subscription() -> impl Strategy<Value = Subscription> {
                     bytes_max: limits[3],
                     overflow,
                     order,
+                    single_active: created_ms % 2 == 0,
+                    paused: created_ms % 3 == 0,
                     dead_letter,
                 };
                 Subscription {
@@ -189,11 +191,12 @@ proptest! {
             settings.overflow = OverflowPolicy::DropOldest;
         }
         (settings.order, settings.bytes_max) = (Order::Fifo, None);
+        (settings.single_active, settings.paused) = (false, false);
         let id = subscription.id;
         let change = Change::Subscription(SubscriptionChange::Altered { id, settings });
         let mut bytes = change.encode();
-        // Without the two that came later.
-        bytes.truncate(bytes.len() - 9);
+        // Without those that came later.
+        bytes.truncate(bytes.len() - 10);
         bytes[1] = 1;
         prop_assert_eq!(Change::decode(&bytes), Ok(change));
     }

@@ -3,8 +3,9 @@
 use hyper::Method;
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, NewRecord, Published, Receive,
-    Received, SettleRecords, Settled, SubscriptionDetail, SubscriptionPage,
+    AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, NewRecord, Published, Purge,
+    Purged, Receive, Received, SeekSubscription, SettleRecords, Settled, Sought,
+    SubscriptionDetail, SubscriptionPage,
 };
 use mulgil_admin::queues::{Browse, Kind, Which};
 
@@ -73,6 +74,16 @@ impl Api {
         let kind = Kind::Queue;
         let path = format!("{}/records", path(Which { kind, name }));
         self.send_bytes(Method::POST, &path, "application/x-ndjson", lines)
+    }
+
+    pub(crate) fn purge(&self, which: Which<'_>, purge: Purge) -> Outcome<Purged> {
+        let path = format!("{}/purge", path(which));
+        self.send(Method::POST, &path, Some(&purge))
+    }
+
+    pub(crate) fn seek(&self, which: Which<'_>, seek: &SeekSubscription) -> Outcome<Sought> {
+        let path = format!("{}/seek", path(which));
+        self.send(Method::POST, &path, Some(seek))
     }
 
     pub(crate) fn receive(&self, which: Which<'_>, receive: &Receive) -> Outcome<Received> {

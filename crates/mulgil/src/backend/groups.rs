@@ -193,7 +193,7 @@ impl LocalBackend {
     }
 
     /// The offset that a place means in a partition: never outside of what is there.
-    async fn place(
+    pub(super) async fn place(
         &self,
         id: PartitionId,
         from: Option<i64>,

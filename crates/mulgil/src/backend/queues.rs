@@ -6,10 +6,11 @@ use std::time::Duration;
 use mulgil_admin::backend::{Answer, QueueCounters};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterSubscription, BeginAt, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Order,
-    Overflow, Receive, Received, Retry, Settlement, SubscriptionChange, SubscriptionCounts,
-    SubscriptionDetail, SubscriptionPage, SubscriptionPartition,
-    SubscriptionSettings as SettingsModel, SubscriptionSummary, SubscriptionTotals,
+    AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Order, Overflow,
+    Purge, Purged, Receive, Received, Retry, SeekSubscription, Settlement, Sought,
+    SubscriptionChange, SubscriptionCounts, SubscriptionDetail, SubscriptionPage,
+    SubscriptionPartition, SubscriptionSettings as SettingsModel, SubscriptionSummary,
+    SubscriptionTotals,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::queues::{Browse, Kind, List, Queues, Which};
@@ -30,6 +31,7 @@ use super::{LocalBackend, timestamp};
 
 mod deliver;
 mod held;
+mod rewind;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -167,6 +169,8 @@ impl LocalBackend {
             ttl_ms: wanted.ttl_ms,
             length_max: wanted.length_max,
             bytes_max: wanted.bytes_max,
+            single_active: wanted.single_active,
+            paused: wanted.paused,
             overflow: match wanted.overflow {
                 Overflow::DropOldest => OverflowPolicy::DropOldest,
                 Overflow::DeadLetterOldest => OverflowPolicy::DeadLetterOldest,
@@ -189,13 +193,11 @@ impl LocalBackend {
             .map(broker::Selector::parse)
             .transpose();
         let filter = filter.map_err(|why| Refusal::new(Code::Filter, why.to_string()))?;
+        let topic = self.topic(&ask.topic)?;
         let create = SubscriptionRequest::Create(Box::new(broker::CreateSubscription {
             name: TopicName::in_default(&ask.name),
-            topic: TopicRef::Id(self.topic(&ask.topic)?.id),
-            begin: match ask.from {
-                BeginAt::Earliest => broker::BeginAt::Start,
-                BeginAt::Latest => broker::BeginAt::End,
-            },
+            topic: TopicRef::Id(topic.id),
+            begin: self.beginning(&topic, ask.from).await?,
             filter,
             settings,
         }));
@@ -297,6 +299,14 @@ impl Queues for LocalBackend {
         Box::pin(self.delete_one(which))
     }
 
+    fn purge<'a>(&'a self, which: Which<'a>, purge: Purge) -> Answer<'a, Purged> {
+        Box::pin(self.purge_one(which, purge))
+    }
+
+    fn seek<'a>(&'a self, which: Which<'a>, seek: SeekSubscription) -> Answer<'a, Sought> {
+        Box::pin(self.seek_one(which, seek))
+    }
+
     fn receive<'a>(&'a self, which: Which<'a>, receive: Receive) -> Answer<'a, Received> {
         Box::pin(self.receive_some(which, receive))
     }
@@ -346,6 +356,8 @@ fn settings_model(catalog: &Catalog, settings: &SubscriptionSettings) -> Setting
         ttl_ms: settings.ttl_ms,
         length_max: settings.length_max,
         bytes_max: settings.bytes_max,
+        single_active: settings.single_active,
+        paused: settings.paused,
         overflow: match settings.overflow {
             OverflowPolicy::DropOldest => Overflow::DropOldest,
             OverflowPolicy::DeadLetterOldest => Overflow::DeadLetterOldest,

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use mulgil_admin::model::{BeginAt, Outcome};
+use clap::{ArgGroup, Args, Subcommand};
+use mulgil_admin::model::{Outcome, Place};
 use mulgil_admin::time::Timestamp;
 use mulgil_record::asked;
 
@@ -24,6 +24,14 @@ pub(crate) enum QueueCommand {
     Alter(SubscriptionAlterArgs),
     /// Delete queues with all their messages
     Delete(SubscriptionDeleteArgs),
+    /// Let all messages go that wait
+    Purge(PurgeArgs),
+    /// Hand nothing out until it is resumed; what comes is taken, and what is locked can be settled
+    Pause(NamedArgs),
+    /// Hand out again
+    Resume(NamedArgs),
+    /// Go on elsewhere: hand out once more what is still there, or pass over what waits
+    Seek(SeekArgs),
     /// Publish messages to a queue
     Pub(QueuePubArgs),
     /// Take messages of a queue, locked until they are settled
@@ -46,6 +54,14 @@ pub(crate) enum SubscriptionCommand {
     Alter(SubscriptionAlterArgs),
     /// Delete subscriptions; the messages of the topic stay
     Delete(SubscriptionDeleteArgs),
+    /// Let all messages go that wait
+    Purge(PurgeArgs),
+    /// Hand nothing out until it is resumed; what comes is taken, and what is locked can be settled
+    Pause(NamedArgs),
+    /// Hand out again
+    Resume(NamedArgs),
+    /// Go on elsewhere: hand out once more what is still there, or pass over what waits
+    Seek(SeekArgs),
     /// Take messages of a subscription, locked until they are settled
     Receive(ReceiveArgs),
     /// Say what came of messages that were received
@@ -93,9 +109,9 @@ pub(crate) struct SubscribeArgs {
     pub(crate) topic: String,
     /// Its name
     pub(crate) name: String,
-    /// Where it begins
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
-    pub(crate) from: Beginning,
+    /// Where it begins: earliest, latest, an offset, or a time (2026-11-22T10:00:00Z) [default: earliest]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) from: Option<Place>,
     /// Which messages it wants, for ever: "color = 'blue' AND JSON_VALUE(body, '$.price') > 5"
     #[arg(long, value_name = "CONDITION")]
     pub(crate) filter: Option<String>,
@@ -108,23 +124,38 @@ pub(crate) struct SubscribeArgs {
     pub(crate) remote: RemoteArgs,
 }
 
-/// Where a subscription begins.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum Beginning {
-    /// At the first message that there is
-    #[default]
-    Earliest,
-    /// At the first that comes from now on
-    Latest,
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Also what is locked; its receipts are worth nothing then
+    #[arg(long)]
+    pub(crate) held: bool,
+    /// Do not ask for the name to be typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
-impl Beginning {
-    pub(crate) const fn place(self) -> BeginAt {
-        match self {
-            Self::Earliest => BeginAt::Earliest,
-            Self::Latest => BeginAt::Latest,
-        }
-    }
+#[derive(Debug, Args)]
+pub(crate) struct SeekArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Where to go on: earliest, latest, an offset, a time (2026-11-22T10:00:00Z), +N or -N messages
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
+    pub(crate) to: Place,
+    /// Only in this partition
+    #[arg(long, value_name = "N")]
+    pub(crate) partition: Option<u32>,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask for the name to be typed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]

@@ -47,6 +47,9 @@ pub(crate) struct ReadingArgs {
     /// In which order messages are handed out [default: fifo]
     #[arg(long, value_enum)]
     order: Option<Order>,
+    /// Serve one consumer alone, the others when it has gone [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    single_active: Option<bool>,
     /// The topic that messages go to that are given up, or none: they are dropped, and counted
     #[arg(long, value_name = "TOPIC")]
     dead_letter: Option<String>,
@@ -119,6 +122,9 @@ impl ReadingArgs {
                 Order::Priority => "priority",
             };
             change.set("order", word);
+        }
+        if let Some(single) = self.single_active {
+            change.set("single_active", single);
         }
         if let Some(topic) = &self.dead_letter {
             change.set("dead_letter", limit(topic, |text| Ok(text.to_owned()))?);

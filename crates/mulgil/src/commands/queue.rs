@@ -4,7 +4,8 @@ use std::io::Write;
 
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
-    AlterSubscription, CreateQueue, CreateSubscription, SubscriptionDetail, SubscriptionSummary,
+    AlterSubscription, CreateQueue, CreateSubscription, SubscriptionChange, SubscriptionDetail,
+    SubscriptionSummary,
 };
 use mulgil_admin::queues::{Kind, Which};
 
@@ -21,6 +22,7 @@ use crate::out::Out;
 
 mod publish;
 mod receive;
+mod rewind;
 mod settle;
 mod view;
 
@@ -34,6 +36,10 @@ pub(super) fn queue(command: &QueueCommand, stdout: &mut dyn Write) -> Outcome<(
         QueueCommand::Describe(args) => describe(kind, args, stdout),
         QueueCommand::Alter(args) => alter(kind, args, stdout),
         QueueCommand::Delete(args) => delete(kind, args, stdout),
+        QueueCommand::Purge(args) => rewind::purge(kind, args, stdout),
+        QueueCommand::Pause(args) => pause(kind, args, true, stdout),
+        QueueCommand::Resume(args) => pause(kind, args, false, stdout),
+        QueueCommand::Seek(args) => rewind::seek(kind, args, stdout),
         QueueCommand::Pub(args) => publish::publish(args, &Interrupt::listen()?, stdout),
         QueueCommand::Receive(args) => receive::receive(kind, args, stdout),
         QueueCommand::Settle(args) => settle::settle(kind, args, stdout),
@@ -49,6 +55,10 @@ pub(super) fn subscription(command: &SubscriptionCommand, stdout: &mut dyn Write
         SubscriptionCommand::Describe(args) => describe(kind, args, stdout),
         SubscriptionCommand::Alter(args) => alter(kind, args, stdout),
         SubscriptionCommand::Delete(args) => delete(kind, args, stdout),
+        SubscriptionCommand::Purge(args) => rewind::purge(kind, args, stdout),
+        SubscriptionCommand::Pause(args) => pause(kind, args, true, stdout),
+        SubscriptionCommand::Resume(args) => pause(kind, args, false, stdout),
+        SubscriptionCommand::Seek(args) => rewind::seek(kind, args, stdout),
         SubscriptionCommand::Receive(args) => receive::receive(kind, args, stdout),
         SubscriptionCommand::Settle(args) => settle::settle(kind, args, stdout),
         SubscriptionCommand::Peek(args) => receive::peek(kind, args, stdout),
@@ -123,7 +133,7 @@ fn subscribe(args: &SubscribeArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let wish = CreateSubscription {
         name: args.name.clone(),
         topic: args.topic.clone(),
-        from: args.from.place(),
+        from: args.from,
         filter: args.filter.clone(),
         settings: args.settings.change()?,
     };
@@ -170,6 +180,18 @@ fn alter(kind: Kind, args: &SubscriptionAlterArgs, stdout: &mut dyn Write) -> Ou
         kind,
         name: &args.name,
     };
+    let change = AlterSubscription { settings };
+    let altered = args.remote.api()?.alter_subscription(which, &change)?;
+    described(&args.remote, &altered, stdout)
+}
+
+fn pause(kind: Kind, args: &NamedArgs, paused: bool, stdout: &mut dyn Write) -> Outcome<()> {
+    let which = Which {
+        kind,
+        name: &args.name,
+    };
+    let mut settings = SubscriptionChange::default();
+    settings.set("paused", paused);
     let change = AlterSubscription { settings };
     let altered = args.remote.api()?.alter_subscription(which, &change)?;
     described(&args.remote, &altered, stdout)

@@ -86,7 +86,7 @@ impl Lane {
         Ok(consumer)
     }
 
-    fn partitions_read(&self, id: SubscriptionId) -> Vec<PartitionId> {
+    pub(super) fn partitions_read(&self, id: SubscriptionId) -> Vec<PartitionId> {
         let hosted = self.subscriptions.of_subscription(id);
         hosted.map(|(partition, _)| partition).collect()
     }

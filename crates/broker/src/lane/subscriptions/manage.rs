@@ -74,9 +74,14 @@ impl Lane {
         let partitions = known.map_or(&[][..], |known| &known.partitions);
         let beginnings = partitions.iter().filter_map(|partition| {
             let machine = &self.partitions.get(partition)?.machine;
-            let first = match begin {
+            let first = match &begin {
                 BeginAt::Start => machine.start,
                 BeginAt::End => machine.next,
+                BeginAt::Offsets(offsets) => {
+                    let at = offsets.iter().find(|(of, _)| of == partition);
+                    let at = at.map_or(machine.start, |(_, at)| *at);
+                    at.clamp(machine.start, machine.next)
+                }
             };
             Some(Beginning {
                 partition: *partition,
@@ -150,6 +155,7 @@ impl Lane {
         which: &SubscriptionRef,
         settings: SubscriptionSettings,
         now: Now,
+        turn: &mut Turn,
     ) -> (Due, SubscriptionReply) {
         let altered = self.can_change().and_then(|()| {
             self.check_target(&settings)?;
@@ -157,6 +163,10 @@ impl Lane {
             let change = self.metadata.alter_subscription(id, settings)?;
             self.change_metadata(&change);
             self.track(id, now);
+            // Who waits may be served now, and what waits may be given up.
+            for partition in self.partitions_read(id) {
+                self.turn_queue((id, partition), now, turn);
+            }
             Ok(())
         });
         let due = Due::synced(self.metadata_due);

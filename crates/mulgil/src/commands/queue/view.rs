@@ -89,7 +89,11 @@ fn retry(retry: Retry) -> String {
     }
 }
 
-fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 11] {
+fn yes_no(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
+}
+
+fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 13] {
     let count = |value: Option<u64>| human::limit(value, |value| value.to_string());
     let time = |value| human::limit(value, human::duration_ms);
     let overflow = match settings.overflow {
@@ -114,6 +118,8 @@ fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 1
         ("bytes_max", human::limit(settings.bytes_max, human::bytes)),
         ("overflow", overflow.to_owned()),
         ("order", order.to_owned()),
+        ("single_active", yes_no(settings.single_active)),
+        ("paused", yes_no(settings.paused)),
         (
             "dead_letter",
             target.unwrap_or("none: dropped, and counted").to_owned(),
@@ -170,7 +176,7 @@ pub(super) fn detail_view(one: &SubscriptionDetail) -> Outcome<View> {
         ("id", summary.id.to_string()),
         ("created", summary.created.to_string()),
         ("topic", summary.topic.clone()),
-        ("queue", if summary.queue { "yes" } else { "no" }.to_owned()),
+        ("queue", yes_no(summary.queue)),
         (
             "filter",
             summary.filter.clone().unwrap_or_else(|| "none".to_owned()),
