@@ -25,6 +25,7 @@ use crate::request::{Reply, Request, Ticket};
 use crate::tail::Tail;
 
 mod append;
+mod atomic;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -306,6 +307,7 @@ impl Lane {
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),
             Request::Subscription(ask) => return self.subscription(to, ask, now, turn),
+            Request::Atomic(ask) => self.atomic(*ask, now, turn),
         };
         self.answer(to, due, reply, turn);
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use mulgil_core::partition::Refusal as PartitionRefusal;
-use mulgil_core::queue::QueueRefusal;
+use mulgil_core::queue::{QueueRefusal, Span};
 use mulgil_meta::schema::{TopicName, TopicSettings};
 use mulgil_meta::settings::{Edit, SettingRefusal};
 use mulgil_meta::subscription::SubscriptionName;
@@ -16,6 +16,7 @@ use crate::configure::{
     ActiveProducer, Configure, ConfigureRefusal, DescribeProducers, GrowTopics, ProducersRefusal,
     SetQuotas, Sizes,
 };
+use crate::subscription::{Settle, SettleRefusal, SubscriptionRef, SubscriptionRefusal};
 
 /// Names one request of a connection until its reply comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,8 @@ pub struct Ticket(pub u64);
 pub enum Request {
     /// Append batches to partitions.
     Append(Append),
+    /// Append here and settle there, in one frame: all of it, or nothing.
+    Atomic(Box<Atomic>),
     /// Read from partitions, waiting for more if there is too little.
     Read(Read),
     /// Find offsets by time, or the ends of partitions.
@@ -61,9 +64,10 @@ pub enum Request {
 impl Request {
     /// How many things it asks about; a door cuts long lists into several requests.
     #[must_use]
-    pub const fn parts(&self) -> usize {
+    pub fn parts(&self) -> usize {
         match self {
             Self::Append(append) => append.partitions.len(),
+            Self::Atomic(atomic) => atomic.parts(),
             Self::Read(read) => read.partitions.len(),
             Self::FindOffsets(list) => list.len(),
             Self::FindEpochEnds(list) => list.len(),
@@ -90,6 +94,8 @@ pub const VISIT_PARTS_MAX: usize = 256;
 pub enum Reply {
     /// To [`Request::Append`]: an answer for each of its partitions, in order.
     Append(Vec<Result<Appended, AppendRefusal>>),
+    /// To [`Request::Atomic`]: where its batches went, in order.
+    Atomic(Result<Vec<Appended>, AtomicRefusal>),
     /// To [`Request::Read`]: an answer for each of its partitions, in order.
     Read(Vec<Result<ReadOut, ReadRefusal>>),
     /// To [`Request::FindOffsets`], in order.
@@ -147,6 +153,55 @@ pub struct AppendPartition {
     pub batch: Batch,
     /// What queue-style readers must know of its records; empty if no reader needs any.
     pub facts: Bytes,
+}
+
+/// Append here and settle there, in one frame: all of it, or nothing.
+#[derive(Debug, Default)]
+pub struct Atomic {
+    /// What is appended; one batch to each partition, none of an idempotent producer.
+    pub append: Vec<AppendPartition>,
+    /// What came of records that somebody holds.
+    pub settle: Vec<Settle>,
+    /// Records that nobody holds, and which are then what is appended.
+    pub take: Vec<Take>,
+}
+
+/// Records of one partition that nobody holds are taken out of a subscription.
+#[derive(Clone, Debug)]
+pub struct Take {
+    /// Of which subscription.
+    pub subscription: SubscriptionRef,
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// Which.
+    pub spans: Vec<Span>,
+}
+
+impl Atomic {
+    /// How many things it asks about.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        let settles = self.settle.iter().map(|settle| settle.items.len());
+        let takes = self.take.iter().map(|take| take.spans.len());
+        self.append.len() + settles.sum::<usize>() + takes.sum::<usize>()
+    }
+}
+
+/// Why nothing was done of an [`Atomic`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AtomicRefusal {
+    /// A batch is not appended.
+    #[error(transparent)]
+    Append(#[from] AppendRefusal),
+    /// There is no such subscription.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionRefusal),
+    /// A record is not settled.
+    #[error(transparent)]
+    Settle(#[from] SettleRefusal),
+    /// Two batches for one partition, a batch of an idempotent producer, or a record twice.
+    #[error("not possible in one frame: {0}")]
+    Mixed(&'static str),
 }
 
 /// Where a batch went.

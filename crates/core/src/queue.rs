@@ -264,6 +264,7 @@ impl Subscription {
                 return archive::schedule(state, draft, offset, due);
             }
             Command::Cancel { offset } => return archive::cancel(state, draft, offset),
+            Command::Take(span) => return archive::take(state, draft, span),
             Command::Trim { to } => {
                 if to.0 > state.kept.start {
                     draft.waited(Durable::Trimmed { to });

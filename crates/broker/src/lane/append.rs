@@ -58,6 +58,38 @@ impl Lane {
         }
         let owes = self.owes_facts(id, facts);
         self.check_room(id, sequence_of(batch), owes, now)?;
+        self.append_checked(id, batch, facts, now)
+    }
+
+    /// Whether a batch without a sequence would be taken now.
+    pub(super) fn check_append(
+        &mut self,
+        id: PartitionId,
+        batch: &Batch,
+        facts: &Bytes,
+        now: Now,
+    ) -> Result<(), AppendRefusal> {
+        if self.stopping {
+            return Err(AppendRefusal::Stopping);
+        }
+        let hosted = self.partitions.get(&id);
+        let next = hosted.map(|hosted| hosted.machine.next);
+        let next = next.ok_or(AppendRefusal::UnknownPartition(id))?;
+        let owes = self.owes_facts(id, facts);
+        self.check_room(id, None, owes, now)?;
+        let records = batch.header.last_offset_delta.unsigned_abs() + 1;
+        let fed = self.fed(id, Span::new(next, records), facts, now);
+        self.check_queues(id, fed.as_ref(), now)
+    }
+
+    /// Appends a batch for which there is room.
+    pub(super) fn append_checked(
+        &mut self,
+        id: PartitionId,
+        batch: &Batch,
+        facts: &Bytes,
+        now: Now,
+    ) -> Result<(Appended, Due), AppendRefusal> {
         let hosted = self
             .partitions
             .get_mut(&id)

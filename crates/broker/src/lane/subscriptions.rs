@@ -26,6 +26,7 @@ use mulgil_record::facts::{Columns, Facts};
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
 pub use self::bury::{Burial, BuryTask};
+pub(super) use self::consume::settle_command;
 use self::consumers::Consumers;
 use super::{Due, Lane, ReplyTo, Turn};
 use crate::request::{AppendRefusal, Reply};
@@ -165,6 +166,11 @@ impl Subscriptions {
             }
         }
         common
+    }
+
+    /// The machine of a subscription for a partition.
+    pub(super) fn machine(&self, key: Key) -> Option<&Queue> {
+        self.hosted.get(&key).map(|hosted| &hosted.machine)
     }
 
     /// How many machines there are.
@@ -444,7 +450,7 @@ impl Lane {
     }
 
     /// What an answer about a machine and its records waits for.
-    fn queue_due(&self, key: Key) -> Due {
+    pub(super) fn queue_due(&self, key: Key) -> Due {
         let hosted = self.subscriptions.hosted.get(&key);
         let records = self.partitions.get(&key.1);
         let machine = hosted.map_or(Due::NOW, |hosted| hosted.newest);

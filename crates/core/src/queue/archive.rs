@@ -225,6 +225,23 @@ pub(super) fn cancel(
     Ok(())
 }
 
+/// The shell takes records that nobody holds: all of them, or none.
+pub(super) fn take(state: &State, draft: &mut Draft<'_>, span: Span) -> Result<(), QueueRefusal> {
+    if span.is_empty() {
+        return Err(QueueRefusal::Nothing);
+    }
+    let waits = |offset: &Offset| {
+        let place = state.place(offset.0);
+        matches!(place, RecordState::Available | RecordState::Scheduled)
+    };
+    if let Some(offset) = span.offsets().find(|offset| !waits(offset)) {
+        return Err(QueueRefusal::NotWaiting { offset });
+    }
+    draft.waited(Durable::Accepted(span));
+    draft.answer(Effect::Settled { span });
+    Ok(())
+}
+
 /// The target has these records, in this very frame.
 pub(super) fn archived(
     state: &State,

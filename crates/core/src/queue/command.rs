@@ -67,6 +67,9 @@ pub enum Command {
         /// Which.
         offset: Offset,
     },
+    /// Records that nobody holds are taken by the shell, which in this very frame has them elsewhere. They
+    /// count as accepted.
+    Take(Span),
     /// Everything that waits is to go: what is available, scheduled or expired. What is on its way to the
     /// dead-letter target stays on it.
     Purge {

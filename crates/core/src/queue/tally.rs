@@ -22,6 +22,7 @@ impl Tally {
     pub fn add(&mut self, more: &Self) {
         self.accepted = self.accepted.saturating_add(more.accepted);
         self.lost = self.lost.saturating_add(more.lost);
+        self.purged = self.purged.saturating_add(more.purged);
         for (sum, more) in self.moved.iter_mut().zip(more.moved) {
             *sum = sum.saturating_add(more);
         }

@@ -207,6 +207,7 @@ impl QueueScript {
                     .wall
                     .plus_ms(millis(line.get("after").unwrap_or("0ms"))),
             },
+            "take" => Command::Take(span(word)),
             "cancel" => Command::Cancel {
                 offset: span(word).first,
             },

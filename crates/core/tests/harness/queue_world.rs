@@ -338,6 +338,15 @@ impl World {
     fn schedule_one(&mut self, row: usize) {
         let offset = at(row);
         let scheduled = self.rows.state(row) == RecordState::Scheduled;
+        if self.dice.one_in(4) {
+            let done = self.ask(Command::Take(Span::one(offset))).is_some();
+            let waits = self.rows.may_schedule(row);
+            assert_eq!(done, waits, "step {}: take {row}", self.steps);
+            if done {
+                self.rows.settle(row);
+            }
+            return;
+        }
         if self.dice.one_in(3) {
             let done = self.ask(Command::Cancel { offset }).is_some();
             assert_eq!(done, scheduled, "step {}: cancel {row}", self.steps);

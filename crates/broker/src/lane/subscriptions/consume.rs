@@ -190,7 +190,13 @@ impl Lane {
     }
 
     /// Says something to a machine that may not mind any more.
-    pub(super) fn command_queue(&mut self, key: Key, command: Command, now: Now, turn: &mut Turn) {
+    pub(in crate::lane) fn command_queue(
+        &mut self,
+        key: Key,
+        command: Command,
+        now: Now,
+        turn: &mut Turn,
+    ) {
         if let Ok(effects) = self.decide_queue(key, command, now) {
             self.queue_effects(key, effects, now, turn);
         }
@@ -449,24 +455,29 @@ impl Lane {
         if !self.subscriptions.hosted.contains_key(&key) {
             return Err(SettleRefusal::UnknownPartition(key.1));
         }
-        match &item.outcome {
-            Outcome::Reject { words: Some(words) } if words.len() > WORDS_BYTES_MAX => {
-                let (bytes, most) = (words.len(), WORDS_BYTES_MAX);
-                return Err(SettleRefusal::Words { bytes, most });
-            }
-            Outcome::Renew { lock_ms } => check_lock(*lock_ms)?,
-            Outcome::Accept | Outcome::Release { .. } | Outcome::Reject { .. } => {}
-        }
-        let command = Command::Settle(SettleCommand {
-            claim: item.claim,
-            span: item.span,
-            outcome: item.outcome,
-        });
+        let command = settle_command(item)?;
         let effects = self.decide_queue(key, command, now)?;
         self.queue_effects(key, effects, now, turn);
         self.arm_queue(key, now);
         Ok(())
     }
+}
+
+/// What a machine is told of records, if it may be said.
+pub(in crate::lane) fn settle_command(item: Settlement) -> Result<Command, SettleRefusal> {
+    match &item.outcome {
+        Outcome::Reject { words: Some(words) } if words.len() > WORDS_BYTES_MAX => {
+            let (bytes, most) = (words.len(), WORDS_BYTES_MAX);
+            return Err(SettleRefusal::Words { bytes, most });
+        }
+        Outcome::Renew { lock_ms } => check_lock(*lock_ms)?,
+        Outcome::Accept | Outcome::Release { .. } | Outcome::Reject { .. } => {}
+    }
+    Ok(Command::Settle(SettleCommand {
+        claim: item.claim,
+        span: item.span,
+        outcome: item.outcome,
+    }))
 }
 
 fn reader(subscription: SubscriptionId, to: ReplyTo, partitions: Vec<PartitionId>) -> Consumer {

@@ -20,7 +20,7 @@ use crate::subscription::{
 
 impl Lane {
     /// The subscription that is meant, and what saying that there is none waits for.
-    pub(super) fn find_subscription(
+    pub(in crate::lane) fn find_subscription(
         &self,
         which: &SubscriptionRef,
     ) -> Result<&Arc<Subscription>, SubscriptionRefusal> {
