@@ -154,6 +154,12 @@ catalogue! {
     Filter = 1026, "the filter is not understood", http 400, exit 2,
         "It is no condition of the filter language, or over one of its bounds; the detail says at which character.",
         "See docs/filters.md. In a shell, put the whole condition into double quotes and its strings into single ones.";
+    RedriveUnknown = 1027, "there is no such redrive", http 404, exit 4,
+        "It was never there, or the broker was started since.",
+        "List those that are known: mulgil dlq tasks.";
+    RedriveRuns = 1028, "a redrive runs already", http 409, exit 1,
+        "Of one queue or subscription one redrive runs at a time, and of all together a few.",
+        "Wait for it, or end it: mulgil dlq tasks, mulgil dlq cancel ID.";
     HostRefused = 2001, "the request names a host that this server does not answer to", http 403, exit 6,
         "Only loopback names and the configured ones are answered, so that a web page can not reach the server through a name of its own (DNS rebinding).",
         "Use http://127.0.0.1:PORT, or start the server with --http-host NAME.";

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::model::group::*;
 pub use crate::model::payload::Payload;
+pub use crate::model::redrive::*;
 pub use crate::model::subscription::*;
 pub use crate::settings::{Durability, SettingsChange, TimestampType, TopicSettings};
 use crate::time::Timestamp;
 
 mod group;
 mod payload;
+mod redrive;
 mod subscription;
 
 /// Listeners by protocol (`kafka`, `http`).

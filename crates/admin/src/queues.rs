@@ -6,7 +6,8 @@
 use crate::backend::Answer;
 use crate::model::{
     AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, Purge, Purged, Receive,
-    Received, SeekSubscription, Settlement, Sought, SubscriptionDetail, SubscriptionPage,
+    Received, Redrive, RedriveList, RedriveTask, Redriven, SeekSubscription, Settlement, Sought,
+    SubscriptionDetail, SubscriptionPage,
 };
 use crate::problem::Refusal;
 
@@ -81,6 +82,15 @@ pub trait Queues: Send + Sync {
 
     /// Goes on elsewhere, or says what that would change.
     fn seek<'a>(&'a self, which: Which<'a>, seek: SeekSubscription) -> Answer<'a, Sought>;
+
+    /// Begins to move what was given up back to where it was, or elsewhere, or says what that would do.
+    fn redrive<'a>(&'a self, which: Which<'a>, redrive: Redrive) -> Answer<'a, Redriven>;
+
+    /// All redrives that are known.
+    fn redrives(&self) -> Answer<'_, RedriveList>;
+
+    /// Ends a redrive; one that has ended stays as it is.
+    fn cancel_redrive(&self, id: u64) -> Answer<'_, RedriveTask>;
 
     /// Takes records, or waits for some.
     ///

@@ -40,6 +40,9 @@ pub struct DeathRecord {
     /// What its consumer said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
+    /// When somebody had it taken back, if that was done since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_ms: Option<u64>,
 }
 
 /// Where a record lay when it was given up.
@@ -70,6 +73,7 @@ impl DeathRecord {
             last_ms: death.at.0,
             timestamp_ms,
             words: death.words.as_deref().map(ToOwned::to_owned),
+            redriven_ms: None,
         }
     }
 
@@ -91,9 +95,10 @@ impl DeathRecord {
 
     /// Whether nobody but time and limits had a hand in it.
     fn by_itself(&self) -> bool {
-        [Reason::Expired, Reason::Overflow, Reason::TooOld]
-            .iter()
-            .any(|reason| reason_word(*reason) == self.reason)
+        self.redriven_ms.is_none()
+            && [Reason::Expired, Reason::Overflow, Reason::TooOld]
+                .iter()
+                .any(|reason| reason_word(*reason) == self.reason)
     }
 }
 

@@ -79,6 +79,28 @@ pub fn work_out(
     Ok(facts)
 }
 
+/// Works out what is needed of records that were in a queue before. What each asked for when it came, it asks
+/// for again, but for its delay and its expiry: these are over. What it could not ask for where it comes from,
+/// it need not be able to here.
+#[must_use]
+pub fn work_out_moved(records: &DecodedRecords, needed: &Needed) -> Facts {
+    if needed.is_nothing() {
+        return Facts::default();
+    }
+    let without = |columns: Columns| Needed {
+        columns: Columns(needed.columns.0 & !columns.0),
+        ..needed.clone()
+    };
+    let over = Columns::DUE.with(Columns::EXPIRY);
+    let asked = over.with(Columns::PRIORITY).with(Columns::ORDERING_KEY);
+    let asked = asked.with(Columns::DEDUPLICATION);
+    let facts = work_out(records, &without(over), 0);
+    let facts = facts.or_else(|_wrong| work_out(records, &without(asked), 0));
+    let mut facts = facts.unwrap_or_default();
+    facts.worked_out = needed.columns;
+    facts
+}
+
 /// Asks all filters of all records.
 fn judge(records: &DecodedRecords, needed: &Needed, facts: &mut Facts) {
     if !needed.columns.has(Columns::VERDICTS) || records.is_empty() {

@@ -307,7 +307,7 @@ impl Lane {
             Request::NewProducer(new) => self.new_producer(new, now),
             Request::Group(group) => return self.group(to, group, now, turn),
             Request::Subscription(ask) => return self.subscription(to, ask, now, turn),
-            Request::Atomic(ask) => self.atomic(*ask, now, turn),
+            Request::Atomic(ask) => self.atomic(&ask, now, turn),
         };
         self.answer(to, due, reply, turn);
     }

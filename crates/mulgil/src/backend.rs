@@ -4,8 +4,8 @@
 //! thread, which must not hang with a lane that hangs: `/livez` could not tell of it any more. So
 //! whatever enters the lane waits for it outside first, see [`LocalBackend::reach`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mulgil_admin::backend::{Answer, Backend, Counters, Publish, Read, ReadPart};
@@ -36,6 +36,8 @@ mod refusals;
 mod tests;
 mod topics;
 
+use queues::Redrives;
+
 /// How long a request waits for a lane that is always taken: half of what makes it count as dead.
 const REACH_MAX: Duration = Duration::from_secs(5);
 /// Between two looks whether it is free. Visits take microseconds.
@@ -61,6 +63,10 @@ pub(crate) struct LocalBackend {
     unpacking: Arc<Semaphore>,
     /// Who holds this may change a subscription's settings.
     altering: Mutex<()>,
+    /// What is being redriven, and was.
+    redrives: Redrives,
+    /// For work that goes on after its request.
+    me: Weak<Self>,
 }
 
 /// What the API counts itself.
@@ -73,9 +79,9 @@ struct Own {
 }
 
 impl LocalBackend {
-    pub(crate) fn new(node: &Node) -> Self {
+    pub(crate) fn new(node: &Node) -> Arc<Self> {
         let quarantined = &node.recovered.quarantined;
-        Self {
+        Arc::new_cyclic(|me| Self {
             broker: Arc::clone(&node.broker),
             figures: Arc::clone(&node.figures),
             kafka: Arc::clone(&node.kafka_figures),
@@ -85,7 +91,9 @@ impl LocalBackend {
             spread: AtomicU32::new(0),
             unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
             altering: Mutex::new(()),
-        }
+            redrives: Redrives::default(),
+            me: Weak::clone(me),
+        })
     }
 
     /// Waits, without holding this thread, until the lane can be entered.

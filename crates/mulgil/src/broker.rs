@@ -149,7 +149,7 @@ struct RunningNode {
 
 impl Running for RunningNode {
     fn backend(&self) -> Arc<dyn Backend> {
-        Arc::new(LocalBackend::new(&self.node))
+        LocalBackend::new(&self.node)
     }
 
     fn kafka(&self) -> SocketAddr {

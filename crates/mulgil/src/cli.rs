@@ -30,7 +30,7 @@ mod topic;
 pub(crate) use bench::{
     BenchCommand, BenchE2eArgs, BenchPubArgs, BenchSubArgs, BenchTopicArgs, KafkaBench,
 };
-pub(crate) use dlq::DlqCommand;
+pub(crate) use dlq::{CancelArgs, DlqCommand, RedriveArgs};
 pub(crate) use group::{GroupArgs, GroupCommand, GroupDeleteArgs, ResetArgs};
 pub(crate) use message::{From, PubArgs, SubArgs};
 pub(crate) use queue::{

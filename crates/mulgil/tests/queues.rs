@@ -185,6 +185,28 @@ fn every_command_says_what_it_did() {
     t.run("subscription purge blue --yes -o json");
     t.run("subscription delete blue late --yes");
     t.run("queue delete cars --yes");
+    t.run("queue create graves elsewhere -o name");
+    t.run("queue create lab --failed-max 1 --dead-letter graves -o name");
+    t.run_with("queue pub lab -k k", b"one\ntwo\nthree\n");
+    t.run("queue receive lab -n 3 --lock 1h -o name");
+    t.run("queue settle lab 10.8.0.1.0 10.8.1.1.0 --reject --words unreadable");
+    t.run("queue settle lab 10.8.2.1.0 --release --failed");
+    let arrived = || json(&server.url, "queue peek graves").unwrap();
+    while arrived().as_array().unwrap().len() < 3 {
+        std::thread::yield_now();
+    }
+    t.run("dlq peek graves");
+    t.run("dlq redrive graves --dry-run --filter \"mulgil.key\"='x'");
+    t.run("dlq redrive graves --dry-run -o jsonl");
+    t.run("dlq redrive graves -n 2 --rate 1000");
+    t.run("queue peek lab --columns state,acquired,failed,key,value");
+    t.run("dlq redrive graves --to graves");
+    t.run("dlq redrive graves --to nowhere");
+    t.run("dlq redrive graves --to elsewhere --filter \"mulgil.key\"='k'");
+    t.run("dlq tasks");
+    t.run("dlq cancel 1");
+    t.run("dlq cancel 9");
+    t.run("queue delete lab graves elsewhere --yes");
     t.run("dlq ls");
     t.run("dlq reasons jobs");
     t.run("queue alter jobs");

@@ -212,6 +212,7 @@ impl Producer {
                 Ok(())
             }
             Reply::NewProducer(_)
+            | Reply::Atomic(_)
             | Reply::Read(_)
             | Reply::FindOffsets(_)
             | Reply::FindEpochEnds(_)

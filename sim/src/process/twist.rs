@@ -152,6 +152,7 @@ pub(super) fn request(mut request: Request, planted: Option<Planted>) -> Request
             }
         }
         Request::Append(_)
+        | Request::Atomic(_)
         | Request::Read(_)
         | Request::FindOffsets(_)
         | Request::FindEpochEnds(_)

@@ -12,8 +12,8 @@ use super::{Answered, App, Name, json, query, records};
 use crate::catalogue::Code;
 use crate::limits;
 use crate::model::{
-    AlterSubscription, CreateQueue, CreateSubscription, Outcome, Purge, Receive, SeekSubscription,
-    SettleRecords, SettleResult, Settled, Settlement,
+    AlterSubscription, CreateQueue, CreateSubscription, Outcome, Purge, Receive, Redrive, Redriven,
+    SeekSubscription, SettleRecords, SettleResult, Settled, Settlement,
 };
 use crate::problem::{Problem, Refusal};
 use crate::queues::{Browse, Kind, List, Which};
@@ -24,6 +24,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/subscriptions", list(Kind::Subscription).post(subscribe))
         .merge(below("/subscriptions/{name}", Kind::Subscription))
         .route("/queues", list(Kind::Queue).post(create))
+        .route("/redrives", get(redrives))
+        .route("/redrives/{id}", axum::routing::delete(cancel_redrive))
         .merge(below("/queues/{name}", Kind::Queue))
         .route(
             "/queues/{name}/records",
@@ -40,11 +42,13 @@ fn below(path: &str, kind: Kind) -> Router<App> {
     let settle = post(move |app, name, request| settle(kind, app, name, request));
     let purge = post(move |app, name, request| purge(kind, app, name, request));
     let seek = post(move |app, name, request| seek(kind, app, name, request));
+    let redrive = post(move |app, name, request| redrive(kind, app, name, request));
     let routes = Router::new()
         .route(path, one)
         .route(&format!("{path}/receive"), receive)
         .route(&format!("{path}/purge"), purge)
         .route(&format!("{path}/seek"), seek)
+        .route(&format!("{path}/redrive"), redrive)
         .route(&format!("{path}/settle"), settle);
     if kind == Kind::Queue {
         return routes;
@@ -176,6 +180,49 @@ async fn seek(kind: Kind, State(app): State<App>, Name(name): Name, request: Req
     let which = Which { kind, name: &name };
     let sought = app.gate.backend()?.queues()?.seek(which, seek).await?;
     json(StatusCode::OK, &sought)
+}
+
+async fn redrive(
+    kind: Kind,
+    State(app): State<App>,
+    Name(name): Name,
+    request: Request,
+) -> Answered {
+    let (redrive, _held): (Redrive, _) = app.parsed(request).await?;
+    for (what, asked) in [
+        ("rate", redrive.rate.map(u64::from)),
+        ("records_max", redrive.records_max),
+    ] {
+        if asked == Some(0) {
+            let detail = format!("{what} takes 1 or more");
+            return Err(Refusal::new(Code::Malformed, detail));
+        }
+    }
+    let which = Which { kind, name: &name };
+    match app
+        .gate
+        .backend()?
+        .queues()?
+        .redrive(which, redrive)
+        .await?
+    {
+        Redriven::Task(task) => json(StatusCode::ACCEPTED, &task),
+        Redriven::Plan(plan) => json(StatusCode::OK, &plan),
+    }
+}
+
+async fn redrives(State(app): State<App>) -> Answered {
+    let all = app.gate.backend()?.queues()?.redrives().await?;
+    json(StatusCode::OK, &all)
+}
+
+async fn cancel_redrive(State(app): State<App>, Name(id): Name) -> Answered {
+    let id = id.parse().map_err(|_none| {
+        let detail = format!("\"{id}\" is no number of a redrive");
+        Refusal::new(Code::RedriveUnknown, detail)
+    })?;
+    let task = app.gate.backend()?.queues()?.cancel_redrive(id).await?;
+    json(StatusCode::OK, &task)
 }
 
 async fn settle(

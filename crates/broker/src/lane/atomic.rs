@@ -23,10 +23,10 @@ struct Said {
 }
 
 impl Lane {
-    pub(super) fn atomic(&mut self, ask: Atomic, now: Now, turn: &mut Turn) -> (Due, Reply) {
+    pub(super) fn atomic(&mut self, ask: &Atomic, now: Now, turn: &mut Turn) -> (Due, Reply) {
         self.log.cut(now);
-        let done = match self.check_atomic(&ask, now) {
-            Ok(said) => self.do_atomic(&ask, said, now, turn),
+        let done = match self.check_atomic(ask, now) {
+            Ok(said) => self.do_atomic(ask, said, now, turn),
             // What it was refused for may be on its way to the disk.
             Err(why) => {
                 let due = self.unknown_due();

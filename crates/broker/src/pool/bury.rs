@@ -3,15 +3,13 @@
 use bytes::Bytes;
 use mulgil_core::queue::NotArchived;
 use mulgil_log::reader::ReadError;
-use mulgil_meta::subscription::Needed;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP, Record};
 use mulgil_record::compression::Codec;
-use mulgil_record::facts::Columns;
 
 use super::OpenChunks;
 use super::part::{read_places, read_sealed};
 use crate::death::{self, DeathRecord};
-use crate::facts::{Selectable, work_out};
+use crate::facts::{Selectable, work_out_moved};
 use crate::lane::{Burial, BuryTask, ColdPart, payload_batch};
 
 /// Makes the batch for the target, or says why there is none.
@@ -81,31 +79,10 @@ fn packed(task: &BuryTask, batch: Bytes) -> Result<(Batch, Bytes), NotArchived> 
     let deaths = death::died(deaths_of(&record), new);
     let deaths = deaths.ok_or_else(|| unreadable(&"it goes round and nobody takes it"))?;
     let batch = with_deaths(&record, &deaths, task.death.at.0);
-    let facts = facts(&task.needed, &batch);
+    let records = batch.records(DecodeLimits::default());
+    let records = records.map_err(|why| unreadable(&why))?;
+    let facts = work_out_moved(&records, &task.needed).encode().into();
     Ok((batch, facts))
-}
-
-/// What readers of the target must know. What it asked for when it came, it asks for again, but for its
-/// delay and its expiry: these are over.
-fn facts(needed: &Needed, batch: &Batch) -> Bytes {
-    let Ok(records) = batch.records(DecodeLimits::default()) else {
-        return Bytes::new();
-    };
-    if needed.is_nothing() {
-        return Bytes::new();
-    }
-    let without = |columns: Columns| Needed {
-        columns: Columns(needed.columns.0 & !columns.0),
-        ..needed.clone()
-    };
-    let over = Columns::DUE.with(Columns::EXPIRY);
-    let asked = over.with(Columns::PRIORITY).with(Columns::ORDERING_KEY);
-    // What it could not ask for where it comes from, it need not be able to here.
-    let facts = work_out(&records, &without(over), 0)
-        .or_else(|_wrong| work_out(&records, &without(asked.with(Columns::DEDUPLICATION)), 0));
-    let mut facts = facts.unwrap_or_default();
-    facts.worked_out = needed.columns;
-    facts.encode().into()
 }
 
 /// The record as filters see it.
@@ -158,8 +135,9 @@ fn with_deaths(record: &Record, deaths: &[DeathRecord], wall_ms: u64) -> Batch {
 mod tests {
     use mulgil_core::machine::WallTime;
     use mulgil_core::queue::{Death, Reason, Tries};
+    use mulgil_meta::subscription::Needed;
     use mulgil_record::batch::restamp;
-    use mulgil_record::facts::Facts;
+    use mulgil_record::facts::{Columns, Facts};
     use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId};
 
     use super::*;

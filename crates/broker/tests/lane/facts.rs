@@ -2,9 +2,11 @@
 
 use mulgil_broker::core::queue::Subscription as Queue;
 use mulgil_broker::facts::work_out;
+use mulgil_broker::request::{Atomic, Take};
 use mulgil_broker::subscription::{
     BeginAt, CreateQueue, CreateSubscription, Order, Outcome, OverflowPolicy, Receive, RecordState,
-    Selector, Settlement, SubscriptionReply, SubscriptionRequest, SubscriptionSettings,
+    Selector, Settle, Settlement, Span, SubscriptionReply, SubscriptionRequest,
+    SubscriptionSettings,
 };
 use mulgil_record::asked::{self, facts_of};
 use mulgil_record::batch::{Batch, DecodeLimits};
@@ -195,6 +197,89 @@ fn what_came_before_a_reader_needs_more_is_not_taken_but_sent_again() {
     }
     let known = told(&[("a", PLAIN)], Columns::ORDERING_KEY, world.now);
     assert!(matches!(world.answer(known), Reply::Append(o) if o[0].is_ok()));
+}
+
+#[test]
+fn what_is_appended_here_and_settled_there_is_so_or_neither_is() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.queue_by(Order::Fifo);
+    for key in ["a", "b", "c", "d"] {
+        world.send(&[(key, PLAIN)]).unwrap();
+    }
+    world.answer(create(TopicId(9), 1, TopicSettings::default()));
+    let target = PartitionId(2);
+    let held = world.take(1).remove(0);
+    let part = |partition| AppendPartition {
+        partition,
+        batch: batch(&[("moved", PLAIN)], Codec::None),
+        facts: Bytes::new(),
+    };
+    let take = |spans: &[(i64, i64)]| Take {
+        subscription: named("topic-7"),
+        partition: PARTITION,
+        spans: { spans.iter() }
+            .map(|(first, end)| Span {
+                first: Offset(*first),
+                end: Offset(*end),
+            })
+            .collect(),
+    };
+    let settle = || Settle {
+        subscription: named("topic-7"),
+        items: vec![held.clone()],
+    };
+    let refused = |world: &mut World, atomic: Atomic| {
+        let Reply::Atomic(done) = world.answer(Request::Atomic(Box::new(atomic))) else {
+            panic!("no answer");
+        };
+        done.map(|appended| appended.len())
+            .map_err(|why| why.to_string())
+    };
+    for (append, spans, why) in [
+        (
+            vec![part(target)],
+            &[(1, 2), (4, 5)][..],
+            "record 4 does not wait",
+        ),
+        (
+            vec![part(target)],
+            &[(1, 3), (2, 4)],
+            "not possible in one frame: a record twice",
+        ),
+        (
+            vec![part(target), part(target)],
+            &[(1, 2)],
+            "not possible in one frame: two batches for one partition",
+        ),
+        (
+            vec![part(target), part(PartitionId(77))],
+            &[(1, 2)],
+            "partition 77 does not exist",
+        ),
+    ] {
+        let atomic = Atomic {
+            append,
+            settle: vec![settle()],
+            take: vec![take(spans)],
+        };
+        assert_eq!(refused(&mut world, atomic), Err(why.to_owned()));
+    }
+    let before = world.queues();
+    let atomic = Atomic {
+        append: vec![part(target)],
+        settle: vec![settle()],
+        take: vec![take(&[(1, 2), (3, 4)])],
+    };
+    assert_eq!(refused(&mut world, atomic), Ok(1));
+    assert_ne!(
+        world.queues(),
+        before,
+        "nothing was done before, and all of it now"
+    );
+    let mut world = world.restarted(&[]);
+    assert_eq!(offsets(&world.take(9)), [2]);
+    let end = world.lane.figures().partitions;
+    assert!(end >= 2);
 }
 
 /// A batch as doors send it, judged by all filters there are.

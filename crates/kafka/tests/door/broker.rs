@@ -149,7 +149,7 @@ impl FakeBroker {
             }
             Request::AlterTopic(_) => panic!("topics are not altered"),
             Request::Group(request) => Reply::Group(state.groups.answer(request)),
-            Request::Subscription(_) => panic!("this door asks for no queue"),
+            Request::Subscription(_) | Request::Atomic(_) => panic!("this door asks for no queue"),
         }
     }
 }

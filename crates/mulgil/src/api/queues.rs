@@ -4,8 +4,8 @@ use hyper::Method;
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, NewRecord, Published, Purge,
-    Purged, Receive, Received, SeekSubscription, SettleRecords, Settled, Sought,
-    SubscriptionDetail, SubscriptionPage,
+    Purged, Receive, Received, Redrive, RedriveList, RedriveTask, Redriven, SeekSubscription,
+    SettleRecords, Settled, Sought, SubscriptionDetail, SubscriptionPage,
 };
 use mulgil_admin::queues::{Browse, Kind, Which};
 
@@ -84,6 +84,20 @@ impl Api {
     pub(crate) fn seek(&self, which: Which<'_>, seek: &SeekSubscription) -> Outcome<Sought> {
         let path = format!("{}/seek", path(which));
         self.send(Method::POST, &path, Some(seek))
+    }
+
+    pub(crate) fn redrive(&self, which: Which<'_>, redrive: &Redrive) -> Outcome<Redriven> {
+        let path = format!("{}/redrive", path(which));
+        self.send(Method::POST, &path, Some(redrive))
+    }
+
+    pub(crate) fn redrives(&self) -> Outcome<RedriveList> {
+        self.get("/api/v1/redrives")
+    }
+
+    pub(crate) fn cancel_redrive(&self, id: u64) -> Outcome<RedriveTask> {
+        let path = format!("/api/v1/redrives/{id}");
+        self.send::<(), _>(Method::DELETE, &path, None)
     }
 
     pub(crate) fn receive(&self, which: Which<'_>, receive: &Receive) -> Outcome<Received> {

@@ -179,7 +179,7 @@ fn facts(batch: &Batch, needed: &Needed, now: i64) -> Result<Bytes, Refusal> {
 }
 
 /// Where a record lies.
-struct Place {
+pub(super) struct Place {
     /// In which batch.
     batch: usize,
     /// Its place in it.
@@ -187,7 +187,7 @@ struct Place {
 }
 
 /// Batches that are being filled, each below the size that the topic takes.
-struct Batches<'a> {
+pub(super) struct Batches<'a> {
     settings: &'a TopicSettings,
     now: i64,
     filled: Vec<(u32, BatchBuilder)>,
@@ -196,7 +196,7 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    const fn new(settings: &'a TopicSettings, now: i64) -> Self {
+    pub(super) const fn new(settings: &'a TopicSettings, now: i64) -> Self {
         Self {
             settings,
             now,
@@ -206,7 +206,7 @@ impl<'a> Batches<'a> {
     }
 
     /// Puts a record behind those of its partition, into a batch of its own if it would not fit.
-    fn push(&mut self, partition: u32, record: &Publish) -> Place {
+    pub(super) fn push(&mut self, partition: u32, record: &Publish) -> Place {
         let most = self.settings.message_bytes_max as usize;
         let bytes = bytes_at_most(record);
         let open = self.open.get(&partition).copied();
@@ -230,7 +230,7 @@ impl<'a> Batches<'a> {
     }
 
     /// All batches with their partitions, those of a partition in the order of their records.
-    fn finish(self) -> Vec<(u32, Batch)> {
+    pub(super) fn finish(self) -> Vec<(u32, Batch)> {
         let stamped = self.settings.timestamp_type == TimestampType::LogAppendTime;
         let finish = |(partition, builder): (u32, BatchBuilder)| {
             let batch = builder.finish();

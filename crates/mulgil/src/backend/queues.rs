@@ -7,10 +7,10 @@ use mulgil_admin::backend::{Answer, QueueCounters};
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     AlterSubscription, BrowsedPage, CreateQueue, CreateSubscription, GivenUp, Order, Overflow,
-    Purge, Purged, Receive, Received, Retry, SeekSubscription, Settlement, Sought,
-    SubscriptionChange, SubscriptionCounts, SubscriptionDetail, SubscriptionPage,
-    SubscriptionPartition, SubscriptionSettings as SettingsModel, SubscriptionSummary,
-    SubscriptionTotals,
+    Purge, Purged, Receive, Received, Redrive, RedriveList, RedriveTask, Redriven, Retry,
+    SeekSubscription, Settlement, Sought, SubscriptionChange, SubscriptionCounts,
+    SubscriptionDetail, SubscriptionPage, SubscriptionPartition,
+    SubscriptionSettings as SettingsModel, SubscriptionSummary, SubscriptionTotals,
 };
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::queues::{Browse, Kind, List, Queues, Which};
@@ -31,10 +31,13 @@ use super::{LocalBackend, timestamp};
 
 mod deliver;
 mod held;
+mod redrive;
 mod rewind;
 mod settle;
 #[cfg(test)]
 mod tests;
+
+pub(super) use redrive::Redrives;
 
 /// So many are added up in one visit to the lane, which others wait for.
 const LEVELS_AT_ONCE: u32 = 500;
@@ -301,6 +304,18 @@ impl Queues for LocalBackend {
 
     fn purge<'a>(&'a self, which: Which<'a>, purge: Purge) -> Answer<'a, Purged> {
         Box::pin(self.purge_one(which, purge))
+    }
+
+    fn redrive<'a>(&'a self, which: Which<'a>, redrive: Redrive) -> Answer<'a, Redriven> {
+        Box::pin(self.redrive_one(which, redrive))
+    }
+
+    fn redrives(&self) -> Answer<'_, RedriveList> {
+        Box::pin(async { Ok(self.redrives.list()) })
+    }
+
+    fn cancel_redrive(&self, id: u64) -> Answer<'_, RedriveTask> {
+        Box::pin(async move { self.redrives.cancel(id) })
     }
 
     fn seek<'a>(&'a self, which: Which<'a>, seek: SeekSubscription) -> Answer<'a, Sought> {

@@ -12,10 +12,16 @@ use crate::cli::{DlqCommand, NamedArgs, RemoteArgs};
 use crate::failure::Outcome;
 use crate::out::{Cell, Column, Table, View};
 
+mod redrive;
+
 pub(super) fn run(command: &DlqCommand, stdout: &mut dyn Write) -> Outcome<()> {
     match command {
         DlqCommand::Ls(remote) => list(remote, stdout),
         DlqCommand::Reasons(args) => reasons(args, stdout),
+        DlqCommand::Peek(args) => redrive::peek(args, stdout),
+        DlqCommand::Redrive(args) => redrive::redrive(args, stdout),
+        DlqCommand::Tasks(remote) => redrive::tasks(remote, stdout),
+        DlqCommand::Cancel(args) => redrive::cancel(args, stdout),
     }
 }
 

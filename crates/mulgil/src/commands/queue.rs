@@ -26,6 +26,7 @@ mod rewind;
 mod settle;
 mod view;
 
+pub(super) use receive::{look, shown};
 use view::{detail_view, list_view};
 
 pub(super) fn queue(command: &QueueCommand, stdout: &mut dyn Write) -> Outcome<()> {

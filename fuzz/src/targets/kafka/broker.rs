@@ -127,7 +127,9 @@ impl FakeBroker {
             }
             Request::NewProducer(_) => Reply::NewProducer(Ok((ProducerId(1000), ProducerEpoch(0)))),
             Request::Group(request) => Reply::Group(group(&request, dice)),
-            Request::Subscription(_) => unreachable!("this door asks for no queue"),
+            Request::Subscription(_) | Request::Atomic(_) => {
+                unreachable!("this door asks for no queue")
+            }
         }
     }
 
@@ -310,6 +312,7 @@ fn operate(request: &Request, dice: &mut Dice) -> Reply {
             Reply::Sizes(Sizes { partitions, space })
         }
         Request::Append(_)
+        | Request::Atomic(_)
         | Request::Read(_)
         | Request::FindOffsets(_)
         | Request::FindEpochEnds(_)

@@ -367,7 +367,7 @@ fn date_of(until: Elapsed, now: Now) -> Timestamp {
 }
 
 /// A record as filters see it.
-fn seen(record: &Record) -> Selectable<'_> {
+pub(super) fn seen(record: &Record) -> Selectable<'_> {
     fn bytes(payload: Option<&Payload>) -> Option<&[u8]> {
         payload.map(|payload| payload.0.as_ref())
     }

@@ -41,7 +41,7 @@ fn with_queue(settings: &serde_json::Value, test: impl AsyncFnOnce(&LocalBackend
         .build()
         .unwrap();
     runtime.block_on(async {
-        Queues::create(&backend, queue(settings)).await.unwrap();
+        Queues::create(&*backend, queue(settings)).await.unwrap();
         test(&backend).await;
         drop(backend);
         node.stop().await;

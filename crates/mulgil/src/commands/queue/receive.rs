@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use mulgil_admin::model::{Outcome as Settling, Payload, Receive, ReceivedRecord, Record};
+use mulgil_admin::model::{
+    BrowsedRecord, Outcome as Settling, Payload, Receive, ReceivedRecord, Record,
+};
 use mulgil_admin::queues::{Browse, Kind, Which};
 use serde_json::Value;
 
@@ -57,7 +59,7 @@ fn wait(
 }
 
 /// A cell of what a message is.
-fn shown(record: &Record, column: &str) -> Outcome<Cell> {
+pub(in crate::commands) fn shown(record: &Record, column: &str) -> Outcome<Cell> {
     let payload = |payload: &Option<Payload>| match payload {
         None => Ok(Cell::new(Value::Null, "")),
         Some(payload) => match std::str::from_utf8(&payload.0) {
@@ -117,6 +119,25 @@ fn received_view(records: &[ReceivedRecord]) -> Outcome<View> {
     })
 }
 
+/// So many messages that are not settled, if there are as many.
+pub(in crate::commands) fn look(
+    api: &Api,
+    which: Which<'_>,
+    browse: Browse,
+) -> Outcome<Vec<BrowsedRecord>> {
+    let mut records = Vec::new();
+    let (mut from, wanted) = (browse.from, browse.records_max as usize);
+    // One look passes over so many settled ones, and no more.
+    while records.len() < wanted {
+        let page = api.browse(which, Browse { from, ..browse })?;
+        records.extend(page.records);
+        let Some(next) = page.next else { break };
+        from = next;
+    }
+    records.truncate(wanted);
+    Ok(records)
+}
+
 pub(super) fn peek(kind: Kind, args: &PeekArgs, stdout: &mut dyn Write) -> Outcome<()> {
     let which = Which {
         kind,
@@ -127,17 +148,7 @@ pub(super) fn peek(kind: Kind, args: &PeekArgs, stdout: &mut dyn Write) -> Outco
         from: args.from,
         records_max: args.count,
     };
-    let api = args.remote.api()?;
-    let mut records = Vec::new();
-    let (mut from, wanted) = (browse.from, args.count as usize);
-    // One look passes over so many settled ones, and no more.
-    while records.len() < wanted {
-        let page = api.browse(which, Browse { from, ..browse })?;
-        records.extend(page.records);
-        let Some(next) = page.next else { break };
-        from = next;
-    }
-    records.truncate(wanted);
+    let records = look(&args.remote.api()?, which, browse)?;
     let columns = [
         Column::new("offset"),
         Column::new("state"),
