@@ -41,6 +41,10 @@ pub enum Kind {
 
 impl Kind {
     /// The name in the JSON protocol, the code in the Query protocol, the HTTP status.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table, of which each row has its place"
+    )]
     const fn row(self) -> (&'static str, &'static str, u16) {
         match self {
             Self::BatchEntryIdsNotDistinct => (
