@@ -409,7 +409,10 @@ impl Process {
             return Some(reply);
         }
         loop {
-            let next = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
+            // Dead letters may wait to be read, too.
+            let mut cold = self.cold.iter();
+            let at = cold.position(|(_, work)| work.to.origin == origin)?;
+            let next = self.cold.remove(at);
             let mut came = self.carry_out(next, now);
             if let Some((_, reply)) = came.replies.pop() {
                 return Some(reply);

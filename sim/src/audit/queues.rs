@@ -12,7 +12,7 @@ use mulgil_core::queue::Subscription as Queue;
 use mulgil_meta::schema::Durability;
 use mulgil_record::ids::{PartitionId, SubscriptionId};
 
-use crate::ledger::{Ledger, QueueView};
+use crate::ledger::{Ledger, QueueView, Standing};
 use crate::process::Process;
 use crate::violation::{Kept, Rule, Violation};
 
@@ -55,7 +55,7 @@ fn unsettled(
     picture: &SubscriptionPicture,
     now: Now,
 ) -> Result<QueueView, Violation> {
-    let mut unsettled = BTreeSet::new();
+    let mut unsettled = BTreeMap::new();
     for one in &picture.partitions {
         let mut from = one.start;
         loop {
@@ -70,7 +70,13 @@ fn unsettled(
                 other => return Err(unreadable(name, &format!("{other:?}"))),
             };
             let records = browsed.records.iter();
-            unsettled.extend(records.map(|record| (one.partition, record.offset)));
+            unsettled.extend(records.map(|record| {
+                let standing = Standing {
+                    state: record.state,
+                    tries: record.tries,
+                };
+                ((one.partition, record.offset), standing)
+            }));
             match browsed.next {
                 Some(next) => from = next,
                 None => break,
