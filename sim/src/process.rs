@@ -411,13 +411,30 @@ impl Process {
         loop {
             // Dead letters may wait to be read, too.
             let mut cold = self.cold.iter();
-            let at = cold.position(|(_, work)| work.to.origin == origin)?;
+            let at = cold.position(|(_, work)| work.to.origin == origin);
+            let Some(at) = at else {
+                return self.ask_store(origin, now);
+            };
             let next = self.cold.remove(at);
             let mut came = self.carry_out(next, now);
             if let Some((_, reply)) = came.replies.pop() {
                 return Some(reply);
             }
         }
+    }
+
+    /// Waits for an answer that waits for the store: what is asked of a subscription may be the first to
+    /// find that a record is not to be had. Nobody else is there.
+    fn ask_store(&mut self, origin: Origin, now: Now) -> Option<Reply> {
+        while self.step_store(1) {
+            while let Some(came) = self.deliver(now) {
+                let mut replies = came.replies.into_iter();
+                if let Some((_, reply)) = replies.find(|(to, _)| to.origin == origin) {
+                    return Some(reply);
+                }
+            }
+        }
+        None
     }
 
     /// Lets the store write up to `groups` groups, or one thing happen to objects. Says whether there

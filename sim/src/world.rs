@@ -371,6 +371,8 @@ impl World {
         self.clock.wall += ms;
         self.right_wall += ms;
         self.ledger.groups.pass(ms);
+        let reached = self.ledger.queues.elapsed.max(self.clock.elapsed);
+        self.ledger.queues.elapsed = reached;
         let now = self.clock.now();
         self.trace.line(|| format!("{ms} ms pass"));
         let came = self.process()?.tick(now);

@@ -91,6 +91,8 @@ pub struct Queues {
     /// The wall clock was set.
     pub clock_stepped: bool,
     stamps: u64,
+    /// How far the running time of any broker came.
+    pub elapsed: u64,
 }
 
 impl Queues {
@@ -173,7 +175,8 @@ impl Ledger {
             for id in topic.iter().flat_map(|topic| &topic.partitions) {
                 if let Some(partition) = view.partitions.get(id) {
                     check_waiting(model, found, (*id, partition), view)?;
-                    model.held.check_view(found, (*id, partition), view.elapsed)?;
+                    let elapsed = view.elapsed.max(self.queues.elapsed);
+                    model.held.check_view(found, (*id, partition), elapsed)?;
                 }
             }
         }
@@ -183,11 +186,11 @@ impl Ledger {
 
     /// A life of the broker ended.
     pub(super) fn queues_ended(&mut self, outage: Outage) {
-        let topics = &self.topics;
+        let (topics, elapsed) = (&self.topics, self.queues.elapsed);
         for model in self.queues.by_name.values_mut() {
             let topic = topics.get(&model.subscription.topic);
             let syncs = topic.map(TopicModel::level) == Some(Durability::Fsync);
-            model.held.ended(outage, syncs);
+            model.held.ended(outage, syncs, elapsed);
         }
     }
 

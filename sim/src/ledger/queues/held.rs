@@ -187,10 +187,14 @@ impl Held {
         }
     }
 
-    pub(super) fn ended(&mut self, outage: Outage, syncs: bool) {
+    pub(super) fn ended(&mut self, outage: Outage, syncs: bool, elapsed: u64) {
         self.due.clear();
         self.first.clear();
-        let stays = |lock: &Lock| lock.until.is_some() && (lock.sure || outage == Outage::Clean);
+        // A start may go on with a running time from before the end of a lock that has ended.
+        let stays = |lock: &Lock| {
+            let sure = lock.sure || outage == Outage::Clean;
+            sure && lock.until.is_some_and(|until| until > elapsed)
+        };
         self.locks.retain(|_, lock| syncs && stays(lock));
         if !syncs {
             self.sure.clear();
