@@ -371,6 +371,7 @@ impl Process {
         }
         replies.retain(|(to, _)| !self.told_early.remove(to));
         twist::groups::replies(&mut replies, self.planted, &mut self.last_share);
+        twist::queues::replies(&mut replies, self.planted);
         Came {
             replies,
             ended: None,
@@ -381,7 +382,9 @@ impl Process {
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
         let mut request = twist::request(request, self.planted);
         twist::groups::request(&mut request, self.planted, &self.lane);
+        twist::queues::request(&mut request, self.planted);
         let early = twist::groups::early(&mut request, self.planted);
+        let settled = twist::queues::early(&request, self.planted);
         let mut came = self.visit(now, |lane, turn| {
             lane.enter(from, [(ticket, request)], now, turn);
         });
@@ -390,6 +393,12 @@ impl Process {
             ticket,
         };
         if let Some(reply) = early.and_then(|early| early.reply(&self.lane))
+            && came.replies.iter().all(|(other, _)| *other != to)
+        {
+            self.told_early.insert(to);
+            came.replies.push((to, reply));
+        }
+        if let Some(reply) = settled.and_then(|settled| settled.reply(&self.lane))
             && came.replies.iter().all(|(other, _)| *other != to)
         {
             self.told_early.insert(to);
@@ -524,7 +533,10 @@ impl Process {
                     ..Came::default()
                 }
             }
-            Carried::Buried(burial) => self.visit(now, |lane, turn| lane.bury(burial, now, turn)),
+            Carried::Buried(mut burial) => {
+                twist::queues::burial(&mut burial, self.planted);
+                self.visit(now, |lane, turn| lane.bury(burial, now, turn))
+            }
             Carried::Further(further) => {
                 self.visit(now, |lane, turn| lane.find_further(further, turn))
             }

@@ -12,8 +12,9 @@ const SEEDS: u64 = 150;
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
-        KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
-        Order, ProducerIdOnce, ReadsAll, RoomAgain, Sequence, SettledOnce, Starts, Topics,
+        FirstInOrder, KeptRecords, LawOfRestart, LockHolds, NeverBack, NoDuplicate, NotEarly,
+        OffsetOnce, OneGrave, OneOwner, OnlyTrimmed, Order, ProducerIdOnce, QueueKept, ReadsAll,
+        Reclaimed, RoomAgain, Sequence, SettledOnce, Starts, Topics, TriesKept,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -73,6 +74,16 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::GroupDeletionsForgotten => &[Committed, LawOfRestart],
         Planted::SharesMixed => &[OneOwner],
         Planted::SettlementsForgotten => &[SettledOnce, LawOfRestart],
+        Planted::SettledToldEarly => &[SettledOnce, TriesKept, LockHolds, OneGrave],
+        Planted::LocksForgotten => &[LockHolds, TriesKept, LawOfRestart],
+        Planted::FailuresForgotten => &[TriesKept, LawOfRestart],
+        Planted::LocksCutShort => &[LockHolds],
+        Planted::DelayIgnored => &[NotEarly],
+        Planted::DeliveriesMixed => &[FirstInOrder, LockHolds],
+        Planted::BurialsForgotten => &[OneGrave, LawOfRestart],
+        Planted::DeadLettersDropped => &[QueueKept],
+        Planted::DeathUntold => &[OneGrave],
+        Planted::ReclaimedTooFar => &[Reclaimed],
         Planted::RoomNotMade => &[RoomAgain],
     }
 }

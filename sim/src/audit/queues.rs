@@ -58,6 +58,7 @@ fn unsettled(
     let mut unsettled = BTreeMap::new();
     for one in &picture.partitions {
         let mut from = one.start;
+        if one.end.0 - one.start.0 > 100_000 { return Err(unreadable(name, &format!("{one:?} {picture:?}"))); }
         loop {
             let ask = SubscriptionRequest::Browse(Browse {
                 subscription: SubscriptionRef::Name(name.clone()),

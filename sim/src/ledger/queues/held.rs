@@ -250,7 +250,10 @@ impl Ledger {
         }
         for offset in one.span.offsets() {
             let at = (one.partition, offset);
-            if model.accepted.contains(&at) {
+            // An answer may take longer than that to a later request.
+            let newest = model.held.locks.get(&at);
+            let late = newest.is_some_and(|lock| lock.epoch >= one.epoch);
+            if model.accepted.contains(&at) && !late {
                 return broken(Rule::SettledOnce, at, "was accepted, and is handed out again");
             }
             model.held.gave(at, one, given, now.elapsed.0, stamp)?;
