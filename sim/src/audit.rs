@@ -56,7 +56,7 @@ pub fn view(
     view.catalog = catalog;
     view.elapsed = now.elapsed.0;
     view.groups = groups::offsets(process, now)?;
-    view.queues = queues::view(process, ledger, now)?;
+    view.queues = queues::view(process, ledger, (&view.partitions, now))?;
     Ok(view)
 }
 

@@ -37,7 +37,8 @@ pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
 pub use queues::{At, Given, Grave, QueueView, Queues, Standing};
 pub use topics::{
-    Asked, GRAVEYARD, QUEUE, TopicModel, TopicState, is_compacted, is_of_workers, is_untrimmable, keeps_newest,
+    Asked, GRAVEYARD, QUEUE, TopicModel, TopicState, is_compacted, is_of_workers, is_untrimmable,
+    keeps_newest,
 };
 pub use view::{Found, PartitionView, View};
 

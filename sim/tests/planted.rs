@@ -11,8 +11,8 @@ const SEEDS: u64 = 150;
 /// The rules that a planted bug may break first.
 const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
-        Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
-        FirstInOrder, KeptRecords, LawOfRestart, LockHolds, NeverBack, NoDuplicate, NotEarly,
+        Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, FirstInOrder,
+        GenerationOnce, KeptRecords, LawOfRestart, LockHolds, NeverBack, NoDuplicate, NotEarly,
         OffsetOnce, OneGrave, OneOwner, OnlyTrimmed, Order, ProducerIdOnce, QueueKept, ReadsAll,
         Reclaimed, RoomAgain, Sequence, SettledOnce, Starts, Topics, TriesKept,
     };

@@ -9,7 +9,9 @@ use mulgil_meta::settings::{Edit, Operation};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState, is_compacted, is_of_workers, is_untrimmable, keeps_newest};
+use crate::ledger::{
+    Asked, Known, TopicState, is_compacted, is_of_workers, is_untrimmable, keeps_newest,
+};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]

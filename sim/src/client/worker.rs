@@ -3,8 +3,8 @@
 use mulgil_broker::request::{Reply, Request, Ticket};
 use mulgil_broker::subscription::{
     Acquired, Attach, ConsumerId, Grant, LockTerm, Outcome, Receipt, Receive, Settle, Settlement,
-    SubscriptionName, SubscriptionRef, SubscriptionRefusal, SubscriptionReply,
-    SubscriptionRequest, Tries,
+    SubscriptionName, SubscriptionRef, SubscriptionRefusal, SubscriptionReply, SubscriptionRequest,
+    Tries,
 };
 use mulgil_core::machine::{Elapsed, Now, WallTime};
 use mulgil_meta::schema::TopicName;
@@ -174,7 +174,10 @@ impl Worker {
             lock_ms: Some(lock_ms),
             wait_ms: if scene.below(2) == 0 { 0 } else { 300 },
         };
-        (Open::Receive(lock_ms), SubscriptionRequest::Receive(receive))
+        (
+            Open::Receive(lock_ms),
+            SubscriptionRequest::Receive(receive),
+        )
     }
 
     fn outcome(&self, scene: &mut Scene<'_>) -> Outcome {

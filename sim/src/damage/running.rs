@@ -111,7 +111,11 @@ fn keep_found(whole: &mut View, before: &View) {
 fn retained(whole: &View, view: &View) -> View {
     let mut left = whole.clone();
     for topic in whole.catalog.by_id.values() {
-        for id in topic.partitions.iter().filter(|_| keeps_newest(topic.id) || topic.id == QUEUE) {
+        for id in topic
+            .partitions
+            .iter()
+            .filter(|_| keeps_newest(topic.id) || topic.id == QUEUE)
+        {
             if let (Some(all), Some(there)) = (left.partitions.get_mut(id), view.partitions.get(id))
             {
                 all.start = all.start.max(there.start);
@@ -119,7 +123,12 @@ fn retained(whole: &View, view: &View) -> View {
             }
         }
     }
-    for topic in whole.catalog.by_id.values().filter(|t| is_compacted(t.id) || t.id == QUEUE) {
+    for topic in whole
+        .catalog
+        .by_id
+        .values()
+        .filter(|t| is_compacted(t.id) || t.id == QUEUE)
+    {
         for id in &topic.partitions {
             if let (Some(all), Some(there)) = (left.partitions.get_mut(id), view.partitions.get(id))
             {

@@ -10,7 +10,7 @@ use mulgil_meta::schema::Durability;
 use mulgil_record::batch::BatchHeader;
 use mulgil_record::ids::PartitionId;
 
-use super::{BatchName, Ledger, Grave, OffsetsFound, Outage, QueueView, TopicModel};
+use super::{BatchName, Grave, Ledger, OffsetsFound, Outage, QueueView, TopicModel};
 use crate::violation::{Kept, Rule, Violation};
 
 /// A batch that was read.

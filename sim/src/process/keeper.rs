@@ -264,7 +264,7 @@ impl Process {
         };
         let nobody = Origin {
             runtime: u16::MAX,
-            connection: 1,
+            connection: u64::MAX - 1,
         };
         let trim = vec![(Ticket(0), Request::Trim(vec![all]))];
         let _no_answers = self.visit(now, |lane, turn| {

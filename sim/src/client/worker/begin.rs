@@ -87,10 +87,7 @@ impl Worker {
     /// Creates what it reads, or looks at what is there.
     pub(super) fn begin(&self, scene: &mut Scene<'_>) -> Option<(Open, Request)> {
         let topics = &scene.catalog.by_id;
-        let (queue, graveyard) = (
-            topics.contains_key(&QUEUE),
-            topics.contains_key(&GRAVEYARD),
-        );
+        let (queue, graveyard) = (topics.contains_key(&QUEUE), topics.contains_key(&GRAVEYARD));
         if self.unseen || (self.kind == Kind::Queue && queue) {
             let describe = SubscriptionRequest::Describe(self.subscription());
             return Some((Open::Describe, Request::Subscription(describe)));

@@ -148,8 +148,12 @@ impl Held {
         };
         let number = one.epoch.number;
         let earlier = self.first.range(key(0)..key(number)).next_back();
-        let later = self.first.range(key(number)..).find(|(at, _)| at.1.number > number);
-        let later = later.filter(|(at, _)| at.0 == one.partition && at.1.leader == one.epoch.leader);
+        let later = self
+            .first
+            .range(key(number)..)
+            .find(|(at, _)| at.1.number > number);
+        let later =
+            later.filter(|(at, _)| at.0 == one.partition && at.1.leader == one.epoch.leader);
         let wrong = earlier.filter(|(_, (_, end))| *end >= first);
         let wrong = wrong.or_else(|| later.filter(|(_, (begin, _))| *begin <= last));
         if let Some(wrong) = wrong {
@@ -254,7 +258,11 @@ impl Ledger {
             let newest = model.held.locks.get(&at);
             let late = newest.is_some_and(|lock| lock.epoch >= one.epoch);
             if model.accepted.contains(&at) && !late {
-                return broken(Rule::SettledOnce, at, "was accepted, and is handed out again");
+                return broken(
+                    Rule::SettledOnce,
+                    at,
+                    "was accepted, and is handed out again",
+                );
             }
             model.held.gave(at, one, given, now.elapsed.0, stamp)?;
         }

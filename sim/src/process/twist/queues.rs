@@ -43,10 +43,8 @@ pub(in crate::process) fn request(request: &mut Request, planted: Option<Planted
             Request::Subscription(SubscriptionRequest::Settle(settle)),
         ) => {
             for item in &mut settle.items {
-                if let Outcome::Release { failed, not_before } = &mut item.outcome
-                    && not_before.take().is_some()
-                {
-                    *failed = false;
+                if let Outcome::Release { not_before, .. } = &mut item.outcome {
+                    *not_before = None;
                 }
             }
         }
@@ -123,7 +121,12 @@ pub(in crate::process) fn burial(burial: &mut Burial, planted: Option<Planted>) 
             let Some(record) = records.get(0) else { return };
             let timestamp = batch.header.base_timestamp;
             let mut bare = BatchBuilder::new(Codec::None, timestamp);
-            bare.push(timestamp, record.key.as_deref(), record.value.as_deref(), &[]);
+            bare.push(
+                timestamp,
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &[],
+            );
             burial.packed = Ok(bare.finish());
         }
         Some(_) | None => {}
