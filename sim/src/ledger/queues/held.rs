@@ -339,7 +339,10 @@ impl Ledger {
                 }
                 let policy = match model.subscription.settings.retry {
                     RetryPolicy::Fixed { ms } if *failed => Some(ms),
-                    _ => None,
+                    RetryPolicy::AtOnce
+                    | RetryPolicy::Fixed { .. }
+                    | RetryPolicy::Linear { .. }
+                    | RetryPolicy::Exponential { .. } => None,
                 };
                 // Who names a time names it by a clock of their own.
                 let named = not_before.filter(|_| !stepped);
