@@ -47,7 +47,8 @@ const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
         KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
-        Order, ProducerIdOnce, ReadsAll, RoomAgain, Sequence, SettledOnce, Starts, Topics,
+        Order, ProducerIdOnce, ReadsAll, Reclaimed, RoomAgain, Sequence, SettledOnce, Starts,
+        Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -84,7 +85,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart, Sequence],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
         Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
-        Planted::IndexOffByOne => &[KeptRecords, ReadsAll, Order, Damage, AsProduced],
+        Planted::IndexOffByOne => &[Reclaimed, KeptRecords, ReadsAll, Order, Damage, AsProduced],
         Planted::DamageServed => &[AsProduced],
         Planted::ProducerIdsForgotten => &[ProducerIdOnce],
         Planted::TrimsForgotten => &[NeverBack, LawOfRestart],
