@@ -47,8 +47,8 @@ const fn rules(planted: Planted) -> &'static [Rule] {
     use Rule::{
         Answered, AsProduced, Committed, Compacted, Damage, EpochRises, Fenced, GenerationOnce,
         KeptRecords, LawOfRestart, NeverBack, NoDuplicate, OffsetOnce, OneOwner, OnlyTrimmed,
-        Order, ProducerIdOnce, ReadsAll, Reclaimed, RoomAgain, Sequence, SettledOnce, Starts,
-        Topics,
+        Order, ProducerIdOnce, QueueKept, ReadsAll, Reclaimed, RoomAgain, Sequence, SettledOnce,
+        Starts, Topics,
     };
     match planted {
         Planted::ReplyBeforeSync => &[
@@ -88,7 +88,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         Planted::IndexOffByOne => &[Reclaimed, KeptRecords, ReadsAll, Order, Damage, AsProduced],
         Planted::DamageServed => &[AsProduced],
         Planted::ProducerIdsForgotten => &[ProducerIdOnce],
-        Planted::TrimsForgotten => &[NeverBack, LawOfRestart],
+        Planted::TrimsForgotten => &[QueueKept, NeverBack, LawOfRestart],
         Planted::DeletionsForgotten => &[Topics, LawOfRestart],
         Planted::EpochKept => &[EpochRises],
         Planted::WakeUpLost | Planted::JoinForgotten => &[Answered],
