@@ -8,11 +8,12 @@ use mulgil_core::partition::{Change, Partition};
 use mulgil_meta::schema::Durability;
 use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId};
 
-use crate::ledger::{Found, Ledger, PartitionView, View};
+use crate::ledger::{Found, GRAVEYARD, Ledger, PartitionView, View};
 use crate::planted::Planted;
 use crate::process::Process;
 use crate::violation::{Kept, Rule, Violation};
 
+mod graves;
 mod groups;
 mod queues;
 
@@ -43,14 +44,19 @@ pub fn view(
     };
     for topic in catalog.by_id.values() {
         for partition in &topic.partitions {
+            if topic.id == GRAVEYARD {
+                view.graves = graves::view(process, ledger, *partition, now)?;
+                continue;
+            }
             let all = read_all(process, ledger, *partition, now)?;
             check_times(process, *partition, &all, now)?;
             view.partitions.insert(*partition, all);
         }
     }
     view.catalog = catalog;
+    view.elapsed = now.elapsed.0;
     view.groups = groups::offsets(process, now)?;
-    view.queues = queues::view(process, ledger, now)?;
+    view.queues = queues::view(process, ledger, (&view.partitions, now))?;
     Ok(view)
 }
 

@@ -6,7 +6,7 @@ use mulgil_log::disk::cut::Dice;
 use mulgil_meta::catalog::Catalog;
 use mulgil_record::ids::PartitionId;
 
-use crate::ledger::Ledger;
+use crate::ledger::{GRAVEYARD, Ledger};
 use crate::trace::Trace;
 use crate::violation::{Kept, Violation};
 
@@ -47,6 +47,7 @@ impl Scene<'_> {
             .catalog
             .by_id
             .values()
+            .filter(|topic| topic.id != GRAVEYARD)
             .flat_map(|t| &t.partitions)
             .collect();
         self.one_of(&all).map(|id| **id)

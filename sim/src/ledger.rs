@@ -35,8 +35,11 @@ mod view;
 pub use fenced::Fenced;
 pub use groups::{Commit, Groups, OffsetsFound};
 pub use partition::{PartitionModel, Placed};
-pub use queues::{At, QueueView, Queues};
-pub use topics::{Asked, TopicModel, TopicState, is_compacted, is_untrimmable, keeps_newest};
+pub use queues::{At, Given, Grave, QueueView, Queues, Standing};
+pub use topics::{
+    Asked, GRAVEYARD, QUEUE, TopicModel, TopicState, is_compacted, is_of_workers, is_untrimmable,
+    keeps_newest,
+};
 pub use view::{Found, PartitionView, View};
 
 /// How a life of the broker ended.
@@ -333,6 +336,7 @@ impl Ledger {
         model.is_none_or(|model| {
             model.discarded
                 || keeps_newest(model.topic)
+                || model.topic == QUEUE
                 || self
                     .topics
                     .get(&model.topic)
@@ -362,7 +366,8 @@ impl Ledger {
             || bytes.len() != sent.bytes.len()
         {
             let what = || format!("{name:?} is not as it was sent");
-            let left = self.is_compacted(partition) && sent.partition == partition;
+            let thinned = self.is_compacted(partition) || self.is_queue(partition);
+            let left = thinned && sent.partition == partition;
             let kept = left
                 .then(|| compacted::what_is_left(sent, &batch))
                 .flatten();
@@ -405,7 +410,8 @@ impl Ledger {
         }
         if self.is_compacted(id) {
             self.check_left(id, (from, to), &found)?;
-        } else {
+        } else if !self.is_queue(id) {
+            // What of a queue may lack only who looks at all of it can tell.
             let model = self.partitions.entry(id).or_default();
             model.check_all(id, (from, to), &found)?;
         }
@@ -466,6 +472,7 @@ impl Ledger {
 
     /// A life of the broker ended.
     pub fn ended(&mut self, outage: Outage) {
+        self.queues_ended(outage);
         for model in self.partitions.values_mut() {
             let topic = self.topics.get(&model.topic);
             let level = topic.map_or(Durability::Memory, TopicModel::level);

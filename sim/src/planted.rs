@@ -60,13 +60,33 @@ pub enum Planted {
     JoinForgotten,
     /// What became of records of subscriptions is lost over a restart.
     SettlementsForgotten,
+    /// Settlements are acknowledged before they are durable.
+    SettledToldEarly,
+    /// Locks that outlive their connection are lost over a restart.
+    LocksForgotten,
+    /// That records were released, and failed, is lost over a restart.
+    FailuresForgotten,
+    /// Records are locked for a moment only, whatever was asked.
+    LocksCutShort,
+    /// A record that is released for later is released at once.
+    DelayIgnored,
+    /// Of two stretches that are handed out together, each has the number of the other.
+    DeliveriesMixed,
+    /// That a record lies in the dead-letter topic is lost over a restart.
+    BurialsForgotten,
+    /// Records that are given up are dropped on their way.
+    DeadLettersDropped,
+    /// Records come to the dead-letter topic without a word of their death.
+    DeathUntold,
+    /// A queue gives back what a subscription still wants.
+    ReclaimedTooFar,
     /// A full disk gets no checkpoints for the asking.
     RoomNotMade,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 38] = [
         Self::ReplyBeforeSync,
         Self::SyncSkipped,
         Self::SyncOfWrongFile,
@@ -94,6 +114,16 @@ impl Planted {
         Self::SharesMixed,
         Self::JoinForgotten,
         Self::SettlementsForgotten,
+        Self::SettledToldEarly,
+        Self::LocksForgotten,
+        Self::FailuresForgotten,
+        Self::LocksCutShort,
+        Self::DelayIgnored,
+        Self::DeliveriesMixed,
+        Self::BurialsForgotten,
+        Self::DeadLettersDropped,
+        Self::DeathUntold,
+        Self::ReclaimedTooFar,
         Self::RoomNotMade,
     ];
 }

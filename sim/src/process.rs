@@ -371,6 +371,7 @@ impl Process {
         }
         replies.retain(|(to, _)| !self.told_early.remove(to));
         twist::groups::replies(&mut replies, self.planted, &mut self.last_share);
+        twist::queues::replies(&mut replies, self.planted);
         Came {
             replies,
             ended: None,
@@ -381,7 +382,9 @@ impl Process {
     pub fn enter(&mut self, from: Origin, ticket: Ticket, request: Request, now: Now) -> Came {
         let mut request = twist::request(request, self.planted);
         twist::groups::request(&mut request, self.planted, &self.lane);
+        twist::queues::request(&mut request, self.planted);
         let early = twist::groups::early(&mut request, self.planted);
+        let settled = twist::queues::early(&request, self.planted);
         let mut came = self.visit(now, |lane, turn| {
             lane.enter(from, [(ticket, request)], now, turn);
         });
@@ -390,6 +393,12 @@ impl Process {
             ticket,
         };
         if let Some(reply) = early.and_then(|early| early.reply(&self.lane))
+            && came.replies.iter().all(|(other, _)| *other != to)
+        {
+            self.told_early.insert(to);
+            came.replies.push((to, reply));
+        }
+        if let Some(reply) = settled.and_then(|settled| settled.reply(&self.lane))
             && came.replies.iter().all(|(other, _)| *other != to)
         {
             self.told_early.insert(to);
@@ -409,12 +418,32 @@ impl Process {
             return Some(reply);
         }
         loop {
-            let next = self.cold.pop_if(|(_, work)| work.to.origin == origin)?;
+            // Dead letters may wait to be read, too.
+            let mut cold = self.cold.iter();
+            let at = cold.position(|(_, work)| work.to.origin == origin);
+            let Some(at) = at else {
+                return self.ask_store(origin, now);
+            };
+            let next = self.cold.remove(at);
             let mut came = self.carry_out(next, now);
             if let Some((_, reply)) = came.replies.pop() {
                 return Some(reply);
             }
         }
+    }
+
+    /// Waits for an answer that waits for the store: what is asked of a subscription may be the first to
+    /// find that a record is not to be had. Nobody else is there.
+    fn ask_store(&mut self, origin: Origin, now: Now) -> Option<Reply> {
+        while self.step_store(1) {
+            while let Some(came) = self.deliver(now) {
+                let mut replies = came.replies.into_iter();
+                if let Some((_, reply)) = replies.find(|(to, _)| to.origin == origin) {
+                    return Some(reply);
+                }
+            }
+        }
+        None
     }
 
     /// Lets the store write up to `groups` groups, or one thing happen to objects. Says whether there
@@ -504,7 +533,10 @@ impl Process {
                     ..Came::default()
                 }
             }
-            Carried::Buried(burial) => self.visit(now, |lane, turn| lane.bury(burial, now, turn)),
+            Carried::Buried(mut burial) => {
+                twist::queues::burial(&mut burial, self.planted);
+                self.visit(now, |lane, turn| lane.bury(burial, now, turn))
+            }
             Carried::Further(further) => {
                 self.visit(now, |lane, turn| lane.find_further(further, turn))
             }

@@ -56,6 +56,18 @@ pub enum Rule {
     /// A record waits in its subscriptions until somebody accepts it, and a subscription is there as long
     /// as its topic.
     QueueKept,
+    /// A lock that was told holds until its end, over connections and restarts: nobody else gets the record.
+    LockHolds,
+    /// How often a record was tried, and failed, is never counted less than what was surely written.
+    TriesKept,
+    /// What waits for its time is not handed out before, by running time.
+    NotEarly,
+    /// Records of a partition are handed out for the first time in their order.
+    FirstInOrder,
+    /// A record that was given up is in its source or in the dead-letter topic, and tells there why.
+    OneGrave,
+    /// A queue gives back only what all of its subscriptions have settled.
+    Reclaimed,
     /// When room has been made on a full disk, it is found, and appends are taken again.
     RoomAgain,
     /// The code does not panic.

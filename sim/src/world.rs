@@ -116,8 +116,9 @@ impl World {
         if members > 0 {
             clients.push(Client::Overseer(Overseer::default()));
         }
-        for _ in 0..dice.below(3) {
-            clients.push(Client::Worker(Worker::new(clients.len())));
+        for _ in 0..dice.below(5) {
+            let kind = dice.below(5);
+            clients.push(Client::Worker(Worker::new(clients.len(), kind)));
         }
         let mut ledger = Ledger::default();
         let retention_ms = sizes.lane.groups.offsets_retention_ms;
@@ -370,6 +371,8 @@ impl World {
         self.clock.wall += ms;
         self.right_wall += ms;
         self.ledger.groups.pass(ms);
+        let reached = self.ledger.queues.elapsed.max(self.clock.elapsed);
+        self.ledger.queues.elapsed = reached;
         let now = self.clock.now();
         self.trace.line(|| format!("{ms} ms pass"));
         let came = self.process()?.tick(now);

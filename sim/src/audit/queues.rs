@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::subscription::{
-    BROWSE_MAX, Browse, SubscriptionName, SubscriptionPicture, SubscriptionRef,
+    BROWSE_MAX, Browse, PartitionPicture, SubscriptionName, SubscriptionPicture, SubscriptionRef,
     SubscriptionRefusal, SubscriptionReply, SubscriptionRequest,
 };
 use mulgil_core::machine::Now;
 use mulgil_core::queue::Subscription as Queue;
 use mulgil_meta::schema::Durability;
-use mulgil_record::ids::{PartitionId, SubscriptionId};
+use mulgil_record::ids::{Offset, PartitionId, SubscriptionId};
 
-use crate::ledger::{Ledger, QueueView};
+use crate::ledger::{Ledger, PartitionView, QueueView, Standing};
 use crate::process::Process;
 use crate::violation::{Kept, Rule, Violation};
 
@@ -29,7 +29,7 @@ fn unreadable(name: &SubscriptionName, what: &str) -> Violation {
 pub(super) fn view(
     process: &mut Process,
     ledger: &Ledger,
-    now: Now,
+    (parts, now): (&BTreeMap<PartitionId, PartitionView>, Now),
 ) -> Result<BTreeMap<SubscriptionName, QueueView>, Violation> {
     let mut all = BTreeMap::new();
     for name in ledger.queues.names() {
@@ -40,7 +40,10 @@ pub(super) fn view(
         };
         match described {
             Ok(picture) => {
-                all.insert(name.clone(), unsettled(process, name, &picture, now)?);
+                all.insert(
+                    name.clone(),
+                    unsettled(process, name, &picture, (parts, now))?,
+                );
             }
             Err(SubscriptionRefusal::Unknown) => {}
             Err(other) => return Err(unreadable(name, &other.to_string())),
@@ -49,31 +52,56 @@ pub(super) fn view(
     Ok(all)
 }
 
+/// Offsets that a look at all of a partition takes one by one. A topic that did not sync once may have
+/// millions of offsets that hold nothing.
+const OFFSETS_MAX: i64 = 50_000;
+
+/// The stretches of offsets to look at, each with its end.
+fn stretches(
+    one: &PartitionPicture,
+    parts: &BTreeMap<PartitionId, PartitionView>,
+) -> Vec<(Offset, Offset)> {
+    if one.end.0 - one.start.0 <= OFFSETS_MAX {
+        return vec![(one.start, one.end)];
+    }
+    let found = parts.get(&one.partition).map(|part| &part.found);
+    let batches = found.into_iter().flatten();
+    let batches = batches.map(|batch| (batch.base.max(one.start.0), batch.last + 1));
+    batches
+        .map(|(from, end)| (Offset(from), Offset(end)))
+        .collect()
+}
+
 fn unsettled(
     process: &mut Process,
     name: &SubscriptionName,
     picture: &SubscriptionPicture,
-    now: Now,
+    (parts, now): (&BTreeMap<PartitionId, PartitionView>, Now),
 ) -> Result<QueueView, Violation> {
-    let mut unsettled = BTreeSet::new();
+    let mut unsettled = BTreeMap::new();
     for one in &picture.partitions {
-        let mut from = one.start;
-        loop {
-            let ask = SubscriptionRequest::Browse(Browse {
-                subscription: SubscriptionRef::Name(name.clone()),
-                partition: Some(one.partition),
-                from,
-                most: BROWSE_MAX,
-            });
-            let browsed = match process.ask_now(Request::Subscription(ask), now) {
-                Some(Reply::Subscription(SubscriptionReply::Browsed(Ok(browsed)))) => browsed,
-                other => return Err(unreadable(name, &format!("{other:?}"))),
-            };
-            let records = browsed.records.iter();
-            unsettled.extend(records.map(|record| (one.partition, record.offset)));
-            match browsed.next {
-                Some(next) => from = next,
-                None => break,
+        for (mut from, end) in stretches(one, parts) {
+            while from < end {
+                let most = u32::try_from(end.0 - from.0).unwrap_or(BROWSE_MAX);
+                let ask = SubscriptionRequest::Browse(Browse {
+                    subscription: SubscriptionRef::Name(name.clone()),
+                    partition: Some(one.partition),
+                    from,
+                    most: most.min(BROWSE_MAX),
+                });
+                let browsed = match process.ask_now(Request::Subscription(ask), now) {
+                    Some(Reply::Subscription(SubscriptionReply::Browsed(Ok(browsed)))) => browsed,
+                    other => return Err(unreadable(name, &format!("{other:?}"))),
+                };
+                let records = browsed.records.iter();
+                unsettled.extend(records.map(|record| {
+                    let standing = Standing {
+                        state: record.state,
+                        tries: record.tries,
+                    };
+                    ((one.partition, record.offset), standing)
+                }));
+                from = browsed.next.unwrap_or(end);
             }
         }
     }

@@ -9,7 +9,9 @@ use mulgil_meta::settings::{Edit, Operation};
 use mulgil_record::ids::{Offset, TopicId};
 
 use super::{Scene, odd};
-use crate::ledger::{Asked, Known, TopicState, is_compacted, is_untrimmable, keeps_newest};
+use crate::ledger::{
+    Asked, Known, TopicState, is_compacted, is_of_workers, is_untrimmable, keeps_newest,
+};
 use crate::violation::{Kept, Rule, Violation};
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,12 @@ const TOPICS: usize = 5;
 pub struct Admin {
     open: Option<(Ticket, Open)>,
     created: u128,
+}
+
+/// Topics that are not left to workers.
+fn own(scene: &Scene<'_>) -> impl Iterator<Item = TopicId> {
+    let all = scene.catalog.by_id.keys().copied();
+    all.filter(|id| !is_of_workers(*id))
 }
 
 fn roll_level(scene: &mut Scene<'_>) -> Durability {
@@ -77,7 +85,7 @@ impl Admin {
         if self.open.is_some() {
             return None;
         }
-        let topics = scene.catalog.by_id.len();
+        let topics = own(scene).count();
         let (open, request) = match scene.below(24) {
             0 if topics > 1 => self.delete(scene)?,
             1 if topics > 0 => Self::alter(scene)?,
@@ -115,7 +123,7 @@ impl Admin {
     }
 
     fn any_topic(scene: &mut Scene<'_>) -> Option<TopicId> {
-        let topics: Vec<TopicId> = scene.catalog.by_id.keys().copied().collect();
+        let topics: Vec<TopicId> = own(scene).collect();
         scene.one_of(&topics).copied()
     }
 

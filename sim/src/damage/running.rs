@@ -2,11 +2,12 @@
 //! else is served, and neither regrouping nor a start forgets the report.
 
 use mulgil_log::disk::FaultPlan;
+use mulgil_log::disk::cut::Dice;
 
 use super::lost;
 use crate::audit;
 use crate::disk::SimDisk;
-use crate::ledger::{View, is_compacted, keeps_newest};
+use crate::ledger::{QUEUE, View, is_compacted, keeps_newest};
 use crate::process::{Clock, Process};
 use crate::violation::{Kept, Rule, Violation};
 use crate::world::World;
@@ -110,7 +111,11 @@ fn keep_found(whole: &mut View, before: &View) {
 fn retained(whole: &View, view: &View) -> View {
     let mut left = whole.clone();
     for topic in whole.catalog.by_id.values() {
-        for id in topic.partitions.iter().filter(|_| keeps_newest(topic.id)) {
+        for id in topic
+            .partitions
+            .iter()
+            .filter(|_| keeps_newest(topic.id) || topic.id == QUEUE)
+        {
             if let (Some(all), Some(there)) = (left.partitions.get_mut(id), view.partitions.get(id))
             {
                 all.start = all.start.max(there.start);
@@ -118,7 +123,12 @@ fn retained(whole: &View, view: &View) -> View {
             }
         }
     }
-    for topic in whole.catalog.by_id.values().filter(|t| is_compacted(t.id)) {
+    for topic in whole
+        .catalog
+        .by_id
+        .values()
+        .filter(|t| is_compacted(t.id) || t.id == QUEUE)
+    {
         for id in &topic.partitions {
             if let (Some(all), Some(there)) = (left.partitions.get_mut(id), view.partitions.get(id))
             {
@@ -131,9 +141,12 @@ fn retained(whole: &View, view: &View) -> View {
 
 /// Lets the keeper do all that it finds to do; says whether it could.
 fn keep_until_rest(process: &mut Process, clock: Clock, place: &str) -> Result<bool, Violation> {
+    // Dead letters may be on their way, in whatever order.
+    let mut dice = Dice::new(0);
     for _ in 0..PIECES_MAX {
         while process.step_store(1) {}
         while process.deliver(clock.now()).is_some() {}
+        while process.read_cold(&mut dice, clock.now()).is_some() {}
         if process.keep(clock.now()).is_err() {
             return Ok(false);
         }

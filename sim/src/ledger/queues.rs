@@ -1,14 +1,25 @@
 //! What subscriptions were promised: what was accepted is not handed out again, and nothing else is gone.
+//!
+//! `held` knows locks, tries, delays and order; `graves` what was given up, and what a queue gives back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mulgil_broker::subscription::{Subscription, SubscriptionName};
+use mulgil_broker::subscription::{
+    OverflowPolicy, RecordState, Subscription, SubscriptionName, Tries,
+};
 use mulgil_meta::schema::Durability;
-use mulgil_record::ids::{Offset, PartitionId};
+use mulgil_record::ids::{Offset, PartitionId, TopicId};
 
-use super::{Ledger, PartitionView, TopicModel, TopicState, View};
+use super::{Ledger, Outage, PartitionView, TopicModel, TopicState, View};
 use crate::violation::{Kept, Rule, Violation};
+
+mod graves;
+mod held;
+
+pub use graves::Grave;
+pub use held::Given;
+use held::Held;
 
 /// One record of a topic.
 pub type At = (PartitionId, Offset);
@@ -21,6 +32,47 @@ struct Model {
     asked: BTreeSet<At>,
     /// Who asked was told that it is done, while its topic synced.
     accepted: BTreeSet<At>,
+    /// Somebody asked to reject it.
+    rejected: BTreeSet<At>,
+    /// Who holds what, and how often it was tried.
+    held: Held,
+}
+
+impl Model {
+    /// Where it begins in a partition.
+    fn begin(&self, id: PartitionId) -> i64 {
+        let mut beginnings = self.subscription.beginnings.iter();
+        let begin = beginnings.find(|begin| begin.partition == id);
+        begin.map_or(0, |begin| begin.first.0)
+    }
+
+    /// Whether its settings let records go that nobody asked to settle, without a trace.
+    fn may_vanish(&self) -> bool {
+        let settings = &self.subscription.settings;
+        let drops = settings.length_max.is_some();
+        let gives_up = settings.failed_max.is_some()
+            || settings.acquired_max.is_some()
+            || settings.age_ms_max.is_some()
+            || settings.ttl_ms.is_some();
+        let untraced = settings.dead_letter.is_none();
+        let oldest = settings.overflow == OverflowPolicy::DropOldest;
+        (drops && (oldest || untraced)) || (gives_up && untraced)
+    }
+
+    /// Whether a record that neither waits nor lies in the dead-letter topic may be gone.
+    fn may_lack(&self, at: At) -> bool {
+        let untraced = self.subscription.settings.dead_letter.is_none();
+        self.asked.contains(&at) || (untraced && self.rejected.contains(&at)) || self.may_vanish()
+    }
+}
+
+/// Where a record stands that is not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where.
+    pub state: RecordState,
+    /// How often it was tried.
+    pub tries: Tries,
 }
 
 /// How a broker has a subscription.
@@ -29,13 +81,18 @@ pub struct QueueView {
     /// What metadata says of it.
     pub subscription: Arc<Subscription>,
     /// What is not settled.
-    pub unsettled: BTreeSet<At>,
+    pub unsettled: BTreeMap<At, Standing>,
 }
 
 /// What subscriptions were promised.
 #[derive(Debug, Default)]
 pub struct Queues {
     by_name: BTreeMap<SubscriptionName, Model>,
+    /// The wall clock was set.
+    pub clock_stepped: bool,
+    stamps: u64,
+    /// How far the running time of any broker came.
+    pub elapsed: u64,
 }
 
 impl Queues {
@@ -59,16 +116,11 @@ impl Queues {
         let model = Model {
             asked: BTreeSet::new(),
             accepted: BTreeSet::new(),
+            rejected: BTreeSet::new(),
+            held: Held::default(),
             subscription: Arc::clone(subscription),
         };
         self.by_name.insert(subscription.name.clone(), model);
-    }
-
-    /// Somebody asks to accept a record.
-    pub fn accepts(&mut self, name: &SubscriptionName, at: At) {
-        if let Some(model) = self.by_name.get_mut(name) {
-            model.asked.insert(at);
-        }
     }
 }
 
@@ -76,30 +128,6 @@ impl Ledger {
     fn syncs(&self, subscription: &Subscription) -> bool {
         let topic = self.topics.get(&subscription.topic);
         topic.map(TopicModel::level) == Some(Durability::Fsync)
-    }
-
-    /// A record was handed out.
-    ///
-    /// # Errors
-    ///
-    /// If it was accepted before.
-    pub fn queue_gave(&self, name: &SubscriptionName, at: At) -> Kept {
-        let model = self.queues.by_name.get(name);
-        if model.is_some_and(|model| model.accepted.contains(&at)) {
-            let what = format!("p{}:{} was accepted, and is handed out again", at.0, at.1);
-            return Err(Violation::new(Rule::SettledOnce, what));
-        }
-        Ok(())
-    }
-
-    /// Somebody is told that a record is accepted.
-    pub fn queue_accepted(&mut self, name: &SubscriptionName, at: At) {
-        let model = self.queues.by_name.get(name);
-        if model.is_some_and(|model| self.syncs(&model.subscription))
-            && let Some(model) = self.queues.by_name.get_mut(name)
-        {
-            model.accepted.insert(at);
-        }
     }
 
     /// A broker has no such subscription.
@@ -137,19 +165,33 @@ impl Ledger {
             if !self.syncs(&model.subscription) {
                 continue;
             }
-            if let Some((partition, offset)) = model.accepted.intersection(&found.unsettled).next()
-            {
+            let again = model.accepted.iter();
+            let mut again = again.filter(|at| found.unsettled.contains_key(at));
+            if let Some((partition, offset)) = again.next() {
                 let what = format!("p{partition}:{offset} was accepted, and waits again");
                 return Err(Violation::new(Rule::SettledOnce, what));
             }
             let topic = view.catalog.topic_by_id(model.subscription.topic);
             for id in topic.iter().flat_map(|topic| &topic.partitions) {
                 if let Some(partition) = view.partitions.get(id) {
-                    check_waiting(model, found, *id, partition)?;
+                    check_waiting(model, found, (*id, partition), view)?;
+                    let elapsed = view.elapsed.max(self.queues.elapsed);
+                    model.held.check_view(found, (*id, partition), elapsed)?;
                 }
             }
         }
-        Ok(())
+        self.check_graves(view)?;
+        self.check_reclaimed(view)
+    }
+
+    /// A life of the broker ended.
+    pub(super) fn queues_ended(&mut self, outage: Outage) {
+        let (topics, elapsed) = (&self.topics, self.queues.elapsed);
+        for model in self.queues.by_name.values_mut() {
+            let topic = topics.get(&model.subscription.topic);
+            let syncs = topic.map(TopicModel::level) == Some(Durability::Fsync);
+            model.held.ended(outage, syncs, elapsed);
+        }
     }
 
     /// What a start has is what everybody goes by.
@@ -161,22 +203,21 @@ impl Ledger {
     }
 }
 
-/// Every record that is there waits, unless somebody asked to accept it, or it was there before.
+/// Every record that is there waits, unless somebody asked to accept it, it was given up by a rule, or it
+/// was there before.
 fn check_waiting(
     model: &Model,
     found: &QueueView,
-    id: PartitionId,
-    partition: &PartitionView,
+    (id, partition): (PartitionId, &PartitionView),
+    view: &View,
 ) -> Kept {
-    let beginnings = model.subscription.beginnings.iter();
-    let mut beginnings = beginnings.filter(|begin| begin.partition == id);
-    let begin = beginnings.next().map_or(0, |begin| begin.first.0);
-    let from = begin.max(partition.start);
+    let from = model.begin(id).max(partition.start);
     for one in &partition.found {
         for (_, offset, _) in one.records() {
             let at = (id, Offset(offset));
             let there = offset >= from && offset < partition.high_watermark;
-            if there && !found.unsettled.contains(&at) && !model.asked.contains(&at) {
+            let waits = found.unsettled.contains_key(&at);
+            if there && !waits && !model.may_lack(at) && !view.is_buried(model, at) {
                 let what = format!("p{id}:{offset} waits no more, and nobody has accepted it");
                 return Err(Violation::new(Rule::QueueKept, what));
             }

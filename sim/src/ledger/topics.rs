@@ -35,6 +35,18 @@ pub const fn keeps_newest(id: TopicId) -> bool {
     id.0.is_multiple_of(3)
 }
 
+/// The topic of the queue that worlds with workers may have: what is settled in it is given back.
+pub const QUEUE: TopicId = TopicId(1_000_000);
+
+/// The topic that the queue's subscription sends to what it gives up. Nobody else writes to it or reads it.
+pub const GRAVEYARD: TopicId = TopicId(1_000_004);
+
+/// Whether only workers change a topic.
+#[must_use]
+pub fn is_of_workers(id: TopicId) -> bool {
+    id == QUEUE || id == GRAVEYARD
+}
+
 /// Whether a topic keeps only the newest record of each key.
 #[must_use]
 pub const fn is_compacted(id: TopicId) -> bool {

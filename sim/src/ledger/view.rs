@@ -10,7 +10,7 @@ use mulgil_meta::schema::Durability;
 use mulgil_record::batch::BatchHeader;
 use mulgil_record::ids::PartitionId;
 
-use super::{BatchName, Ledger, OffsetsFound, Outage, QueueView, TopicModel};
+use super::{BatchName, Grave, Ledger, OffsetsFound, Outage, QueueView, TopicModel};
 use crate::violation::{Kept, Rule, Violation};
 
 /// A batch that was read.
@@ -74,6 +74,10 @@ pub struct View {
     pub groups: BTreeMap<GroupName, OffsetsFound>,
     /// Its subscriptions.
     pub queues: BTreeMap<SubscriptionName, QueueView>,
+    /// What lies in the dead-letter topic, in order.
+    pub graves: Vec<Grave>,
+    /// Running time when this was looked at.
+    pub elapsed: u64,
     /// Whether levels of topics are as asked; not if a planted bug changes them.
     pub levels: bool,
 }
@@ -157,7 +161,9 @@ impl Ledger {
                 .iter()
                 .find(|f| f.base == *base && f.name == placed.batch);
             let kept = there.map_or(0, |found| found.kept);
-            let gone = if self.is_compacted(id) {
+            let gone = if self.is_queue(id) {
+                false
+            } else if self.is_compacted(id) {
                 !self.may_lack(id, (*base, placed), kept, Some(view))
             } else {
                 there.is_none()
@@ -192,7 +198,8 @@ impl Ledger {
             };
             if let Some(last) = newest.insert(sent.client, found.name) {
                 let compacted = self.is_compacted(id);
-                let holes = !sent.idempotent || lossy || level != Durability::Fsync || compacted;
+                let thinned = compacted || self.is_queue(id);
+                let holes = !sent.idempotent || lossy || level != Durability::Fsync || thinned;
                 self.check_follows(id, sent.client, (last, found.name), holes)?;
             }
         }

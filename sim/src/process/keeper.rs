@@ -24,7 +24,11 @@ use mulgil_log::regroup::{
 };
 use mulgil_record::ids::{Offset, PartitionId};
 
+use mulgil_broker::lane::Origin;
+use mulgil_broker::request::{Request, Ticket, Trim};
+
 use super::Process;
+use crate::ledger::QUEUE;
 use crate::planted::Planted;
 
 /// Partitions that are asked for at a time: few, so that more lies between.
@@ -204,6 +208,9 @@ impl Process {
         while let Some(id) = from {
             let _no_answers = self.visit(now, |lane, _| from = lane.retain(id, SLICE, now));
         }
+        if self.planted == Some(Planted::ReclaimedTooFar) {
+            self.reclaim_too_far(now);
+        }
         let uses = self.lane.chunk_uses();
         let bounds = PlanBounds {
             total_min: self.sizes.regroup_bytes,
@@ -243,6 +250,26 @@ impl Process {
             return Ok("chunks are removed");
         }
         self.make_room(now)
+    }
+
+    /// Trims the queue to its end, as if all of it was settled.
+    fn reclaim_too_far(&mut self, now: Now) {
+        let topic = self.catalog.topic_by_id(QUEUE);
+        let Some(partition) = topic.and_then(|topic| topic.partitions.first().copied()) else {
+            return;
+        };
+        let all = Trim {
+            partition,
+            to: None,
+        };
+        let nobody = Origin {
+            runtime: u16::MAX,
+            connection: u64::MAX - 1,
+        };
+        let trim = vec![(Ticket(0), Request::Trim(vec![all]))];
+        let _no_answers = self.visit(now, |lane, turn| {
+            lane.enter(nobody, trim, now, turn);
+        });
     }
 
     fn make_room(&mut self, now: Now) -> Result<&'static str, Fault> {

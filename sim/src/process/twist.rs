@@ -17,6 +17,7 @@ use crate::client::{DURABILITY, word};
 use crate::planted::Planted;
 
 pub(super) mod groups;
+pub(super) mod queues;
 
 /// Where a batch's producer id lies in the payload of its entry, behind two lengths and as many bytes of
 /// facts as the first says.
@@ -78,7 +79,8 @@ impl Replay for Twisted<'_> {
         frame: &FrameHeader,
     ) -> Result<(), Fault> {
         let kind = entry.kind;
-        if groups::hides(self.planted, entry, payload) {
+        let hidden = groups::hides(self.planted, entry, payload);
+        if hidden || queues::hides(self.planted, entry, payload) {
             return Ok(());
         }
         match self.planted {

@@ -138,6 +138,7 @@ impl World {
         if let Some(client) = self.clients.get_mut(at) {
             client.disconnected();
         }
+        self.ledger.queue_left(at);
         self.connect(at);
         let now = self.clock.now();
         let origin = Origin {

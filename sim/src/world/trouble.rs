@@ -31,6 +31,7 @@ impl World {
             8 | 9 => self.toggle_full(),
             10 | 11 => self.reconnect(),
             12 => {
+                self.ledger.queues.clock_stepped = true;
                 let forward = self.dice.below(2) == 0;
                 self.trace
                     .line(|| "the wall clock steps by a year".to_owned());

@@ -485,13 +485,13 @@ impl Lane {
     pub(super) fn lead_queues(&mut self, epoch: LeaderEpoch) {
         let keys: Vec<_> = self.subscriptions.hosted.keys().copied().collect();
         for key in keys {
+            // What an earlier start discarded is not in the log, and need not be of a topic in memory any more.
             let partition = self.partitions.get(&key.1);
-            let emptied = partition.filter(|p| p.durability == Durability::Memory);
-            let emptied = emptied.map(|partition| partition.machine.start);
+            let from = partition.map(|partition| partition.machine.start);
             let Some(hosted) = self.subscriptions.hosted.get_mut(&key) else {
                 continue;
             };
-            if let Some(to) = emptied {
+            if let Some(to) = from.filter(|from| *from > hosted.machine.start()) {
                 hosted
                     .machine
                     .apply(&Change::Durable(Durable::Trimmed { to }));

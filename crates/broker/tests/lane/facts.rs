@@ -2,7 +2,7 @@
 
 use mulgil_broker::core::queue::Subscription as Queue;
 use mulgil_broker::facts::work_out;
-use mulgil_broker::request::{Atomic, Take};
+use mulgil_broker::request::{Atomic, FindOffset, Isolation, Seek, Take};
 use mulgil_broker::subscription::{
     BeginAt, CreateQueue, CreateSubscription, Order, Outcome, OverflowPolicy, Receive, RecordState,
     Selector, Settle, Settlement, Span, SubscriptionReply, SubscriptionRequest,
@@ -199,6 +199,50 @@ fn what_came_before_a_reader_needs_more_is_not_taken_but_sent_again() {
     assert!(matches!(world.answer(known), Reply::Append(o) if o[0].is_ok()));
 }
 
+const TARGET: PartitionId = PartitionId(2);
+
+fn moved_to(partition: PartitionId) -> AppendPartition {
+    AppendPartition {
+        partition,
+        batch: batch(&[("moved", PLAIN)], Codec::None),
+        facts: Bytes::new(),
+    }
+}
+
+fn take_out(spans: &[(i64, i64)]) -> Take {
+    let span = |(first, end): &(i64, i64)| Span {
+        first: Offset(*first),
+        end: Offset(*end),
+    };
+    Take {
+        subscription: named("topic-7"),
+        partition: PARTITION,
+        spans: spans.iter().map(span).collect(),
+    }
+}
+
+/// Settles one that is held, takes some that wait, and appends what is said: how many batches, or why not.
+fn at_once(
+    world: &mut World,
+    held: &Settlement,
+    spans: &[(i64, i64)],
+    append: Vec<AppendPartition>,
+) -> Result<usize, String> {
+    let atomic = Atomic {
+        append,
+        settle: vec![Settle {
+            subscription: named("topic-7"),
+            items: vec![held.clone()],
+        }],
+        take: vec![take_out(spans)],
+    };
+    let Reply::Atomic(done) = world.answer(Request::Atomic(Box::new(atomic))) else {
+        panic!("no answer");
+    };
+    done.map(|appended| appended.len())
+        .map_err(|why| why.to_string())
+}
+
 #[test]
 fn what_is_appended_here_and_settled_there_is_so_or_neither_is() {
     let mut world = World::start(MemDisk::new(1), &[]);
@@ -207,79 +251,49 @@ fn what_is_appended_here_and_settled_there_is_so_or_neither_is() {
         world.send(&[(key, PLAIN)]).unwrap();
     }
     world.answer(create(TopicId(9), 1, TopicSettings::default()));
-    let target = PartitionId(2);
     let held = world.take(1).remove(0);
-    let part = |partition| AppendPartition {
-        partition,
-        batch: batch(&[("moved", PLAIN)], Codec::None),
-        facts: Bytes::new(),
-    };
-    let take = |spans: &[(i64, i64)]| Take {
-        subscription: named("topic-7"),
-        partition: PARTITION,
-        spans: { spans.iter() }
-            .map(|(first, end)| Span {
-                first: Offset(*first),
-                end: Offset(*end),
-            })
-            .collect(),
-    };
-    let settle = || Settle {
-        subscription: named("topic-7"),
-        items: vec![held.clone()],
-    };
-    let refused = |world: &mut World, atomic: Atomic| {
-        let Reply::Atomic(done) = world.answer(Request::Atomic(Box::new(atomic))) else {
-            panic!("no answer");
-        };
-        done.map(|appended| appended.len())
-            .map_err(|why| why.to_string())
-    };
-    for (append, spans, why) in [
+    let before = world.queues();
+    for (targets, spans, why) in [
+        (&[TARGET][..], [(1, 2), (4, 5)], "record 4 does not wait"),
         (
-            vec![part(target)],
-            &[(1, 2), (4, 5)][..],
-            "record 4 does not wait",
-        ),
-        (
-            vec![part(target)],
-            &[(1, 3), (2, 4)],
+            &[TARGET],
+            [(1, 3), (2, 4)],
             "not possible in one frame: a record twice",
         ),
         (
-            vec![part(target), part(target)],
-            &[(1, 2)],
+            &[TARGET, TARGET],
+            [(1, 2), (3, 4)],
             "not possible in one frame: two batches for one partition",
         ),
         (
-            vec![part(target), part(PartitionId(77))],
-            &[(1, 2)],
+            &[TARGET, PartitionId(77)],
+            [(1, 2), (3, 4)],
             "partition 77 does not exist",
         ),
     ] {
-        let atomic = Atomic {
-            append,
-            settle: vec![settle()],
-            take: vec![take(spans)],
-        };
-        assert_eq!(refused(&mut world, atomic), Err(why.to_owned()));
+        let append = targets.iter().map(|target| moved_to(*target)).collect();
+        let refused = at_once(&mut world, &held, &spans, append);
+        assert_eq!(refused, Err(why.to_owned()));
     }
-    let before = world.queues();
-    let atomic = Atomic {
-        append: vec![part(target)],
-        settle: vec![settle()],
-        take: vec![take(&[(1, 2), (3, 4)])],
-    };
-    assert_eq!(refused(&mut world, atomic), Ok(1));
-    assert_ne!(
+    assert_eq!(
         world.queues(),
         before,
-        "nothing was done before, and all of it now"
+        "nothing was done of what was refused"
     );
+    let done = at_once(&mut world, &held, &[(1, 2), (3, 4)], vec![moved_to(TARGET)]);
+    assert_eq!(done, Ok(1));
     let mut world = world.restarted(&[]);
     assert_eq!(offsets(&world.take(9)), [2]);
-    let end = world.lane.figures().partitions;
-    assert!(end >= 2);
+    let read = Request::FindOffsets(vec![FindOffset {
+        partition: TARGET,
+        seek: Seek::Latest,
+        isolation: Isolation::Uncommitted,
+        leader_epoch: None,
+    }]);
+    let Reply::FindOffsets(found) = world.answer(read) else {
+        panic!("no end");
+    };
+    assert_eq!(found[0].as_ref().unwrap().offset, Some(Offset(1)));
 }
 
 /// A batch as doors send it, judged by all filters there are.
