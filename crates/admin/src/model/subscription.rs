@@ -233,6 +233,8 @@ pub struct SubscriptionTotals {
     pub dropped: Vec<GivenUp>,
     /// Overtaken by the topic's retention before they were settled.
     pub lost: u64,
+    /// Purged, or passed over by seeking.
+    pub purged: u64,
 }
 
 /// How many records were given up for one reason.

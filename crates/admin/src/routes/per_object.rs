@@ -54,7 +54,7 @@ type ReasonRow = (
 );
 
 #[rustfmt::skip]
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     ("mulgil_subscription_messages_available", "gauge", "Messages that anybody may have.", |one| one.counts.available),
     ("mulgil_subscription_messages_acquired", "gauge", "Messages that somebody holds.", |one| one.counts.acquired),
     ("mulgil_subscription_messages_scheduled", "gauge", "Messages that wait for their time.", |one| one.counts.scheduled),
@@ -63,6 +63,7 @@ const ROWS: [Row; 8] = [
     ("mulgil_subscription_consumers", "gauge", "Consumers that are attached or wait.", |one| one.consumers),
     ("mulgil_subscription_messages_acknowledged_total", "counter", "Messages that were accepted.", |one| one.totals.accepted),
     ("mulgil_subscription_messages_lost_total", "counter", "Messages that retention took before they were settled.", |one| one.totals.lost),
+    ("mulgil_subscription_messages_purged_total", "counter", "Messages that were purged, or passed over by seeking.", |one| one.totals.purged),
 ];
 
 #[rustfmt::skip]

@@ -50,6 +50,10 @@ struct HostedQueue {
     newest: Due,
     /// When it wants its next tick, as it stands in the list of deadlines.
     armed: Option<Elapsed>,
+    /// When something last happened to it.
+    stirred: Elapsed,
+    /// When it is looked at whether it rests, as it stands in that list.
+    rests: Option<Elapsed>,
     /// Changes below are in the checkpoint that the machine came from.
     good_for: Position,
     /// Records that are being packed for the dead-letter target, in the order in which they go there:
@@ -63,6 +67,8 @@ pub(super) struct Subscriptions {
     hosted: BTreeMap<Key, HostedQueue>,
     by_partition: BTreeSet<(PartitionId, SubscriptionId)>,
     deadlines: BTreeSet<(Elapsed, Key)>,
+    /// Machines that hold memory for what may come, by when they may have rested for long enough.
+    rests: BTreeSet<(Elapsed, Key)>,
     consumers: Consumers,
 }
 
@@ -100,6 +106,8 @@ impl Subscriptions {
             machine,
             newest: Due::NOW,
             armed: None,
+            stirred: Elapsed(0),
+            rests: None,
             good_for,
             burials: VecDeque::new(),
         };
@@ -112,6 +120,9 @@ impl Subscriptions {
             self.by_partition.remove(&(partition, subscription));
             if let Some(due) = hosted.armed {
                 self.deadlines.remove(&(due, key));
+            }
+            if let Some(due) = hosted.rests {
+                self.rests.remove(&(due, key));
             }
         }
     }
@@ -444,6 +455,9 @@ impl Lane {
                 }
             }
             hosted.machine.apply(change);
+        }
+        if !decision.changes.is_empty() {
+            self.subscriptions.stir(key, now.elapsed);
         }
         let effects = decision.effects.into_iter();
         Ok(effects.map(|(_, effect)| effect).collect())

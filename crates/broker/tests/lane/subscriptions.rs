@@ -396,6 +396,38 @@ fn what_waits_is_purged_and_what_is_held_if_it_is_said() {
 }
 
 #[test]
+fn at_rest_a_queue_gives_memory_back_and_a_busy_one_keeps_it() {
+    fn memory(world: &mut World) -> usize {
+        world.picture().partitions[0].memory_bytes
+    }
+    fn work(world: &mut World, records: u32) {
+        world.answer(append(records.try_into().unwrap()));
+        let held = receipts(&world.receive(records));
+        world.settle_all(&held, &Outcome::Accept);
+    }
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.create_queue();
+    let idle = memory(&mut world);
+    work(&mut world, 1_000);
+    let full = memory(&mut world);
+    assert!(full > idle + 10_000, "{full} is hardly more than {idle}");
+    // Something happens before it has rested for long enough.
+    world.pass(6_000);
+    work(&mut world, 1);
+    world.pass(6_000);
+    assert!(memory(&mut world) > idle + 10_000, "it is at work");
+    world.pass(10_000);
+    let rests = memory(&mut world);
+    assert!(rests < idle + 2_048, "{rests} is kept, {idle} at first");
+    // What was read back at a start rests, too, and one that has rested works again.
+    world = world.restarted(&[]);
+    world.pass(10_000);
+    assert!(memory(&mut world) < idle + 2_048);
+    work(&mut world, 10);
+    assert_eq!(world.picture().partitions[0].start, Offset(1_011));
+}
+
+#[test]
 fn it_goes_back_to_what_is_still_there_and_on_over_what_waits() {
     let mut world = World::start(MemDisk::new(1), &[]);
     world.create_queue();

@@ -491,5 +491,6 @@ fn totals(tally: &Tally) -> SubscriptionTotals {
         dead_lettered: given_up(&tally.moved),
         dropped: given_up(&tally.dropped),
         lost: tally.lost,
+        purged: tally.purged,
     }
 }

@@ -18,11 +18,18 @@ use crate::subscription::{SubscriptionRefusal, SubscriptionReply};
 const MACHINES_A_TICK: usize = 64;
 const TURNS_A_TICK: usize = 8;
 
+/// A machine to which nothing has happened for so long gives back what it keeps so that a busy one
+/// allocates nothing, milliseconds.
+const REST_MS: u32 = 10_000;
+/// Machines that one tick of the lane looks at for that.
+const RESTS_A_TICK: usize = 64;
+
 impl Subscriptions {
     pub(in crate::lane) fn deadline(&self) -> Option<Elapsed> {
         let machines = self.deadlines.first().map(|(due, _)| *due);
         let consumers = self.consumers.deadline();
-        [machines, consumers].into_iter().flatten().min()
+        let rests = self.rests.first().map(|(due, _)| *due);
+        [machines, consumers, rests].into_iter().flatten().min()
     }
 
     fn arm_at(&mut self, key: Key, due: Option<Elapsed>) {
@@ -36,6 +43,42 @@ impl Subscriptions {
             self.deadlines.remove(&(old, key));
         }
         self.deadlines.extend(due.map(|due| (due, key)));
+    }
+
+    /// Something has happened to a machine. One that is on the list already stays where it is: whether it
+    /// rests is found out when its time has come, so a busy one moves once in a while alone.
+    pub(super) fn stir(&mut self, key: Key, now: Elapsed) {
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            return;
+        };
+        hosted.stirred = now;
+        if hosted.rests.is_none() {
+            let due = now.plus_ms(REST_MS);
+            hosted.rests = Some(due);
+            self.rests.insert((due, key));
+        }
+    }
+
+    /// Machines that have rested for long enough give memory back, and are off the list until something
+    /// happens to them.
+    fn rest(&mut self, now: Elapsed) {
+        for _ in 0..RESTS_A_TICK {
+            let Some((due, key)) = self.rests.first().copied().filter(|(due, _)| *due <= now)
+            else {
+                return;
+            };
+            self.rests.remove(&(due, key));
+            let Some(hosted) = self.hosted.get_mut(&key) else {
+                continue;
+            };
+            let due = hosted.stirred.plus_ms(REST_MS);
+            hosted.rests = (due > now).then_some(due);
+            if hosted.rests.is_some() {
+                self.rests.insert((due, key));
+            } else {
+                hosted.machine.shrink();
+            }
+        }
     }
 
     pub(in crate::lane) fn forget(&mut self, origin: Origin) {
@@ -96,6 +139,7 @@ impl Lane {
         while let Some(id) = self.subscriptions.consumers.waited(now.elapsed) {
             self.tell(id, true, turn);
         }
+        self.subscriptions.rest(now.elapsed);
         for _ in 0..MACHINES_A_TICK {
             let next = self.subscriptions.deadlines.first().copied();
             let Some((_, key)) = next.filter(|(due, _)| *due <= now.elapsed) else {
@@ -116,6 +160,8 @@ impl Lane {
         let keys: Vec<_> = self.subscriptions.hosted.keys().copied().collect();
         for key in keys {
             self.arm_queue(key, now);
+            // What was read back left memory behind as well.
+            self.subscriptions.stir(key, now.elapsed);
         }
     }
 

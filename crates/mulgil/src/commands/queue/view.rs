@@ -191,6 +191,7 @@ pub(super) fn detail_view(one: &SubscriptionDetail) -> Outcome<View> {
         ("dead_lettered", given_up(&totals.dead_lettered)),
         ("dropped", given_up(&totals.dropped)),
         ("lost", totals.lost.to_string()),
+        ("purged", totals.purged.to_string()),
     ];
     let facts = facts.into_iter().chain(settings_facts(&summary.settings));
     Ok(View {
