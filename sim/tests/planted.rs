@@ -86,7 +86,7 @@ const fn rules(planted: Planted) -> &'static [Rule] {
         ],
         Planted::DuplicatesForgotten => &[NoDuplicate, LawOfRestart, Sequence],
         Planted::CeilingsForgotten => &[NeverBack, OffsetOnce, LawOfRestart],
-        Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce],
+        Planted::WatermarkAtWrite => &[KeptRecords, NeverBack, OffsetOnce, OnlyTrimmed],
         Planted::IndexOffByOne => &[Reclaimed, KeptRecords, ReadsAll, Order, Damage, AsProduced],
         Planted::DamageServed => &[AsProduced],
         Planted::ProducerIdsForgotten => &[ProducerIdOnce],
