@@ -112,6 +112,21 @@ impl Broker {
         &self.kafka
     }
 
+    /// Where its HTTP listener is.
+    pub(crate) fn http(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Its program, which is also its command line.
+    pub(crate) fn program(&self) -> PathBuf {
+        let usual = || {
+            std::env::var_os("MULGIL_BIN")
+                .map_or_else(|| repo::target().join("debug/mulgil"), PathBuf::from)
+        };
+        let special = self.special.as_ref();
+        special.map_or_else(usual, |special| special.program.clone())
+    }
+
     /// Starts it again on the same data and ports; gives the time until it was ready.
     pub(crate) fn restart(&mut self) -> Result<Duration> {
         let (mut command, ready) = match &self.kind {
@@ -177,14 +192,7 @@ impl Broker {
     }
 
     fn mulgil(&self) -> Result<Command> {
-        let usual = || {
-            std::env::var_os("MULGIL_BIN")
-                .map_or_else(|| repo::target().join("debug/mulgil"), PathBuf::from)
-        };
-        let program = self
-            .special
-            .as_ref()
-            .map_or_else(usual, |special| special.program.clone());
+        let program = self.program();
         ensure!(
             program.exists(),
             "{} is not built: cargo build -p mulgil",

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{connect, kafka_tools, kcat, prerequisites, registry, repo, run, tools};
+use crate::{connect, kafka_tools, kcat, prerequisites, queues, registry, repo, run, tools};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -21,8 +21,9 @@ pub(crate) const LONG: [&str; 6] = [
     "sarama",
 ];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 7] = [
+pub(crate) const CLIENTS: [&str; 8] = [
     "kcat",
+    "queues",
     "java",
     "python",
     "kafka-python",
@@ -74,6 +75,7 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
     let address = broker.address().to_owned();
     let mut command = match name {
         "kcat" => return kcat::suite(&address, checks),
+        "queues" => return queues::suite(broker, checks),
         "kafka-tools" => return kafka_tools::suite(&address, checks),
         "connect" => return connect::suite(broker, checks),
         "registry" => return registry::suite(broker, checks),

@@ -27,6 +27,7 @@ mod parts;
 mod planted;
 mod prerequisites;
 mod producers;
+mod queues;
 mod registry;
 mod repo;
 mod run;
