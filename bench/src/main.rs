@@ -27,8 +27,10 @@ mod latency;
 mod meter;
 mod process;
 mod produce;
+mod queues;
 mod render;
 mod rest;
+mod rest_api;
 mod results;
 mod scale;
 mod settle;
@@ -103,6 +105,12 @@ enum Command {
     Scale(scale::ScaleOptions),
     /// Latency of publishing beside a reader of old data that the page cache has given up
     Cold(cold::ColdOptions),
+    /// Idle queues: memory, creation, start
+    QueuesIdle(queues::IdleOptions),
+    /// Many messages that wait in one queue: memory, start, purging
+    QueuesWaiting(queues::WaitingOptions),
+    /// Queues filled and worked off over the HTTP API
+    QueuesWork(queues::WorkOptions),
     /// Kafka's own performance tools: write with one, read with the other
     Tools(tools::ToolsOptions),
     /// Run the rows of the comparison with Apache Kafka, the brokers in turns
@@ -137,6 +145,9 @@ fn main() -> Result<()> {
         | Command::Idle(_)
         | Command::Scale(_)
         | Command::Tools(_)
+        | Command::QueuesIdle(_)
+        | Command::QueuesWaiting(_)
+        | Command::QueuesWork(_)
         | Command::Cold(_) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
             measure(&place, &command, &own_words(&words), None)
@@ -215,6 +226,15 @@ fn carry_out(
             let (broker, figures) = scale::run(&place.broker, broker, options)?;
             ("scale", figures, broker)
         }
+        Command::QueuesIdle(options) => {
+            let (broker, figures) = queues::idle(&place.broker, broker, options)?;
+            ("queues-idle", figures, broker)
+        }
+        Command::QueuesWaiting(options) => {
+            let (broker, figures) = queues::waiting(&place.broker, broker, options)?;
+            ("queues-waiting", figures, broker)
+        }
+        Command::QueuesWork(options) => ("queues-work", queues::work(&broker, options)?, broker),
         Command::Tools(options) => {
             let figures = tools::run(&broker, &place.tools, options)?;
             ("tools", figures, broker)

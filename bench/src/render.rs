@@ -116,6 +116,36 @@ const COLD: &[Column] = &[
     ("fetched per byte", "unlimited_read_per_byte", 2),
 ];
 
+const QUEUES_IDLE: &[Column] = &[
+    ("created/s", "created_per_s", 0),
+    ("KiB/queue", "kib_per_queue", 2),
+    ("start ms", "start_ms", 0),
+    ("KiB/queue behind it", "started_kib_per_queue", 2),
+];
+
+const QUEUES_WAITING: &[Column] = &[
+    ("published/s", "published_per_s", 0),
+    ("machine bytes/message", "machine_bytes_per_message", 3),
+    ("resident bytes/message", "resident_bytes_per_message", 2),
+    ("peak MiB", "peak_mib", 0),
+    ("start ms", "start_ms", 0),
+    ("purge ms", "purge_ms", 1),
+    ("others meanwhile p50 µs", "purging_p50_us", 0),
+    ("p99 µs", "purging_p99_us", 0),
+    ("others at rest p50 µs", "quiet_p50_us", 0),
+    ("p99 µs", "quiet_p99_us", 0),
+];
+
+const QUEUES_WORK: &[Column] = &[
+    ("messages/s", "messages_per_s", 0),
+    ("server µs/message", "server_us_per_message", 2),
+    ("server cores", "server_cores", 2),
+    ("generator cores", "generator_cores", 2),
+    ("round p50 µs", "round_p50_us", 0),
+    ("p99 µs", "round_p99_us", 0),
+    ("server peak MiB", "server_peak_mib", 0),
+];
+
 const SECTIONS: &[(&str, &str, &[Column])] = &[
     ("produce", "Produce, as fast as it goes", RATES),
     ("consume", "Consume from the beginning", RATES),
@@ -136,6 +166,17 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
         "cold",
         "Publishing beside a reader of old data that is not in the page cache",
         COLD,
+    ),
+    ("queues-idle", "Idle queues", QUEUES_IDLE),
+    (
+        "queues-waiting",
+        "Messages that wait in one queue, of 16 bytes and a key of 7",
+        QUEUES_WAITING,
+    ),
+    (
+        "queues-work",
+        "Queues worked off over the HTTP API: publish, receive and accept in turns",
+        QUEUES_WORK,
     ),
 ];
 
