@@ -286,7 +286,7 @@ impl Ledger {
     /// # Errors
     ///
     /// If the answer breaks a promise.
-    pub fn appended(&mut self, batch: BatchName, known: Known, answer: Appended) -> Kept {
+    pub fn appended(&mut self, batch: BatchName, known: Known, answer: &Appended) -> Kept {
         let base = answer.base.0;
         if !answer.duplicate && base < known.high_watermark {
             let id = known.partition;

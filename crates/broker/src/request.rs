@@ -205,7 +205,7 @@ pub enum AtomicRefusal {
 }
 
 /// Where a batch went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Offset of its first record.
     pub base: Offset,
@@ -213,6 +213,9 @@ pub struct Appended {
     pub log_start: Offset,
     /// Whether the batch had been taken before (an idempotent producer's retry).
     pub duplicate: bool,
+    /// Records whose id came before, so that somebody gets the first alone: their places in the batch, which
+    /// rise, and the offsets of the first ones.
+    pub again: Vec<(usize, Offset)>,
 }
 
 /// Why a batch was not appended.

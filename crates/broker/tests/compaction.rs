@@ -88,7 +88,7 @@ async fn append(broker: &Broker, partition: PartitionId, batch: Batch) -> Append
     let Some(Reply::Append(outcomes)) = broker.ask(Request::Append(append)).await else {
         panic!()
     };
-    *outcomes[0].as_ref().unwrap()
+    outcomes[0].clone().unwrap()
 }
 
 /// A batch of keys and values from producer 5, of which `sequence` records came before.
@@ -164,7 +164,7 @@ async fn find(broker: &Broker, partition: PartitionId, seek: Seek) -> FoundOffse
     else {
         panic!()
     };
-    *outcomes[0].as_ref().unwrap()
+    outcomes[0].clone().unwrap()
 }
 
 /// What was produced so far.

@@ -30,7 +30,7 @@ use mulgil_record::ids::{LeaderEpoch, Offset};
 
 pub use self::change::{Change, Durable, Volatile};
 pub use self::command::{
-    Append, Attach, Claim, Command, Grant, LockTerm, NotArchived, Outcome, Pull, Settle,
+    Again, Append, Attach, Claim, Command, Grant, LockTerm, NotArchived, Outcome, Pull, Settle,
 };
 pub use self::effect::{Death, Effect};
 pub use self::names::{Browsed, ConsumerId, LockEpoch, Reason, RecordState, Tries};
@@ -188,8 +188,19 @@ impl Subscription {
         })
     }
 
-    /// The first record with an id, if ids are known and its window is not over at a time. A shell asks
-    /// before it stores a record, and answers with this one instead.
+    /// For how long ids of records are known, if they are.
+    #[must_use]
+    pub fn deduplicates(&self) -> Option<u64> {
+        self.state.kept.ids.as_ref().map(|ids| ids.window_ms)
+    }
+
+    /// The records of an append whose id came before: a shell answers with the first ones instead.
+    #[must_use]
+    pub fn again(&self, append: &Append) -> alloc::vec::Vec<Again> {
+        self.state.again(append)
+    }
+
+    /// The first record with an id, if ids are known and its window is not over at a time.
     #[must_use]
     pub fn first_with(&self, id: u128, at: WallTime) -> Option<Offset> {
         self.state.first_with(id, at).map(Offset)

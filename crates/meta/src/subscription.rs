@@ -22,6 +22,9 @@ pub const LOCK_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
 /// Most tries that a limit may ask for; the machine counts no further than 65,535.
 pub const TRIES_MAX: u16 = 65_000;
 
+/// Longest time for which ids of records are known, milliseconds: a week. Each takes about 100 bytes.
+pub const DEDUPLICATE_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
+
 /// Longest time that a retry policy, an age or a time to live may say, milliseconds: a hundred years.
 pub const LONGEST_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
 
@@ -113,6 +116,8 @@ pub struct SubscriptionSettings {
     pub length_max: Option<u64>,
     /// So many bytes of keys, values and headers may wait in each partition, those that are held left out.
     pub bytes_max: Option<u64>,
+    /// Of records with one id that come within so long the first is handed out alone, milliseconds.
+    pub deduplicate_ms: Option<u64>,
     /// What happens when more come.
     pub overflow: OverflowPolicy,
     /// In which order records are handed out.
@@ -137,6 +142,7 @@ impl Default for SubscriptionSettings {
             ttl_ms: None,
             length_max: None,
             bytes_max: None,
+            deduplicate_ms: None,
             overflow: OverflowPolicy::DropOldest,
             order: Order::Fifo,
             single_active: false,
@@ -278,6 +284,17 @@ impl SubscriptionSettings {
     /// What must be known of each record for these.
     #[must_use]
     pub const fn facts(&self) -> Columns {
+        let ids = if self.deduplicate_ms.is_some() {
+            Columns::DEDUPLICATION
+        } else {
+            Columns(0)
+        };
+        self.tracked().with(ids)
+    }
+
+    /// What a machine keeps of each record for these as long as it waits.
+    #[must_use]
+    pub const fn tracked(&self) -> Columns {
         let sizes = if self.bytes_max.is_some() {
             Columns::SIZE
         } else {
@@ -309,6 +326,7 @@ impl SubscriptionSettings {
         within("ttl_ms", self.ttl_ms, LONGEST_MS)?;
         within("length_max", self.length_max, u64::MAX)?;
         within("bytes_max", self.bytes_max, u64::MAX)?;
+        within("deduplicate_ms", self.deduplicate_ms, DEDUPLICATE_MS_MAX)?;
         let (ms, ms_max, jitter_percent) = match self.retry {
             RetryPolicy::AtOnce => return Ok(()),
             RetryPolicy::Fixed { ms } => (ms, ms, 0),

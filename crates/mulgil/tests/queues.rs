@@ -185,12 +185,18 @@ fn every_command_says_what_it_did() {
     t.run("subscription purge blue --yes -o json");
     t.run("subscription delete blue late --yes");
     t.run("queue delete cars --yes");
+    t.run("queue create orders --deduplicate 5m -o name");
+    t.run("queue pub orders first --id 1");
+    t.run("queue pub orders again --id 1");
+    t.run("queue pub orders second --id 2");
+    t.run("queue receive orders -n 9 --accept");
+    t.run("queue delete orders --yes");
     t.run("queue create graves elsewhere -o name");
     t.run("queue create lab --failed-max 1 --dead-letter graves -o name");
     t.run_with("queue pub lab -k k", b"one\ntwo\nthree\n");
     t.run("queue receive lab -n 3 --lock 1h -o name");
-    t.run("queue settle lab 10.8.0.1.0 10.8.1.1.0 --reject --words unreadable");
-    t.run("queue settle lab 10.8.2.1.0 --release --failed");
+    t.run("queue settle lab 11.9.0.1.0 11.9.1.1.0 --reject --words unreadable");
+    t.run("queue settle lab 11.9.2.1.0 --release --failed");
     let arrived = || json(&server.url, "queue peek graves").unwrap();
     while arrived().as_array().unwrap().len() < 3 {
         std::thread::yield_now();

@@ -250,7 +250,7 @@ impl Producer {
                     )
                 });
                 at.map(|at| queue.batches.remove(at));
-                return scene.ledger.appended(name, known, appended);
+                return scene.ledger.appended(name, known, &appended);
             }
             Err(refusal) => refusal,
         };

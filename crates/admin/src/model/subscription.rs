@@ -90,6 +90,8 @@ pub struct SubscriptionSettings {
     pub length_max: Option<u64>,
     /// So many bytes of keys, values and headers may wait in each partition, those that are held left out.
     pub bytes_max: Option<u64>,
+    /// Of records with one id that come within so long the first is handed out alone, milliseconds.
+    pub deduplicate_ms: Option<u64>,
     /// What happens when more come.
     pub overflow: Overflow,
     /// In which order records are handed out.
@@ -113,6 +115,7 @@ impl Default for SubscriptionSettings {
             ttl_ms: None,
             length_max: None,
             bytes_max: None,
+            deduplicate_ms: None,
             overflow: Overflow::default(),
             order: Order::default(),
             single_active: false,

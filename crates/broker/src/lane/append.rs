@@ -113,6 +113,7 @@ impl Lane {
                     base,
                     log_start,
                     duplicate: true,
+                    again: Vec::new(),
                 },
                 hosted.newest,
             ));
@@ -137,6 +138,7 @@ impl Lane {
         if let Some(hosted) = self.partitions.get_mut(&id) {
             hosted.machine.apply(&change);
         }
+        let again = self.again(id, fed.as_ref());
         let due = self.store_batch(stamp, batch, facts);
         if let Some(fed) = fed {
             self.feed(id, &fed, now);
@@ -146,6 +148,7 @@ impl Lane {
                 base,
                 log_start,
                 duplicate: false,
+                again,
             },
             due,
         ))

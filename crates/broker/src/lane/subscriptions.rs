@@ -353,6 +353,27 @@ impl Lane {
         Ok(())
     }
 
+    /// Records of a batch whose id came before, by their places, for the first subscription that knows ids.
+    pub(super) fn again(
+        &self,
+        partition: PartitionId,
+        fed: Option<&Append>,
+    ) -> Vec<(usize, Offset)> {
+        let ids = fed.and_then(|fed| Some((fed, fed.facts.as_ref()?)));
+        let Some((fed, _)) = ids.filter(|(_, facts)| !facts.deduplication.is_empty()) else {
+            return Vec::new();
+        };
+        for id in self.subscriptions.of_partition(partition) {
+            let hosted = self.subscriptions.hosted.get(&(id, partition));
+            let knows = hosted.filter(|hosted| hosted.machine.deduplicates().is_some());
+            if let Some(hosted) = knows {
+                let again = hosted.machine.again(fed).into_iter();
+                return again.map(|one| (one.index, one.first)).collect();
+            }
+        }
+        Vec::new()
+    }
+
     /// Tells the subscriptions of a partition of a batch, in the frame that carries it.
     pub(super) fn feed(&mut self, partition: PartitionId, fed: &Append, now: Now) {
         for id in self.subscriptions.of_partition(partition) {
@@ -407,14 +428,18 @@ impl Lane {
         let Some(known) = self.metadata.subscriptions().get(id) else {
             return;
         };
-        let wanted = known.settings.facts();
+        let (wanted, window_ms) = (known.settings.tracked(), known.settings.deduplicate_ms);
         let keys = self.subscriptions.of_subscription(id);
-        let keys = keys.filter(|(_, hosted)| hosted.machine.tracked() != wanted);
+        let other =
+            |machine: &Queue| machine.tracked() != wanted || machine.deduplicates() != window_ms;
+        let keys = keys.filter(|(_, hosted)| other(&hosted.machine));
         let keys: Vec<_> = keys.map(|(partition, _)| (id, partition)).collect();
         for key in keys {
-            // Orders exclude each other already in the settings.
-            if let Err(why) = self.decide_queue(key, Command::Track(wanted), now) {
-                tracing::error!(%why, subscription = id.0, "what is needed of records is not kept");
+            for command in [Command::Track(wanted), Command::Deduplicate { window_ms }] {
+                // Orders exclude each other already in the settings.
+                if let Err(why) = self.decide_queue(key, command, now) {
+                    tracing::error!(%why, subscription = id.0, "what is needed of records is not kept");
+                }
             }
         }
     }

@@ -371,6 +371,47 @@ fn each_filter_has_its_own_records_and_a_batch_that_a_new_one_did_not_judge_is_s
 }
 
 #[test]
+fn of_records_with_one_id_the_first_is_handed_out_alone_also_over_a_restart() {
+    let mut world = World::start(MemDisk::new(1), &[]);
+    world.queue_of(SubscriptionSettings {
+        deduplicate_ms: Some(60_000),
+        ..SubscriptionSettings::default()
+    });
+    let id = |id| Some((asked::DEDUPLICATION_ID, id));
+    let again = |world: &mut World, sent: &[Sent]| {
+        let ask = told(sent, Columns(0x3f), world.now);
+        let Reply::Append(mut outcomes) = world.answer(ask) else {
+            panic!("no answer to an append");
+        };
+        let appended = outcomes.remove(0).unwrap();
+        let again = appended.again.into_iter();
+        again
+            .map(|(index, first)| (index, first.0))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(again(&mut world, &[("a", id("1")), ("b", PLAIN)]), []);
+    assert_eq!(
+        again(&mut world, &[("c", id("2")), ("d", id("1"))]),
+        [(1, 0)]
+    );
+    let taken = world.take(9);
+    assert_eq!(offsets(&taken), [0, 1, 2]);
+    world.settled(taken);
+    let checkpoint = world.whole_checkpoint();
+    let mut world = world.restarted(&checkpoint).restarted(&[]);
+    // Within one batch, too, and whatever became of the first.
+    let sent = [("e", id("1")), ("f", id("3")), ("g", id("3"))];
+    assert_eq!(again(&mut world, &sent), [(0, 0), (2, 5)]);
+    let taken = world.take(9);
+    assert_eq!(offsets(&taken), [5]);
+    world.settled(taken);
+    world.pass(60_000);
+    assert_eq!(again(&mut world, &[("h", id("1"))]), []);
+    assert_eq!(offsets(&world.take(9)), [7]);
+    world.restarted(&[]);
+}
+
+#[test]
 fn a_queue_that_refuses_is_full_of_records_or_of_bytes() {
     for settings in [
         SubscriptionSettings {

@@ -19,6 +19,7 @@ pub(super) fn appended(state: &mut State, append: &Append) {
     }
     state.kept.end = end.0;
     state.describe(known, append);
+    let again = state.again(append);
     state.note_ids(append);
     if first.0 > known {
         // Offsets that were left out hold nothing.
@@ -39,7 +40,7 @@ pub(super) fn appended(state: &mut State, append: &Append) {
             state.expires(offset.0, ms(expiry));
         }
     }
-    for (selected, first, end) in append.stretches() {
+    for (selected, first, end) in append.stretches(&again) {
         if !selected {
             state.finish(first, end);
         }

@@ -1,13 +1,11 @@
 //! Records that come, and records that go to the dead-letter target.
 
-use alloc::collections::BTreeMap;
-
 use mulgil_record::facts::Columns;
 use mulgil_record::ids::Offset;
 
 use super::State;
 use super::change::{Durable, Volatile};
-use super::command::{Append, NotArchived};
+use super::command::{Again, Append, NotArchived};
 use super::draft::Draft;
 use super::effect::Effect;
 use super::facets::{TRACKABLE, are_trackable};
@@ -33,13 +31,13 @@ pub(super) fn append(
     if first < end || append.span.is_empty() {
         return Err(QueueRefusal::OutOfOrder { first, end });
     }
-    check_ids(state, &append)?;
-    let excess = excess(state, settings, &append)?;
+    let again = state.again(&append);
+    let excess = excess(state, settings, &append, &again)?;
     if excess.is_none() {
         draft.append(append);
     } else {
         draft.append(append.clone());
-        overflow(state, settings, draft, &append, excess);
+        overflow(state, settings, draft, (&append, &again), excess);
     }
     Ok(())
 }
@@ -72,11 +70,16 @@ impl Excess {
 }
 
 /// How much more would wait than may, unless that is a reason to refuse.
-fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess, QueueRefusal> {
+fn excess(
+    state: &State,
+    settings: &Settings,
+    append: &Append,
+    again: &[Again],
+) -> Result<Excess, QueueRefusal> {
     let refuse = settings.overflow == Overflow::Refuse;
     let waiting = state.available() + state.kept.schedule.waiting.len();
     let most = settings.length_max.unwrap_or(u64::MAX);
-    let selected = append.stretches().filter(|(selected, ..)| *selected);
+    let selected = append.stretches(again).filter(|(selected, ..)| *selected);
     let new: i64 = selected.map(|(_, first, end)| end - first).sum();
     let records = waiting.saturating_add(u64::try_from(new).unwrap_or(0));
     let records = records.saturating_sub(most);
@@ -89,10 +92,14 @@ fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess,
     if !state.tracked().has(Columns::SIZE) {
         return Err(QueueRefusal::SizesNotTracked);
     }
-    let sizes = append.facts.iter().flat_map(|facts| &facts.sizes);
-    let sizes = sizes.enumerate();
-    let more = sizes.filter(|(index, _)| append.is_selected(*index));
-    let more: u64 = more.map(|(_, size)| u64::from(*size)).sum();
+    let mut more = 0;
+    for (selected, first, end) in append.stretches(again) {
+        if selected {
+            more += (first..end)
+                .map(|offset| size_of(append, offset))
+                .sum::<u64>();
+        }
+    }
     let waiting = state.waiting_bytes();
     let bytes = waiting.saturating_add(more).saturating_sub(most);
     if bytes > 0 && refuse {
@@ -105,12 +112,19 @@ fn excess(state: &State, settings: &Settings, append: &Append) -> Result<Excess,
     Ok(Excess { records, bytes })
 }
 
+/// Bytes of a record that comes; none if nobody knows.
+fn size_of(append: &Append, offset: i64) -> u64 {
+    let index = usize::try_from(offset - append.span.first.0).ok();
+    let size = index.and_then(|index| append.facts.as_ref()?.size(index));
+    size.map_or(0, u64::from)
+}
+
 /// The oldest that nobody holds make room; if those are too few, what has just come.
 fn overflow(
     state: &State,
     settings: &Settings,
     draft: &mut Draft<'_>,
-    new: &Append,
+    (new, again): (&Append, &[Again]),
     mut excess: Excess,
 ) {
     let mut settings = *settings;
@@ -126,37 +140,17 @@ fn overflow(
             return;
         }
     }
-    let size = |offset: i64| {
-        let index = usize::try_from(offset - new.span.first.0).ok();
-        let size = index.and_then(|index| new.facts.as_ref()?.size(index));
-        size.map_or(0, u64::from)
-    };
-    for (selected, first, end) in new.stretches() {
+    for (selected, first, end) in new.stretches(again) {
         if selected {
-            give_up(first, excess.reach(first, end, size));
+            give_up(
+                first,
+                excess.reach(first, end, |offset| size_of(new, offset)),
+            );
         }
         if excess.is_none() {
             return;
         }
     }
-}
-
-/// Refuses what came before.
-fn check_ids(state: &State, append: &Append) -> Result<(), QueueRefusal> {
-    let Some(facts) = append.facts.as_ref().filter(|_| state.kept.ids.is_some()) else {
-        return Ok(());
-    };
-    let mut here = BTreeMap::new();
-    for (index, offset) in append.span.offsets().enumerate() {
-        let Some(id) = facts.deduplication_id(index) else {
-            continue;
-        };
-        let before = state.first_with(id, append.at).map(Offset);
-        if let Some(first) = before.or_else(|| here.insert(id, offset)) {
-            return Err(QueueRefusal::Duplicate { first });
-        }
-    }
-    Ok(())
 }
 
 /// Knows ids for so long.

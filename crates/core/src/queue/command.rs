@@ -20,9 +20,9 @@ pub enum Command {
     ///
     /// By key: while a record is held, or waits to be tried again, no other one of its key is handed out.
     Track(Columns),
-    /// Refuse a record whose id came within so many milliseconds before, whatever became of that one. A
-    /// subscription begins with none; a window of nothing is none. Another window holds for ids that come
-    /// from then on.
+    /// Of records with one id that come within so many milliseconds the first is handed out alone, whatever
+    /// became of it: the others are settled as they come. A subscription begins without; a window of nothing
+    /// is none. Another window holds for ids that come from then on.
     Deduplicate {
         /// How long.
         window_ms: Option<u64>,
@@ -124,18 +124,21 @@ impl Append {
         facts.verdict(index, filter.into()) != Some(false)
     }
 
-    /// The stretches of offsets of which all are, or none is, for the subscription.
-    pub(super) fn stretches(&self) -> impl Iterator<Item = (bool, i64, i64)> + '_ {
+    /// The stretches of offsets of which all are, or none is, for the subscription: records that the filter
+    /// does not select are not, nor are those at the places of `again`, which rise.
+    pub(super) fn stretches(&self, again: &[Again]) -> impl Iterator<Item = (bool, i64, i64)> {
         let (mut from, mut index) = (self.span.first.0, 0);
         let end = self.span.end.0;
-        let judged = self.filter.is_some() && self.facts.is_some();
+        let judged = (self.filter.is_some() && self.facts.is_some()) || !again.is_empty();
+        let is_new = |index: usize| again.binary_search_by_key(&index, |one| one.index).is_err();
+        let is_wanted = move |index: usize| self.is_selected(index) && is_new(index);
         core::iter::from_fn(move || {
             if from >= end {
                 return None;
             }
-            let (first, selected) = (from, self.is_selected(index));
+            let (first, selected) = (from, is_wanted(index));
             if judged {
-                while from < end && self.is_selected(index) == selected {
+                while from < end && is_wanted(index) == selected {
                     (from, index) = (from + 1, index + 1);
                 }
             } else {
@@ -144,6 +147,15 @@ impl Append {
             Some((selected, first, from))
         })
     }
+}
+
+/// A record whose id came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Its place among those that are appended.
+    pub index: usize,
+    /// The first with that id.
+    pub first: Offset,
 }
 
 /// For how long records are locked.

@@ -4,9 +4,12 @@
 //! makes no difference. By reckoning 70 to 100 bytes an id.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use mulgil_record::ids::Offset;
 
 use super::State;
-use super::command::Append;
+use super::command::{Again, Append};
 use crate::machine::WallTime;
 
 /// How many ids a page of a checkpoint has, as a shift.
@@ -93,6 +96,31 @@ impl State {
     /// The first record with an id, if ids are known for so long.
     pub(super) fn first_with(&self, id: u128, at: WallTime) -> Option<i64> {
         self.kept.ids.as_ref()?.first_with(id, at)
+    }
+
+    /// Those of an append whose id came before, or comes before within it, by their places.
+    pub(super) fn again(&self, append: &Append) -> Vec<Again> {
+        let mut again = Vec::new();
+        let (Some(ids), Some(facts)) = (&self.kept.ids, &append.facts) else {
+            return again;
+        };
+        let mut here: BTreeMap<u128, Offset> = BTreeMap::new();
+        if facts.deduplication.is_empty() {
+            return again;
+        }
+        for (index, offset) in append.span.offsets().enumerate() {
+            let Some(id) = facts.deduplication_id(index) else {
+                continue;
+            };
+            let before = ids.first_with(id, append.at).map(Offset);
+            match before.or_else(|| here.get(&id).copied()) {
+                Some(first) => again.push(Again { index, first }),
+                None => {
+                    here.insert(id, offset);
+                }
+            }
+        }
+        again
     }
 
     /// Begins to know ids, knows them for another time, or forgets all.

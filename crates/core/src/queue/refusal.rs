@@ -79,12 +79,6 @@ pub enum QueueRefusal {
         /// Which, as bits.
         columns: Columns,
     },
-    /// A record with the same id came before.
-    #[error("record {first} has the same id")]
-    Duplicate {
-        /// Which, perhaps one of the same append.
-        first: Offset,
-    },
     /// There is nothing yet at an offset.
     #[error("offset {to} is beyond the end, {end}")]
     BeyondEnd {

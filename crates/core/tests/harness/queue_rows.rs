@@ -302,6 +302,9 @@ impl Rows {
     pub(crate) fn know(&mut self, append: &Append, new: usize) {
         let ids = append.facts.iter().flat_map(|facts| &facts.deduplication);
         for (index, id) in ids.enumerate().filter(|(_, id)| **id != 0) {
+            if self.first_with(*id, append.at.0).is_some() {
+                continue;
+            }
             let until = self.window_ms.map(|window_ms| append.at.0 + window_ms);
             self.ids
                 .extend(until.map(|until| (*id, until, new + index)));

@@ -255,11 +255,10 @@ impl World {
             filter: self.dice.one_in(3).then_some(9),
         };
         let records = usize::try_from(records).expect("few");
-        if self.came_before(&append) {
-            assert!(self.ask(Command::Append(append)).is_none(), "twice");
-            return;
+        let mut selected = made::selected(&append, records);
+        for again in self.again(&append) {
+            selected[again] = false;
         }
-        let selected = made::selected(&append, records);
         let sizes = facts.iter().flat_map(|facts| &facts.sizes).zip(&selected);
         let sizes = sizes.filter(|(_, selected)| **selected);
         let bytes = sizes.map(|(size, _)| u64::from(*size)).sum();
@@ -304,18 +303,30 @@ impl World {
         );
     }
 
-    /// Whether an id is known, or comes twice at once. What is known is what the model knows.
-    fn came_before(&self, append: &Append) -> bool {
+    /// Places of records whose id is known, or comes twice at once. What is known is what the model knows.
+    fn again(&self, append: &Append) -> Vec<usize> {
         let ids = append.facts.iter().flat_map(|facts| &facts.deduplication);
-        let mut here = BTreeSet::new();
-        let mut any = false;
-        for id in ids.filter(|id| **id != 0) {
-            let first = self.rows.first_with(*id, append.at.0);
+        let mut here = BTreeMap::new();
+        let mut again = Vec::new();
+        for (index, id) in ids.enumerate().filter(|(_, id)| **id != 0) {
+            let first = self.rows.first_with(*id, append.at.0).map(at);
             let told = self.twin.live.first_with(*id, append.at);
-            assert_eq!(told, first.map(at), "step {}: {id}", self.steps);
-            any |= first.is_some() || !here.insert(*id);
+            assert_eq!(told, first, "step {}: {id}", self.steps);
+            let offset = Offset(append.span.first.0 + i64::try_from(index).expect("few"));
+            match first.or_else(|| here.get(id).copied()) {
+                Some(first) => again.push((index, first)),
+                None => {
+                    here.insert(*id, offset);
+                }
+            }
         }
-        any && self.rows.window_ms.is_some()
+        if self.rows.window_ms.is_none() {
+            again.clear();
+        }
+        let told = self.twin.live.again(append);
+        let told: Vec<_> = told.iter().map(|one| (one.index, one.first)).collect();
+        assert_eq!(told, again, "step {}", self.steps);
+        again.into_iter().map(|(index, _)| index).collect()
     }
 
     fn deduplicate(&mut self) {

@@ -298,6 +298,7 @@ impl State {
             base: Offset(base),
             log_start: Offset(log.start),
             duplicate: false,
+            again: Vec::new(),
         })
     }
 

@@ -10,7 +10,7 @@
 //!   4 ids taken: newest u64
 //! settings: lock ms u32, failed max u16, acquired max u16, retry u8, jitter u8, overflow u8, has dead letter u8,
 //!           retry ms u64, retry ms max u64, age ms max u64, ttl ms u64, length max u64, dead letter u128,
-//!           since version 2: order u8, flags u8 (1 single active, 2 paused), bytes max u64;
+//!           since version 2: order u8, flags u8 (1 single active, 2 paused), bytes max u64, deduplicate ms u64;
 //!           0 = none in all that may be absent, which no setting can be
 //! ```
 
@@ -163,6 +163,25 @@ fn put_settings(out: &mut Vec<u8>, settings: &SubscriptionSettings) {
     });
     out.put_u8(u8::from(settings.single_active) | u8::from(settings.paused) << 1);
     out.put_u64_le(settings.bytes_max.unwrap_or(0));
+    out.put_u64_le(settings.deduplicate_ms.unwrap_or(0));
+}
+
+fn get_retry(
+    kind: u8,
+    (ms, ms_max): (u64, u64),
+    jitter_percent: u8,
+) -> Result<RetryPolicy, WireError> {
+    Ok(match kind {
+        0 => RetryPolicy::AtOnce,
+        1 => RetryPolicy::Fixed { ms },
+        2 => RetryPolicy::Linear { ms, ms_max },
+        3 => RetryPolicy::Exponential {
+            ms,
+            ms_max,
+            jitter_percent,
+        },
+        _ => return Err(WireError),
+    })
 }
 
 fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, WireError> {
@@ -191,11 +210,15 @@ fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, W
         1 => Some(target),
         _ => return Err(WireError),
     };
-    let (order, flags, bytes_max) = if version < 2 {
-        (0, 0, 0)
+    let (order, flags, [bytes_max, deduplicate_ms]) = if version < 2 {
+        (0, 0, [0; 2])
     } else {
         let (order, flags) = (from.try_get_u8()?, from.try_get_u8()?);
-        (order, flags, from.try_get_u64_le()?)
+        (
+            order,
+            flags,
+            [from.try_get_u64_le()?, from.try_get_u64_le()?],
+        )
     };
     if flags & !3 != 0 {
         return Err(WireError);
@@ -206,17 +229,7 @@ fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, W
         2 => Order::Priority,
         _ => return Err(WireError),
     };
-    let retry = match retry {
-        0 => RetryPolicy::AtOnce,
-        1 => RetryPolicy::Fixed { ms },
-        2 => RetryPolicy::Linear { ms, ms_max },
-        3 => RetryPolicy::Exponential {
-            ms,
-            ms_max,
-            jitter_percent,
-        },
-        _ => return Err(WireError),
-    };
+    let retry = get_retry(retry, (ms, ms_max), jitter_percent)?;
     Ok(SubscriptionSettings {
         lock_ms,
         failed_max,
@@ -226,6 +239,7 @@ fn get_settings(from: &mut &[u8], version: u8) -> Result<SubscriptionSettings, W
         ttl_ms,
         length_max,
         bytes_max: limit(bytes_max),
+        deduplicate_ms: limit(deduplicate_ms),
         overflow,
         order,
         single_active: flags & 1 != 0,

@@ -89,7 +89,7 @@ fn retry() -> impl Strategy<Value = RetryPolicy> {
 }
 
 fn subscription() -> impl Strategy<Value = Subscription> {
-    let limits = [(); 4].map(|()| proptest::option::of(1..u64::MAX));
+    let limits = [(); 5].map(|()| proptest::option::of(1..u64::MAX));
     let tries = [(); 2].map(|()| proptest::option::of(1..u16::MAX));
     let begin = any::<(u64, i64, i64)>().prop_map(|(partition, first, end)| Beginning {
         partition: PartitionId(partition),
@@ -130,6 +130,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
                     ttl_ms: limits[1],
                     length_max: limits[2],
                     bytes_max: limits[3],
+                    deduplicate_ms: limits[4],
                     overflow,
                     order,
                     single_active: created_ms % 2 == 0,
@@ -191,12 +192,13 @@ proptest! {
             settings.overflow = OverflowPolicy::DropOldest;
         }
         (settings.order, settings.bytes_max) = (Order::Fifo, None);
+        settings.deduplicate_ms = None;
         (settings.single_active, settings.paused) = (false, false);
         let id = subscription.id;
         let change = Change::Subscription(SubscriptionChange::Altered { id, settings });
         let mut bytes = change.encode();
         // Without those that came later.
-        bytes.truncate(bytes.len() - 10);
+        bytes.truncate(bytes.len() - 18);
         bytes[1] = 1;
         prop_assert_eq!(Change::decode(&bytes), Ok(change));
     }

@@ -13,7 +13,7 @@ use mulgil_admin::model::Position;
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
 use mulgil_broker::facts::work_out;
-use mulgil_broker::request::{Append, AppendPartition, Reply, Request};
+use mulgil_broker::request::{Append, AppendPartition, Appended, Reply, Request};
 use mulgil_meta::schema::{TimestampType, Topic, TopicSettings};
 use mulgil_meta::subscription::Needed;
 use mulgil_record::batch::{Batch, BatchBuilder, DecodeLimits, NO_TIMESTAMP};
@@ -61,23 +61,28 @@ impl LocalBackend {
         let bases = self.append(&topic, batches, (&needed, now)).await?;
         let results = places.into_iter().map(|place| {
             let Place { batch, index } = place?;
-            let base = bases.get(batch).cloned();
-            let base = base.unwrap_or_else(|| Err(unexpected()))?;
+            let appended = bases.get(batch).cloned();
+            let appended = appended.unwrap_or_else(|| Err(unexpected()))?;
+            let own = appended.base.plus(i64::try_from(index).unwrap_or(0));
+            // Of those with one id the first is what everybody is told of.
+            let mut again = appended.again.iter();
+            let first = again.find(|(place, _)| *place == index);
+            let offset = first.map_or(own, |(_, first)| *first);
             Ok(Position {
                 partition: *partitions.get(batch).ok_or_else(unexpected)?,
-                offset: base + i64::try_from(index).unwrap_or(0),
+                offset: offset.0,
             })
         });
         Ok(results.collect())
     }
 
-    /// Appends each of the batches to its partition; their base offsets, or why not.
+    /// Appends each of the batches to its partition; where they went, or why not.
     async fn append(
         &self,
         topic: &Topic,
         batches: Vec<(u32, Batch)>,
         (needed, now): (&Needed, i64),
-    ) -> Result<Vec<Result<i64, Refusal>>, Refusal> {
+    ) -> Result<Vec<Result<Appended, Refusal>>, Refusal> {
         let most = topic.settings.message_bytes_max as usize;
         let mut found = Vec::with_capacity(batches.len());
         let mut append = Append {
@@ -122,7 +127,6 @@ impl LocalBackend {
                 own.published_bytes.fetch_add(bytes, Ordering::Relaxed);
             }
             if let Some(found) = found.get_mut(at) {
-                let outcome = outcome.map(|appended| appended.base.0);
                 *found = outcome.map_err(|refusal| append_refusal(&refusal));
             }
         }

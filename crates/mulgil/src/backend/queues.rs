@@ -172,6 +172,7 @@ impl LocalBackend {
             ttl_ms: wanted.ttl_ms,
             length_max: wanted.length_max,
             bytes_max: wanted.bytes_max,
+            deduplicate_ms: wanted.deduplicate_ms,
             single_active: wanted.single_active,
             paused: wanted.paused,
             overflow: match wanted.overflow {
@@ -371,6 +372,7 @@ fn settings_model(catalog: &Catalog, settings: &SubscriptionSettings) -> Setting
         ttl_ms: settings.ttl_ms,
         length_max: settings.length_max,
         bytes_max: settings.bytes_max,
+        deduplicate_ms: settings.deduplicate_ms,
         single_active: settings.single_active,
         paused: settings.paused,
         overflow: match settings.overflow {

@@ -120,7 +120,6 @@ const fn queue_code(refusal: &QueueRefusal) -> Code {
         | QueueRefusal::KeysAndPriorities
         | QueueRefusal::BeyondEnd { .. }
         | QueueRefusal::FactsUnknown
-        | QueueRefusal::Duplicate { .. }
         | QueueRefusal::Nothing => Code::Internal,
     }
 }

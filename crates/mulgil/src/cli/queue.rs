@@ -207,6 +207,9 @@ pub(crate) struct QueuePubArgs {
     /// Give them up when so much time has passed
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
+    /// By what they are known if they are sent again: all of one command are the same then
+    #[arg(long)]
+    id: Option<String>,
     /// Where the queue goes by priority: larger goes first, 0 to 255
     #[arg(long, value_name = "N")]
     priority: Option<u8>,
@@ -227,6 +230,8 @@ impl QueuePubArgs {
                 all.push(format!("{header}={}", milliseconds(flag, time)?));
             }
         }
+        let id = self.id.as_ref();
+        all.extend(id.map(|id| format!("{}={id}", asked::DEDUPLICATION_ID)));
         let priority = self.priority.map(|n| format!("{}={n}", asked::PRIORITY));
         all.extend(priority);
         Ok(all)

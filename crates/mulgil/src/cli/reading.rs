@@ -41,6 +41,9 @@ pub(crate) struct ReadingArgs {
     /// So many bytes may wait in each partition, or none [default: none]
     #[arg(long, value_name = "SIZE")]
     bytes_max: Option<String>,
+    /// Of messages with one id that come within so long hand out the first alone, or none [default: none]
+    #[arg(long, value_name = "DURATION")]
+    deduplicate: Option<String>,
     /// What happens when more come [default: drop-oldest]
     #[arg(long, value_enum)]
     overflow: Option<Overflow>,
@@ -96,6 +99,7 @@ impl ReadingArgs {
         for (flag, name, value) in [
             ("--age-max", "age_ms_max", &self.age_max),
             ("--ttl", "ttl_ms", &self.ttl),
+            ("--deduplicate", "deduplicate_ms", &self.deduplicate),
         ] {
             if let Some(value) = value {
                 change.set(name, limit(value, |text| milliseconds(flag, text))?);

@@ -196,6 +196,7 @@ fn appended(dice: &mut Dice) -> Result<Appended, AppendRefusal> {
                 base: Offset(5),
                 log_start: Offset(0),
                 duplicate: dice.below(2) == 0,
+                again: Vec::new(),
             });
         }
     })

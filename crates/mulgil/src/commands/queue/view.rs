@@ -93,7 +93,7 @@ fn yes_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 13] {
+fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 14] {
     let count = |value: Option<u64>| human::limit(value, |value| value.to_string());
     let time = |value| human::limit(value, human::duration_ms);
     let overflow = match settings.overflow {
@@ -116,6 +116,7 @@ fn settings_facts(settings: &SubscriptionSettings) -> [(&'static str, String); 1
         ("ttl_ms", time(settings.ttl_ms)),
         ("length_max", count(settings.length_max)),
         ("bytes_max", human::limit(settings.bytes_max, human::bytes)),
+        ("deduplicate_ms", time(settings.deduplicate_ms)),
         ("overflow", overflow.to_owned()),
         ("order", order.to_owned()),
         ("single_active", yes_no(settings.single_active)),
