@@ -9,6 +9,7 @@ pub(crate) mod frames;
 pub mod kafka;
 pub(crate) mod records;
 pub(crate) mod selectors;
+pub(crate) mod sqs;
 pub(crate) mod states;
 
 /// A sample and what it is called.

@@ -5,6 +5,7 @@ mod frames;
 mod kafka;
 mod records;
 mod selectors;
+mod sqs;
 mod states;
 
 pub(crate) use chunks::{Chunk, close};
@@ -121,6 +122,10 @@ pub const TARGETS: &[Target] = &[
         seeds::selectors::selector,
         (256 * KIB, 256),
     ),
+    // A number of two bytes is a value of the tree.
+    target("sqs_json", sqs::json, seeds::sqs::json, (256 * KIB, 512)),
+    // A part of a name of two bytes is a node of the tree.
+    target("sqs_query", sqs::query, seeds::sqs::query, (256 * KIB, 512)),
     target(
         "queue_change",
         states::queue_change,

@@ -54,12 +54,14 @@ pub fn from_json(target: &str, body: &[u8]) -> Result<Asked, Fault> {
 /// for what is no number where one belongs, [`Kind::MalformedInput`] for the rest.
 pub fn from_query(form: &[u8]) -> Result<Asked, Fault> {
     let mut root = Tree::new();
+    // Looked for once, and only if a value gives reason to.
+    let mut spelt = None;
     for (count, (name, value)) in form_urlencoded::parse(form).enumerate() {
         if count >= PARAMETERS_MAX {
             let message = format!("A request has at most {PARAMETERS_MAX} parameters.");
             return Err(malformed(message));
         }
-        if value.contains('\u{fffd}') && !spells_replacement(form) {
+        if value.contains('\u{fffd}') && !*spelt.get_or_insert_with(|| spells_replacement(form)) {
             return Err(malformed(format!("The value of {name} is not UTF-8.")));
         }
         put(&mut root, &name, value.into_owned())?;
