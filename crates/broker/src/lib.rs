@@ -4,6 +4,7 @@ pub mod clock;
 pub mod compact;
 pub mod configure;
 pub mod connection;
+pub mod courier;
 pub mod death;
 pub mod door;
 pub mod facts;

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};
+use std::time::Duration;
 
 use mulgil_core::machine::Now;
 use mulgil_log::fault::Fault;
@@ -26,6 +27,9 @@ use crate::mailbox::{Mailbox, Posted, lock};
 use crate::pool::{PoolFigures, ReadPool};
 use crate::pulse::{BEAT, Pulse, Turning};
 use crate::request::{Reply, Request, Ticket};
+
+/// Between two looks whether the lane is free. Visits take microseconds.
+const REACH_EVERY: Duration = Duration::from_millis(1);
 
 /// The runtime number of who asks without a connection, see [`Broker::ask`].
 const NO_RUNTIME: u16 = u16::MAX;
@@ -198,9 +202,9 @@ impl Broker {
 
     /// For how long the store has had its present group of frames; `None` if it has none.
     #[must_use]
-    pub fn store_busy_for(&self) -> Option<std::time::Duration> {
+    pub fn store_busy_for(&self) -> Option<Duration> {
         let busy = self.store_figures.busy_for(self.clock.micros());
-        busy.map(std::time::Duration::from_micros)
+        busy.map(Duration::from_micros)
     }
 
     /// What the keeper has done.
@@ -213,6 +217,16 @@ impl Broker {
     #[must_use]
     pub fn pool_figures(&self) -> PoolFigures {
         self.pool.figures()
+    }
+
+    /// Waits, without holding the thread, until the lane can be entered; whether it can within `patience`.
+    pub async fn reachable(&self, patience: Duration) -> bool {
+        let free = async {
+            while !self.is_free() {
+                tokio::time::sleep(REACH_EVERY).await;
+            }
+        };
+        tokio::time::timeout(patience, free).await.is_ok()
     }
 
     /// Whether the lane could be entered just now. Who must not hang with it asks before.
@@ -518,7 +532,7 @@ impl Broker {
             let now = self.clock.now().elapsed;
             self.pulse.lane(now);
             let due = self.armed.load(Ordering::Relaxed);
-            let wait = std::time::Duration::from_millis(due.saturating_sub(now.0)).min(BEAT);
+            let wait = Duration::from_millis(due.saturating_sub(now.0)).min(BEAT);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.rearm.notified() => {}

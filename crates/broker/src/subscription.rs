@@ -293,6 +293,8 @@ pub struct Receive {
     pub lock_ms: Option<u32>,
     /// How long to wait for the first, milliseconds.
     pub wait_ms: u32,
+    /// No record is handed out while so many of a partition are locked; [`LOCKED_MAX`] if not said.
+    pub locked_max: Option<u64>,
 }
 
 /// Records that were handed out together: as many as `span` has, or fewer if offsets in it hold nothing.

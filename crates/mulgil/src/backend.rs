@@ -9,7 +9,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mulgil_admin::backend::{Answer, Backend, Counters, Publish, Read, ReadPart};
-use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{
     AlterTopic, Broker as BrokerModel, Check, CreateTopic, GroupDetail, GroupList, OffsetsReset,
     Position, ResetOffsets, TopicDetail, TopicPage, TrimTopic,
@@ -17,6 +16,7 @@ use mulgil_admin::model::{
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::queues::Queues;
 use mulgil_admin::time::Timestamp;
+use mulgil_broker::courier::Courier;
 use mulgil_broker::door::DoorFigures;
 use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::shell::Broker;
@@ -40,8 +40,6 @@ use queues::Redrives;
 
 /// How long a request waits for a lane that is always taken: half of what makes it count as dead.
 const REACH_MAX: Duration = Duration::from_secs(5);
-/// Between two looks whether it is free. Visits take microseconds.
-const REACH_EVERY: Duration = Duration::from_millis(1);
 
 /// Reads that unpack at one time. Each may take the 128 MiB that a batch may unpack to.
 const UNPACKING_MAX: usize = 2;
@@ -61,6 +59,8 @@ pub(crate) struct LocalBackend {
     spread: AtomicU32,
     /// Who has a permit may unpack.
     unpacking: Arc<Semaphore>,
+    /// Brings records to those who receive.
+    courier: Courier,
     /// Who holds this may change a subscription's settings.
     altering: Mutex<()>,
     /// What is being redriven, and was.
@@ -81,7 +81,10 @@ struct Own {
 impl LocalBackend {
     pub(crate) fn new(node: &Node) -> Arc<Self> {
         let quarantined = &node.recovered.quarantined;
+        let unpacking = Arc::new(Semaphore::new(UNPACKING_MAX));
+        let broker = Arc::clone(&node.broker);
         Arc::new_cyclic(|me| Self {
+            courier: Courier::new(broker, Arc::clone(&unpacking), Some(REACH_MAX)),
             broker: Arc::clone(&node.broker),
             figures: Arc::clone(&node.figures),
             kafka: Arc::clone(&node.kafka_figures),
@@ -89,7 +92,7 @@ impl LocalBackend {
             quarantined: quarantined.len(),
             quarantined_bytes: quarantined.iter().map(|piece| piece.bytes).sum(),
             spread: AtomicU32::new(0),
-            unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
+            unpacking,
             altering: Mutex::new(()),
             redrives: Redrives::default(),
             me: Weak::clone(me),
@@ -98,17 +101,10 @@ impl LocalBackend {
 
     /// Waits, without holding this thread, until the lane can be entered.
     async fn reach(&self) -> Result<(), Refusal> {
-        let free = async {
-            while !self.broker.is_free() {
-                tokio::time::sleep(REACH_EVERY).await;
-            }
-        };
-        let reached = tokio::time::timeout(REACH_MAX, free).await;
-        reached.map_err(|_late| {
-            let seconds = REACH_MAX.as_secs();
-            let detail = format!("the lane could not be entered for {seconds} s; see /livez");
-            Refusal::new(Code::Unhealthy, detail)
-        })
+        if self.broker.reachable(REACH_MAX).await {
+            return Ok(());
+        }
+        Err(refusals::unreachable(REACH_MAX))
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, Refusal> {

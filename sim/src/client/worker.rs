@@ -173,6 +173,7 @@ impl Worker {
             records_max: 1 + u32::try_from(scene.below(20)).unwrap_or(0),
             lock_ms: Some(lock_ms),
             wait_ms: if scene.below(2) == 0 { 0 } else { 300 },
+            locked_max: None,
         };
         (
             Open::Receive(lock_ms),

@@ -72,6 +72,7 @@ impl World {
             records_max: 100,
             lock_ms: Some(5_000),
             wait_ms: 0,
+            locked_max: None,
         });
         let SubscriptionReply::Acquired(got) = self.subscription(ask) else {
             panic!("no records");

@@ -87,6 +87,7 @@ impl World {
                 records_max: 1,
                 lock_ms: Some(60_000),
                 wait_ms: 0,
+                locked_max: None,
             });
             let SubscriptionReply::Acquired(got) = self.subscription(ask) else {
                 panic!("no records");

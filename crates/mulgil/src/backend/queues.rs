@@ -30,7 +30,6 @@ use super::refusals::{setting_refusal, subscription_refusal, unexpected};
 use super::{LocalBackend, timestamp};
 
 mod deliver;
-mod held;
 mod redrive;
 mod rewind;
 mod settle;

@@ -1,7 +1,10 @@
 //! From each refusal of the broker to the code that the API has for it.
 
+use std::time::Duration;
+
 use mulgil_admin::catalogue::Code;
 use mulgil_admin::problem::Refusal;
+use mulgil_broker::courier::CourierFault;
 use mulgil_broker::request::{
     AlterRefusal, AppendRefusal, CreateRefusal, DeleteRefusal, ReadRefusal,
 };
@@ -10,6 +13,23 @@ use mulgil_meta::settings::SettingRefusal;
 
 pub(super) fn unexpected() -> Refusal {
     Refusal::new(Code::Internal, "the broker answered something else")
+}
+
+pub(super) fn unreachable(after: Duration) -> Refusal {
+    let seconds = after.as_secs();
+    let detail = format!("the lane could not be entered for {seconds} s; see /livez");
+    Refusal::new(Code::Unhealthy, detail)
+}
+
+pub(super) fn courier_fault(fault: &CourierFault, name: &str) -> Refusal {
+    match fault {
+        CourierFault::Subscription(why) => subscription_refusal(why, name),
+        CourierFault::Read(why) => read_refusal(why),
+        CourierFault::Damaged { .. } => Refusal::new(Code::Damaged, fault.to_string()),
+        CourierFault::Unreachable(after) => unreachable(*after),
+        CourierFault::Stopping => stopping(),
+        CourierFault::Unexpected => unexpected(),
+    }
 }
 
 pub(super) fn stopping() -> Refusal {

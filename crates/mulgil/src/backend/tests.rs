@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mulgil_admin::backend::Begin;
+use mulgil_admin::catalogue::Code;
 use mulgil_admin::model::{Place, SettingsChange};
 use mulgil_broker::request::{Append, AppendPartition, ReadOut};
 use mulgil_broker::start::Progress;

@@ -19,7 +19,11 @@ use crate::subscription::{
 
 impl Lane {
     /// Whether one more may read from a subscription.
-    fn check_consumers(&self, id: SubscriptionId) -> Result<(), SubscriptionRefusal> {
+    fn check_consumers(
+        &self,
+        id: SubscriptionId,
+        locked_max: u64,
+    ) -> Result<(), SubscriptionRefusal> {
         if self.stopping {
             return Err(SubscriptionRefusal::Stopping);
         }
@@ -34,7 +38,7 @@ impl Lane {
         let hosted = self.subscriptions.of_subscription(id);
         let locked = hosted.map(|(_, hosted)| hosted.machine.counts().acquired);
         match locked.max() {
-            Some(locked) if locked >= LOCKED_MAX => Err(SubscriptionRefusal::TooManyLocked(locked)),
+            Some(locked) if locked >= locked_max => Err(SubscriptionRefusal::TooManyLocked(locked)),
             Some(_) | None => Ok(()),
         }
     }
@@ -64,7 +68,7 @@ impl Lane {
             LockTerm::AttachedFor(ms) | LockTerm::Outliving(ms) => check_lock(ms)?,
         }
         let subscription = self.find_subscription(&attach.subscription)?.id;
-        self.check_consumers(subscription)?;
+        self.check_consumers(subscription, LOCKED_MAX)?;
         let partitions = self.partitions_read(subscription);
         let consumer = self.subscriptions.consumers.name();
         for (at, partition) in partitions.iter().enumerate() {
@@ -267,7 +271,8 @@ impl Lane {
         if receive.wait_ms > WAIT_MS_MAX {
             return Err(amount("wait_ms", receive.wait_ms, WAIT_MS_MAX));
         }
-        self.check_consumers(id)?;
+        let locked_max = receive.locked_max.unwrap_or(LOCKED_MAX).min(LOCKED_MAX);
+        self.check_consumers(id, locked_max)?;
         let consumer = self.subscriptions.consumers.name();
         let partitions = self.partitions_for(id, consumer);
         let until = now.elapsed.plus_ms(receive.wait_ms);

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use mulgil_broker::request::Request;
-use mulgil_broker::shell::Broker;
-use mulgil_broker::subscription::{
+use crate::request::Request;
+use crate::shell::Broker;
+use crate::subscription::{
     Acquired, Claim, Outcome, Settle, Settlement, SubscriptionRef, SubscriptionRequest,
 };
 use mulgil_record::ids::SubscriptionId;
