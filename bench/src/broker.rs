@@ -108,6 +108,8 @@ impl Kind for Mulgil {
         command.env("MULGIL_LOG", "warn,mulgil_broker::keeper=info");
         command.env("MULGIL_LOG_FORMAT", "json");
         command.args(["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        // Older builds know no such option.
+        command.env("MULGIL_SQS", "127.0.0.1:0");
         command.stdout(Stdio::piped());
         Ok(command)
     }

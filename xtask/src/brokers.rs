@@ -54,6 +54,7 @@ pub(crate) struct Broker {
     child: Option<Child>,
     kafka: String,
     http: String,
+    sqs: String,
     special: Option<Special>,
 }
 
@@ -73,6 +74,7 @@ impl Broker {
             child: None,
             kafka: free_address()?,
             http: free_address()?,
+            sqs: free_address()?,
             special: Some(special),
         })
     }
@@ -87,6 +89,7 @@ impl Broker {
                 child: None,
                 kafka,
                 http,
+                sqs: String::new(),
                 special: None,
             });
         }
@@ -98,6 +101,7 @@ impl Broker {
             child: None,
             kafka,
             http,
+            sqs: free_address()?,
             special: None,
         };
         if *kind == Kind::Kafka {
@@ -202,6 +206,7 @@ impl Broker {
         let mut command = Command::new(program);
         command.arg("server").arg("--data-dir").arg(self.data());
         command.args(["--kafka", &self.kafka, "--http", &self.http]);
+        command.args(["--sqs", &self.sqs]);
         if let Some(special) = &self.special {
             command.envs(
                 special

@@ -5,8 +5,6 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
-
 use crate::model::{
     AlterTopic, Broker, Check, CreateTopic, GroupDetail, GroupList, OffsetsReset, Position, Record,
     ResetOffsets, TopicDetail, TopicPage, TrimTopic,
@@ -100,20 +98,7 @@ pub trait Backend: Send + Sync {
     fn counters(&self) -> Answer<'_, Counters>;
 }
 
-/// A record to publish.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Publish {
-    /// The partition; `None` lets the key choose, or the broker if there is no key.
-    pub partition: Option<u32>,
-    /// The key.
-    pub key: Option<Bytes>,
-    /// The value; `None` is a tombstone.
-    pub value: Option<Bytes>,
-    /// Headers in order. A name may stand there more than once.
-    pub headers: Vec<(String, Option<Bytes>)>,
-    /// Milliseconds since 1970; `None` for now.
-    pub timestamp_ms: Option<i64>,
-}
+pub use mulgil_broker::publish::NewRecord as Publish;
 
 /// Which records to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mulgil_http::connection::ConnectionLimits;
+
 /// Connections at one time. Each costs at most its header buffer and one body, so that the listener
 /// stays below `CONNECTIONS_MAX * BODIES` of memory: see [`BODY_BYTES_MAX`].
 pub const CONNECTIONS_MAX: usize = 256;
@@ -31,6 +33,15 @@ pub const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// ... and cut off when it has not ended so long after that, or after a stop.
 pub const CONNECTION_GRACE: Duration = Duration::from_secs(5);
+
+/// All of it, for one connection.
+pub const CONNECTION: ConnectionLimits = ConnectionLimits {
+    header_bytes_max: HEADER_BYTES_MAX,
+    headers_max: HEADERS_MAX,
+    header_time: HEADER_TIME,
+    age: CONNECTION_AGE,
+    grace: CONNECTION_GRACE,
+};
 
 /// A topic's name, in characters out of ASCII: what Kafka's clients can ask for.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;

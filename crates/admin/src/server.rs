@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use mulgil_http::connection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -76,7 +74,8 @@ pub async fn serve(
             Ok((stream, peer, permit)) => {
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
-                    serve_connection(stream, peer, router, stop).await;
+                    let service = TowerToHyperService::new(router);
+                    connection::serve(stream, peer, service, limits::CONNECTION, stop).await;
                     drop(permit);
                 });
             }
@@ -105,39 +104,4 @@ async fn accept(
 /// Returns once a stop is asked for, or nobody is left who could ask.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) {
-    drop(stream.set_nodelay(true));
-    let service = TowerToHyperService::new(router);
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_TIME)
-        .max_buf_size(limits::HEADER_BYTES_MAX)
-        .max_headers(limits::HEADERS_MAX);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stopped(&mut stop) => None,
-        () = tokio::time::sleep(limits::CONNECTION_AGE) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(limits::CONNECTION_GRACE, connection).await {
-                Ok(ended) => ended,
-                Err(_cut_off) => return tracing::debug!(%peer, "connection cut off"),
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended early");
-    }
 }

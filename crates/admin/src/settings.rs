@@ -191,6 +191,7 @@ fn no_limit(setting: &Setting) -> Option<String> {
         | Takes::Word(_)
         | Takes::Words(_)
         | Takes::Text
+        | Takes::Document
         | Takes::Texts => None,
     }
 }

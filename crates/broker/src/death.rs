@@ -5,6 +5,7 @@
 //! first; doors show them in their protocol's own form.
 
 use mulgil_core::queue::{Death, Reason};
+use mulgil_record::ids::TopicId;
 use serde::{Deserialize, Serialize};
 
 /// The name of the header.
@@ -19,6 +20,9 @@ pub struct DeathRecord {
     pub subscription: String,
     /// The topic that it lay in.
     pub topic: String,
+    /// The topic's id, 32 hexadecimal digits: other topics may have had the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// The partition, by its number in the topic.
     pub partition: u32,
     /// The offset there.
@@ -52,6 +56,8 @@ pub struct Place {
     pub subscription: String,
     /// The topic's name.
     pub topic: String,
+    /// The topic's id.
+    pub topic_id: TopicId,
     /// The partition, by its number in the topic.
     pub partition: u32,
 }
@@ -63,6 +69,7 @@ impl DeathRecord {
         Self {
             subscription: place.subscription.clone(),
             topic: place.topic.clone(),
+            topic_id: Some(format!("{:032x}", place.topic_id.0)),
             partition: place.partition,
             offset: death.offset.0,
             reason: reason_word(death.reason),
@@ -142,6 +149,7 @@ mod tests {
         let place = Place {
             subscription: subscription.to_owned(),
             topic: "orders".to_owned(),
+            topic_id: TopicId(0xab),
             partition: 3,
         };
         let death = Death {
@@ -163,7 +171,7 @@ mod tests {
         let value = told.write();
         assert_eq!(
             std::str::from_utf8(&value).unwrap(),
-            r#"{"subscription":"billing","topic":"orders","partition":3,"offset":17,"reason":"delivery_limit","count":1,"acquired":4,"failed":3,"first_ms":9,"last_ms":9,"timestamp_ms":5,"words":"no such \"thing\""}"#
+            r#"{"subscription":"billing","topic":"orders","topic_id":"000000000000000000000000000000ab","partition":3,"offset":17,"reason":"delivery_limit","count":1,"acquired":4,"failed":3,"first_ms":9,"last_ms":9,"timestamp_ms":5,"words":"no such \"thing\""}"#
         );
         assert_eq!(DeathRecord::read(&value), Some(told));
         assert_eq!(DeathRecord::read(b"{}"), None);

@@ -14,6 +14,7 @@ pub mod keeper;
 pub mod lane;
 mod mailbox;
 pub mod pool;
+pub mod publish;
 pub mod pulse;
 pub mod quota;
 pub mod request;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use edit::{Edit, Operation, SettingRefusal, check_together};
-pub use table::{BROKER, TOPIC};
+pub use table::{BROKER, DOOR, TOPIC};
 pub use value::Takes;
 
 use crate::schema::TopicSettings;
@@ -43,6 +43,8 @@ pub enum Standing {
     Only,
     /// It is shown and does what it says; it is set at the start, or fixed.
     Fixed,
+    /// The door of one protocol reads it from what is stated; for others it means nothing.
+    Door,
 }
 
 impl Standing {
@@ -54,6 +56,7 @@ impl Standing {
             Self::Meaningless => "taken, means nothing here",
             Self::Only => "only the default",
             Self::Fixed => "fixed",
+            Self::Door => "of one protocol",
         }
     }
 }
@@ -123,7 +126,7 @@ impl BrokerStated {
 #[must_use]
 pub fn topic_setting(name: &str) -> Option<&'static Setting> {
     let known = |setting: &&Setting| setting.name == name || setting.own == Some(name);
-    TOPIC.iter().find(known)
+    TOPIC.iter().chain(DOOR).find(known)
 }
 
 /// The broker's setting with this name.

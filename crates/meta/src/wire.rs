@@ -187,7 +187,7 @@ fn get_topic(from: &mut &[u8], get_settings: GetSettings) -> Result<Topic, WireE
 }
 
 fn put_str(out: &mut Vec<u8>, text: &str) {
-    // Names are at most 255 bytes, see `state::NAME_BYTES_MAX`; values 4096, see `VALUE_BYTES_MAX`.
+    // Names are at most 255 bytes, see `state::NAME_BYTES_MAX`; values 32 KiB, see `DOCUMENT_BYTES_MAX`.
     out.put_u16_le(u16::try_from(text.len()).expect("a name is short"));
     out.put_slice(text.as_bytes());
 }

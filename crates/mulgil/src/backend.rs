@@ -4,7 +4,7 @@
 //! thread, which must not hang with a lane that hangs: `/livez` could not tell of it any more. So
 //! whatever enters the lane waits for it outside first, see [`LocalBackend::reach`].
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use mulgil_admin::queues::Queues;
 use mulgil_admin::time::Timestamp;
 use mulgil_broker::courier::Courier;
 use mulgil_broker::door::DoorFigures;
+use mulgil_broker::publish::Publisher;
 use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::shell::Broker;
 use mulgil_kafka::KafkaFigures;
@@ -28,6 +29,7 @@ use crate::node::Node;
 
 mod figures;
 mod groups;
+mod moves;
 mod publish;
 mod queues;
 mod records;
@@ -55,8 +57,8 @@ pub(crate) struct LocalBackend {
     quarantined: usize,
     /// And how many bytes.
     quarantined_bytes: u64,
-    /// Where the next record without a key goes.
-    spread: AtomicU32,
+    /// Appends records that come one by one.
+    publisher: Publisher,
     /// Who has a permit may unpack.
     unpacking: Arc<Semaphore>,
     /// Brings records to those who receive.
@@ -91,7 +93,7 @@ impl LocalBackend {
             own: Own::default(),
             quarantined: quarantined.len(),
             quarantined_bytes: quarantined.iter().map(|piece| piece.bytes).sum(),
-            spread: AtomicU32::new(0),
+            publisher: Publisher::new(Arc::clone(&node.broker)),
             unpacking,
             altering: Mutex::new(()),
             redrives: Redrives::default(),

@@ -29,7 +29,7 @@ use mulgil_log::fault::FaultKind;
 use crate::backend::LocalBackend;
 use crate::cli::Advertise;
 use crate::failure::{Failure, Outcome};
-use crate::node::{self, Node, NodeOptions};
+use crate::node::{self, Node, NodeOptions, SqsListen};
 
 /// A future on the runtime of the main thread.
 pub(crate) type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -43,6 +43,8 @@ pub(crate) struct BrokerOptions {
     pub(crate) kafka: SocketAddr,
     /// What clients are told, if not the address of the listener.
     pub(crate) advertise: Option<Advertise>,
+    /// Where and how the SQS door listens.
+    pub(crate) sqs: Option<SqsListen>,
 }
 
 /// Makes a broker.
@@ -68,6 +70,9 @@ pub(crate) trait Running {
 
     /// Where the Kafka listener really is.
     fn kafka(&self) -> SocketAddr;
+
+    /// Where the SQS listener really is, if there is one.
+    fn sqs(&self) -> Option<SocketAddr>;
 
     /// Waits until the broker can not go on, for instance after a failed sync.
     fn failed(&mut self) -> Local<'_, Failure>;
@@ -110,6 +115,7 @@ impl Opened for OwnDirectory {
             let node_options = NodeOptions {
                 kafka: Some(options.kafka),
                 advertised: advertise.map(|a| (a.host, a.port)),
+                sqs: options.sqs.clone(),
                 ..NodeOptions::default()
             };
             let progress = Arc::<Progress>::default();
@@ -126,7 +132,15 @@ impl Opened for OwnDirectory {
                 )
             })??;
             let kafka = node.kafka.unwrap_or(options.kafka);
-            let running: Box<dyn Running> = Box::new(RunningNode { kafka, node });
+            let backend = LocalBackend::new(&node);
+            if let Some((_, door)) = &node.sqs {
+                door.set_moves(Arc::clone(&backend) as _);
+            }
+            let running: Box<dyn Running> = Box::new(RunningNode {
+                kafka,
+                node,
+                backend,
+            });
             Ok(running)
         })
     }
@@ -145,11 +159,16 @@ fn recovery(progress: &Progress) -> Recovery {
 struct RunningNode {
     kafka: SocketAddr,
     node: Node,
+    backend: Arc<LocalBackend>,
 }
 
 impl Running for RunningNode {
     fn backend(&self) -> Arc<dyn Backend> {
-        LocalBackend::new(&self.node)
+        Arc::clone(&self.backend) as _
+    }
+
+    fn sqs(&self) -> Option<SocketAddr> {
+        self.node.sqs.as_ref().map(|(address, _)| *address)
     }
 
     fn kafka(&self) -> SocketAddr {

@@ -39,7 +39,11 @@ pub(crate) use queue::{
     SubscriptionDeleteArgs,
 };
 pub(crate) use reading::milliseconds;
-pub(crate) use server::{Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs};
+#[cfg(test)]
+pub(crate) use server::{AccessKey, MaybeAddress, SqsArgs};
+pub(crate) use server::{
+    Advertise, DevArgs, ListenArgs, LogArgs, LogFormat, ServerArgs, SqsLimits,
+};
 pub(crate) use topic::{
     AddPartitionsArgs, AlterArgs, CreateArgs, DeleteArgs, DescribeArgs, TrimArgs,
 };

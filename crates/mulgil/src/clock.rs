@@ -12,6 +12,11 @@ pub(crate) fn wall() -> Timestamp {
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The wall clock, whole seconds since 1970.
+pub(crate) fn wall_seconds() -> i64 {
+    wall().0 / 1_000
+}
+
 /// The running clock.
 pub(crate) fn running() -> Instant {
     Instant::now()

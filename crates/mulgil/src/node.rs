@@ -14,28 +14,40 @@ use mulgil_broker::clock::Clock;
 use mulgil_broker::door::{self, DoorFigures, DoorLimits, Hall};
 use mulgil_broker::keeper::KeeperOptions;
 use mulgil_broker::lane::{LaneOptions, LogHead};
-use mulgil_broker::quota::QuotaMeters;
 use mulgil_broker::shell::{Broker, CompletionPort, Parts};
 use mulgil_broker::start::{self, Found, Progress};
-use mulgil_kafka::{IdSource, KafkaConnection, KafkaFigures, KafkaOptions, KafkaShared};
+use mulgil_kafka::{IdSource, KafkaConnection, KafkaFigures, KafkaShared};
 use mulgil_log::disk::{Disk, RealDisk};
 use mulgil_log::fault::{Fault, FaultKind};
 use mulgil_log::recovery::{DamagedRange, Recovered};
 use mulgil_log::store::{Completion, LocalStore, StoreOptions};
 use mulgil_record::ids::TopicId;
+use mulgil_sqs::door::{Door, DoorOptions};
+use mulgil_sqs::server::Server;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::clock;
 use crate::failure::{Failure, Outcome};
 
+mod doors;
 mod port;
 #[cfg(test)]
 mod tests;
 
 use port::Port;
+
+/// Where and how the SQS door listens.
+#[derive(Clone, Debug)]
+pub(crate) struct SqsListen {
+    /// Where; port 0 for a free one.
+    pub(crate) address: SocketAddr,
+    /// Names beside loopback and the address that it answers to.
+    pub(crate) hosts: Vec<String>,
+    /// What the door is told.
+    pub(crate) door: DoorOptions,
+}
 
 /// How a broker is to be started.
 #[derive(Clone, Debug)]
@@ -44,6 +56,8 @@ pub(crate) struct NodeOptions {
     pub(crate) kafka: Option<SocketAddr>,
     /// Host and port that Kafka's clients are told, if not the listener's own; without a port, that one.
     pub(crate) advertised: Option<(String, Option<u16>)>,
+    /// Where and how the SQS door listens.
+    pub(crate) sqs: Option<SqsListen>,
     /// Runtimes that serve sockets; 0 for one a core.
     pub(crate) runtimes: u16,
     /// Partitions of a topic whose creator does not say.
@@ -63,6 +77,7 @@ impl Default for NodeOptions {
         Self {
             kafka: None,
             advertised: None,
+            sqs: None,
             runtimes: 0,
             partitions_default: 1,
             auto_create_topics: true,
@@ -80,6 +95,8 @@ pub(crate) struct Node {
     pub(crate) broker: Arc<Broker>,
     /// Where the Kafka door really listens.
     pub(crate) kafka: Option<SocketAddr>,
+    /// Where the SQS door really listens, and the door.
+    pub(crate) sqs: Option<(SocketAddr, Arc<Door>)>,
     /// Counters of the doors.
     pub(crate) figures: Arc<DoorFigures>,
     /// Counters of the Kafka door.
@@ -113,53 +130,48 @@ pub(crate) fn start(
     progress: &Progress,
 ) -> Outcome<Node> {
     raise_open_files();
-    let port = options.kafka.map(Port::take).transpose()?;
+    let port = options.kafka.map(|addr| Port::take("--kafka", addr));
+    let port = port.transpose()?;
+    let sqs_port = options
+        .sqs
+        .as_ref()
+        .map(|sqs| Port::take("--sqs", sqs.address));
+    let sqs_port = sqs_port.transpose()?;
+    let sqs_addr = sqs_port.as_ref().map(|port| port.addr);
     let kafka = port.as_ref().map(|port| port.addr);
     let (broker, recovered) = start_broker(options, disk, progress)?;
     let figures = Arc::<DoorFigures>::default();
-    let began = clock::running();
-    let micros = move || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let kafka_figures = Arc::new(KafkaFigures::new(micros));
+    let kafka_figures = Arc::new(doors::kafka_figures());
     let (stop, stopped) = watch::channel(false);
-    let advertised = kafka.map(|addr| match options.advertised.clone() {
-        Some((host, port)) => (host, port.unwrap_or_else(|| addr.port())),
-        None => advertised(addr),
-    });
-    let shared = advertised.map(|(advertised_host, advertised_port)| {
-        Arc::new(KafkaShared {
-            options: KafkaOptions {
-                advertised_host,
-                advertised_port,
-                cluster_id: format!("{:032x}", recovered.cluster),
-                partitions_default: options.partitions_default,
-                auto_create_topics: options.auto_create_topics,
-                ..KafkaOptions::default()
-            },
-            catalog: Arc::clone(&broker) as _,
-            ids: Arc::new(RandomIds),
-            figures: Arc::clone(&kafka_figures),
-            meters: QuotaMeters::default(),
-            sessions: Arc::default(),
-        })
-    });
+    let found = (&broker, &recovered);
+    let shared = kafka.map(|addr| doors::kafka(options, addr, found, &kafka_figures));
+    let sqs_door = options.sqs.as_ref().map(|sqs| doors::sqs(sqs, found));
+    let sqs = { options.sqs.as_ref() }
+        .zip(sqs_addr.zip(sqs_door.clone()))
+        .map(|(sqs, (addr, door))| doors::sqs_server(sqs, addr, door));
     let mut threads = Vec::new();
     let mut halls = Vec::new();
+    let mut sqs_halls = Vec::new();
     for number in 0..runtimes(options) {
         let (sender, connections) = mpsc::unbounded_channel();
         halls.push(sender);
+        let (sender, sqs_connections) = mpsc::unbounded_channel();
+        sqs_halls.push(sender);
         let seat = Seat {
             broker: Arc::clone(&broker),
             number,
             limits: Arc::new(options.limits.clone()),
             figures: Arc::clone(&figures),
             shared: shared.clone(),
+            sqs: sqs.clone(),
             stopped: stopped.clone(),
         };
         threads.push(spawn(&format!("io-{number}"), move || {
-            serve(seat, connections);
+            serve(seat, connections, sqs_connections);
         })?);
     }
     let listener = port.map(Port::open).transpose()?;
+    let sqs_listener = sqs_port.map(Port::open).transpose()?;
     if shared.is_some() {
         let every_ms = options.lane.groups.expiry_check_ms;
         let looks = (Arc::clone(&broker), stopped.clone());
@@ -167,13 +179,15 @@ pub(crate) fn start(
             look_for_unread(looks.0, every_ms, looks.1);
         })?);
     }
-    let keeper = (Arc::clone(&broker), listener, halls, stopped);
+    let listeners = vec![(listener, halls), (sqs_listener, sqs_halls)];
+    let keeper = (Arc::clone(&broker), listeners, stopped);
     threads.push(spawn("accept", move || {
-        keep(keeper.0, keeper.1, keeper.2, keeper.3);
+        keep(keeper.0, keeper.1, keeper.2);
     })?);
     Ok(Node {
         broker,
         kafka,
+        sqs: sqs_addr.zip(sqs_door),
         figures,
         kafka_figures,
         recovered,
@@ -336,16 +350,6 @@ fn failed(fault: &Fault) -> Failure {
     Failure::new(code, format!("{fault}{}", source.unwrap_or_default()))
 }
 
-/// What clients on this machine can reach a listener by.
-fn advertised(addr: SocketAddr) -> (String, u16) {
-    let host = if addr.ip().is_unspecified() {
-        "localhost".to_owned()
-    } else {
-        addr.ip().to_string()
-    };
-    (host, addr.port())
-}
-
 /// Ids from the system's source of randomness.
 struct RandomIds;
 
@@ -386,6 +390,12 @@ fn runtime() -> tokio::runtime::Runtime {
 
 type Accepted = (std::net::TcpStream, SocketAddr);
 
+/// A listener, and the runtimes that its connections go to.
+type Listening = (
+    Option<std::net::TcpListener>,
+    Vec<mpsc::UnboundedSender<Accepted>>,
+);
+
 /// What a runtime is made of.
 struct Seat {
     broker: Arc<Broker>,
@@ -393,17 +403,23 @@ struct Seat {
     limits: Arc<DoorLimits>,
     figures: Arc<DoorFigures>,
     shared: Option<Arc<KafkaShared>>,
+    sqs: Option<Arc<Server>>,
     stopped: watch::Receiver<bool>,
 }
 
 /// One runtime: its connections, and what the broker posts for them.
-fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
+fn serve(
+    seat: Seat,
+    mut connections: mpsc::UnboundedReceiver<Accepted>,
+    mut sqs_connections: mpsc::UnboundedReceiver<Accepted>,
+) {
     let Seat {
         broker,
         number,
         limits,
         figures,
         shared,
+        sqs,
         mut stopped,
     } = seat;
     let hall = Hall::new(broker, number, limits, figures, stopped.clone());
@@ -413,18 +429,25 @@ fn serve(seat: Seat, mut connections: mpsc::UnboundedReceiver<Accepted>) {
         let beat = tokio::task::spawn_local(hall.clone().beat_forever());
         let mut served = tokio::task::JoinSet::new();
         loop {
-            let accepted = tokio::select! {
-                accepted = connections.recv() => accepted,
-                _ = stopped.wait_for(|stop| *stop) => None,
+            let (accepted, is_sqs) = tokio::select! {
+                Some(accepted) = connections.recv() => (accepted, false),
+                Some(accepted) = sqs_connections.recv() => (accepted, true),
+                _ = stopped.wait_for(|stop| *stop) => break,
+                else => break,
             };
-            let (Some((stream, peer)), Some(shared)) = (accepted, shared.clone()) else {
-                break;
-            };
+            let (stream, peer) = accepted;
             let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
                 continue;
             };
-            let connection = KafkaConnection::new(shared, peer.ip());
-            served.spawn_local(hall.clone().serve(stream, peer, connection));
+            if is_sqs {
+                if let Some(server) = sqs.clone() {
+                    let stopped = stopped.clone();
+                    served.spawn_local(async move { server.serve(stream, peer, stopped).await });
+                }
+            } else if let Some(shared) = shared.clone() {
+                let connection = KafkaConnection::new(shared, peer.ip());
+                served.spawn_local(hall.clone().serve(stream, peer, connection));
+            }
             while served.try_join_next().is_some() {}
         }
         // Connections see the stop themselves, and send what they still have for a moment.
@@ -455,24 +478,24 @@ fn look_for_unread(broker: Arc<Broker>, every_ms: u64, mut stopped: watch::Recei
 }
 
 /// The runtime that accepts connections and keeps the lane's time.
-fn keep(
-    broker: Arc<Broker>,
-    listener: Option<std::net::TcpListener>,
-    halls: Vec<mpsc::UnboundedSender<Accepted>>,
-    mut stopped: watch::Receiver<bool>,
-) {
+fn keep(broker: Arc<Broker>, listeners: Vec<Listening>, mut stopped: watch::Receiver<bool>) {
     let local = LocalSet::new();
     local.block_on(&runtime(), async move {
         let ticker = tokio::task::spawn_local(Arc::clone(&broker).tick_forever());
         // Nobody is served before it is on disk that a new leadership has begun.
         broker.settled().await;
-        match listener.map(TcpListener::from_std) {
-            Some(Ok(listener)) => door::accept(listener, halls, stopped).await,
-            Some(Err(error)) => tracing::error!(%error, "the listener is unusable"),
-            None => {
-                let _stop = stopped.wait_for(|stop| *stop).await;
+        let mut accepting = tokio::task::JoinSet::new();
+        for (listener, halls) in listeners {
+            match listener.map(TcpListener::from_std) {
+                Some(Ok(listener)) => {
+                    accepting.spawn_local(door::accept(listener, halls, stopped.clone()));
+                }
+                Some(Err(error)) => tracing::error!(%error, "the listener is unusable"),
+                None => {}
             }
         }
+        let _stop = stopped.wait_for(|stop| *stop).await;
+        while accepting.join_next().await.is_some() {}
         ticker.abort();
     });
 }

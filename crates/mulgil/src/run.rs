@@ -21,14 +21,17 @@ use mulgil_admin::gate::Gate;
 use mulgil_admin::guard::Hosts;
 use mulgil_admin::model::{Listener, Listeners};
 use mulgil_admin::server::{self, Options};
+use mulgil_sqs::door::{DoorOptions, Limits};
+use mulgil_sqs::names::Owner;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broker::{BrokerOptions, Launch, Running, advertised};
-use crate::cli::{DevArgs, ListenArgs, ServerArgs};
+use crate::cli::{DevArgs, ListenArgs, ServerArgs, SqsLimits};
 use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::node::SqsListen;
 use crate::out::say;
 
 mod addresses;
@@ -123,7 +126,10 @@ fn start(
 
 /// Nothing listens beyond this machine unless somebody said that this is meant.
 fn check_exposure(listen: &ListenArgs) -> Outcome<()> {
-    for (name, address) in [("--kafka", listen.kafka.0), ("--http", listen.http.0)] {
+    let sqs = listen.sqs.address.0.filter(|_| listen.sqs.keys.is_empty());
+    let always = [("--kafka", listen.kafka.0), ("--http", listen.http.0)];
+    let all = always.into_iter().chain(sqs.map(|sqs| ("--sqs", sqs.0)));
+    for (name, address) in all {
         if !address.ip().is_loopback() && !listen.allow_anonymous {
             return Err(Failure::new(Code::OpenToAll, format!("{name} {address}")));
         }
@@ -143,6 +149,7 @@ async fn run(
         data_dir: data_dir.clone(),
         kafka: listen.kafka.0,
         advertise: listen.advertise.clone(),
+        sqs: sqs_listen(&listen),
     })?;
     // The lock is ours: what an earlier process left there is not true any more.
     let addresses = Addresses::new(&data_dir);
@@ -154,14 +161,18 @@ async fn run(
         () = interrupt.wait() => return Ok(()),
         () = progress::show_forever(&gate) => unreachable!("it shows until it is dropped"),
     };
-    let kafka = running.kafka();
-    let listeners = listeners(kafka, http.address, &listen);
-    gate.open(running.backend(), listeners);
-    addresses.write(kafka, http.address)?;
+    let bound = Bound {
+        kafka: running.kafka(),
+        http: http.address,
+        sqs: running.sqs(),
+    };
+    gate.open(running.backend(), listeners(bound, &listen));
+    addresses.write(bound)?;
     if let Some(ephemeral) = plan.banner {
-        say(&banner(kafka, http.address, &data_dir, ephemeral));
+        say(&banner(bound, &data_dir, ephemeral));
     }
-    tracing::info!(%kafka, http = %http.address, data_dir = %data_dir.display(), "started");
+    let kafka = bound.kafka;
+    tracing::info!(%kafka, http = %bound.http, sqs = ?bound.sqs, data_dir = %data_dir.display(), "started");
     let told = stdout.write_all(COMPLETE).and_then(|()| stdout.flush());
     if let Err(error) = told {
         tracing::warn!(%error, "nobody reads standard output");
@@ -247,7 +258,39 @@ impl Http {
     }
 }
 
-fn listeners(kafka: SocketAddr, http: SocketAddr, listen: &ListenArgs) -> Listeners {
+/// How the SQS door is to listen.
+fn sqs_listen(listen: &ListenArgs) -> Option<SqsListen> {
+    let address = listen.sqs.address.0?;
+    let keys = listen.sqs.keys.iter();
+    Some(SqsListen {
+        address: address.0,
+        hosts: listen.http_hosts.clone(),
+        door: DoorOptions {
+            owner: Owner {
+                account: listen.sqs.account.clone(),
+                region: listen.sqs.region.clone(),
+            },
+            limits: match listen.sqs.limits {
+                SqsLimits::Aws => Limits::Aws,
+                SqsLimits::Open => Limits::Open,
+            },
+            keys: keys
+                .map(|key| (key.id.clone(), key.secret.clone()))
+                .collect(),
+        },
+    })
+}
+
+/// Where the listeners really are.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    kafka: SocketAddr,
+    http: SocketAddr,
+    sqs: Option<SocketAddr>,
+}
+
+fn listeners(bound: Bound, listen: &ListenArgs) -> Listeners {
+    let Bound { kafka, http, sqs } = bound;
     let kafka = Listener {
         address: kafka.to_string(),
         advertised: advertised(kafka, listen.advertise.as_ref()),
@@ -256,10 +299,20 @@ fn listeners(kafka: SocketAddr, http: SocketAddr, listen: &ListenArgs) -> Listen
         address: http.to_string(),
         advertised: advertised(http, None),
     };
-    Listeners::from([("kafka".to_owned(), kafka), ("http".to_owned(), http)])
+    let mut all = Listeners::from([("kafka".to_owned(), kafka), ("http".to_owned(), http)]);
+    if let Some(sqs) = sqs {
+        let sqs = Listener {
+            address: sqs.to_string(),
+            advertised: advertised(sqs, None),
+        };
+        all.insert("sqs".to_owned(), sqs);
+    }
+    all
 }
 
-fn banner(kafka: SocketAddr, http: SocketAddr, data_dir: &Path, ephemeral: bool) -> String {
+fn banner(bound: Bound, data_dir: &Path, ephemeral: bool) -> String {
+    let Bound { kafka, http, sqs } = bound;
+    let sqs = sqs.map_or_else(String::new, |sqs| format!("\n  sqs    http://{sqs}"));
     let server = match http.to_string().as_str() {
         "127.0.0.1:15672" => String::new(),
         other => format!(" --server http://{other}"),
@@ -271,7 +324,7 @@ fn banner(kafka: SocketAddr, http: SocketAddr, data_dir: &Path, ephemeral: bool)
     };
     format!(
         "Mulgil {version} for development. Only this machine can reach it, and nobody has to sign in.\n\
-         \n  kafka  {kafka}\n  http   http://{http}\n  data   {data} ({fate})\n\
+         \n  kafka  {kafka}\n  http   http://{http}{sqs}\n  data   {data} ({fate})\n\
          \n  mulgil topic create orders{server}\
          \n  mulgil message pub orders 'hello'{server}\
          \n  mulgil message sub orders{server}\

@@ -25,6 +25,7 @@ impl Server {
     fn start(data: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mulgil"))
             .args(["server", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--sqs", "127.0.0.1:0"])
             .args(["--log", "error", "--data-dir"])
             .arg(data)
             .stdout(Stdio::piped())

@@ -26,7 +26,7 @@ struct Server {
 
 impl Server {
     fn start(data: &Path) -> Self {
-        let line = "server --kafka 127.0.0.1:0 --http 127.0.0.1:0 --data-dir";
+        let line = "server --kafka 127.0.0.1:0 --http 127.0.0.1:0 --sqs 0 --data-dir";
         let mut child = mulgil(line).arg(data).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = said.any(|line| line.unwrap().contains("Server startup complete"));

@@ -18,7 +18,15 @@ pub enum Kind {
     BatchRequestTooLong,
     EmptyBatchRequest,
     InternalFailure,
+    AccessDenied,
+    IncompleteSignature,
+    InvalidClientTokenId,
+    MissingAuthenticationToken,
+    RequestTimeout,
+    RequestTooLarge,
+    SignatureDoesNotMatch,
     InvalidAction,
+    InvalidAddress,
     InvalidAttributeName,
     InvalidAttributeValue,
     InvalidBatchEntryId,
@@ -63,7 +71,23 @@ impl Kind {
                 400,
             ),
             Self::InternalFailure => ("InternalFailure", "InternalFailure", 500),
+            Self::AccessDenied => ("AccessDenied", "AccessDenied", 403),
+            Self::IncompleteSignature => ("IncompleteSignature", "IncompleteSignature", 400),
+            Self::InvalidClientTokenId => {
+                ("UnrecognizedClientException", "InvalidClientTokenId", 403)
+            }
+            Self::MissingAuthenticationToken => (
+                "MissingAuthenticationTokenException",
+                "MissingAuthenticationToken",
+                403,
+            ),
+            Self::RequestTimeout => ("RequestTimeout", "RequestTimeout", 408),
+            Self::RequestTooLarge => ("RequestTooLarge", "RequestTooLarge", 413),
+            Self::SignatureDoesNotMatch => {
+                ("InvalidSignatureException", "SignatureDoesNotMatch", 403)
+            }
             Self::InvalidAction => ("InvalidAction", "InvalidAction", 400),
+            Self::InvalidAddress => ("InvalidAddress", "InvalidAddress", 404),
             Self::InvalidAttributeName => ("InvalidAttributeName", "InvalidAttributeName", 400),
             Self::InvalidAttributeValue => ("InvalidAttributeValue", "InvalidAttributeValue", 400),
             Self::InvalidBatchEntryId => (
@@ -88,7 +112,7 @@ impl Kind {
             Self::MissingParameter => {
                 ("MissingRequiredParameterException", "MissingParameter", 400)
             }
-            Self::OverLimit => ("OverLimit", "OverLimit", 400),
+            Self::OverLimit => ("OverLimit", "OverLimit", 403),
             Self::PurgeQueueInProgress => (
                 "PurgeQueueInProgress",
                 "AWS.SimpleQueueService.PurgeQueueInProgress",
@@ -106,7 +130,7 @@ impl Kind {
             ),
             Self::QueueNameExists => ("QueueNameExists", "QueueAlreadyExists", 400),
             Self::ReceiptHandleIsInvalid => {
-                ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 400)
+                ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404)
             }
             Self::ResourceNotFound => (
                 "ResourceNotFoundException",
@@ -179,6 +203,15 @@ impl Fault {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { kind, message }
+    }
+
+    /// There is no such queue.
+    #[must_use]
+    pub fn no_queue() -> Self {
+        Self::new(
+            Kind::QueueDoesNotExist,
+            "The specified queue does not exist.",
+        )
     }
 
     /// The body in the JSON protocol.

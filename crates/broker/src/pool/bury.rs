@@ -138,7 +138,7 @@ mod tests {
     use mulgil_meta::subscription::Needed;
     use mulgil_record::batch::restamp;
     use mulgil_record::facts::{Columns, Facts};
-    use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId};
+    use mulgil_record::ids::{LeaderEpoch, Offset, PartitionId, SubscriptionId, TopicId};
 
     use super::*;
     use crate::death::Place;
@@ -150,6 +150,7 @@ mod tests {
             from: Place {
                 subscription: "s".to_owned(),
                 topic: "t".to_owned(),
+                topic_id: TopicId(7),
                 partition: 0,
             },
             death: Death {

@@ -175,7 +175,7 @@ pub(crate) fn row(
 fn documentation(setting: &Setting) -> StrBytes {
     let about = setting.about;
     match setting.standing {
-        Standing::Honoured | Standing::Fixed => StrBytes::from_static_str(about),
+        Standing::Honoured | Standing::Fixed | Standing::Door => StrBytes::from_static_str(about),
         Standing::Meaningless => text(&format!("Taken, but means nothing here. {about}")),
         Standing::Only => text(&format!("Only {} is possible: {about}", setting.default)),
     }
@@ -198,7 +198,7 @@ pub(crate) fn memory_bytes(row: &DescribeConfigsResourceResult) -> usize {
 const fn type_of(takes: Takes) -> i8 {
     match takes {
         Takes::Bool => 1,
-        Takes::Word(_) | Takes::Text => 2,
+        Takes::Word(_) | Takes::Text | Takes::Document => 2,
         Takes::Int(..) => 3,
         Takes::Long(..) => 5,
         Takes::Fraction => 6,

@@ -39,6 +39,15 @@ const fn fixed(
     row(name, takes, default, about, Standing::Fixed)
 }
 
+const fn door(
+    name: &'static str,
+    takes: Takes,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    row(name, takes, default, about, Standing::Door)
+}
+
 const fn row(
     name: &'static str,
     takes: Takes,
@@ -118,6 +127,70 @@ pub const TOPIC: &[Setting] = &[
     meaningless("segment.jitter.ms", Takes::Long(0, i64::MAX), "0", "There are no segments: records go by whole batches.").or("log.roll.jitter.ms"),
     meaningless("segment.ms", Takes::Long(1, i64::MAX), "604800000", "There are no segments: records go by whole batches.").or("log.roll.ms"),
     meaningless("unclean.leader.election.enable", Takes::Bool, "false", "There is one broker, nothing is replicated.").or("unclean.leader.election.enable"),
+];
+
+/// Settings of a topic that the door of one protocol reads, by name. They are shown where they are stated.
+pub const DOOR: &[Setting] = &[
+    door(
+        "sqs.content.based.deduplication",
+        Takes::Bool,
+        "false",
+        "FIFO queues of SQS: messages without a deduplication id get the digest of their body as one.",
+    ),
+    door(
+        "sqs.deduplication.scope",
+        Takes::Word(&["queue", "messageGroup"]),
+        "queue",
+        "FIFO queues of SQS: where a deduplication id is known.",
+    ),
+    door(
+        "sqs.delay.seconds",
+        Takes::Int(0, i32::MAX),
+        "0",
+        "How long nobody gets a message that was sent by SQS and did not say.",
+    ),
+    door(
+        "sqs.maximum.message.size",
+        Takes::Int(1024, i32::MAX),
+        "1048576",
+        "Largest message that SQS clients may send, bytes of body and attributes.",
+    ),
+    door(
+        "sqs.modified.ms",
+        Takes::Long(0, i64::MAX),
+        "0",
+        "When SQS clients changed the queue last, milliseconds since 1970.",
+    ),
+    door(
+        "sqs.policy",
+        Takes::Document,
+        "",
+        "The access policy that SQS clients gave the queue. It is kept and told.",
+    ),
+    door(
+        "sqs.receive.wait.seconds",
+        Takes::Int(0, 20),
+        "0",
+        "How long a receive by SQS waits that does not say.",
+    ),
+    door(
+        "sqs.redrive.allow.policy",
+        Takes::Document,
+        "",
+        "Which queues of SQS may name this one as their dead-letter queue.",
+    ),
+    door(
+        "sqs.tags",
+        Takes::Document,
+        "",
+        "The tags that SQS clients gave the queue, a JSON object.",
+    ),
+    door(
+        "sqs.throughput.limit",
+        Takes::Word(&["perQueue", "perMessageGroupId"]),
+        "perQueue",
+        "FIFO queues of SQS: told as it was said; there is no such limit.",
+    ),
 ];
 
 /// Settings of the broker, by name.

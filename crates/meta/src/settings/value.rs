@@ -22,11 +22,16 @@ pub enum Takes {
     Text,
     /// Any texts, with commas between.
     Texts,
+    /// A text that may be longer: what somebody wrote for somebody else.
+    Document,
 }
 
 /// Longest value, bytes: a list of words, or of a hundred replicas. What is longer is no value of any
 /// setting, however it is written.
 pub const VALUE_BYTES_MAX: usize = 4096;
+
+/// Longest value that is a document, bytes: fifty tags of 128 and 256 characters.
+pub const DOCUMENT_BYTES_MAX: usize = 32 * 1024;
 
 impl Takes {
     /// The value in the form in which it is kept.
@@ -36,7 +41,12 @@ impl Takes {
     /// What it should have been.
     pub fn check(self, value: &str) -> Result<String, String> {
         let value = value.trim();
-        if value.len() > VALUE_BYTES_MAX {
+        let most = if self == Self::Document {
+            DOCUMENT_BYTES_MAX
+        } else {
+            VALUE_BYTES_MAX
+        };
+        if value.len() > most {
             return Err(self.to_string());
         }
         let fits = match self {
@@ -58,7 +68,7 @@ impl Takes {
                     .all(|word| words.contains(word))
                     .then(|| list.join(","))
             }
-            Self::Text => Some(value.to_owned()),
+            Self::Text | Self::Document => Some(value.to_owned()),
             Self::Texts => Some(list(value).join(",")),
         };
         fits.ok_or_else(|| self.to_string())
@@ -84,6 +94,7 @@ impl fmt::Display for Takes {
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
             Self::Words(words) => write!(f, "a list of {}", words.join(", ")),
             Self::Text => write!(f, "a text of at most {VALUE_BYTES_MAX} bytes"),
+            Self::Document => write!(f, "a text of at most {DOCUMENT_BYTES_MAX} bytes"),
             Self::Texts => write!(f, "a list of at most {VALUE_BYTES_MAX} bytes"),
         }
     }

@@ -71,6 +71,8 @@ pub(crate) struct ListenArgs {
         hide_env_values = true
     )]
     pub(crate) advertise: Option<Advertise>,
+    #[command(flatten)]
+    pub(crate) sqs: SqsArgs,
     /// A name that HTTP requests may be for, beside loopback and the listen address
     #[arg(long = "http-host", env = "MULGIL_HTTP_HOSTS", value_name = "NAME")]
     #[arg(value_delimiter = ',', hide_env_values = true)]
@@ -78,6 +80,119 @@ pub(crate) struct ListenArgs {
     /// Listen beyond this machine although nobody has to sign in
     #[arg(long, env = "MULGIL_ALLOW_ANONYMOUS", hide_env_values = true)]
     pub(crate) allow_anonymous: bool,
+}
+
+/// The door for clients of Amazon SQS.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Amazon SQS")]
+pub(crate) struct SqsArgs {
+    /// Where Amazon SQS clients connect, or none
+    #[arg(
+        long = "sqs",
+        env = "MULGIL_SQS",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9324",
+        value_parser = maybe_address
+    )]
+    #[arg(hide_env_values = true)]
+    pub(crate) address: MaybeAddress,
+    /// The account that stands in queue URLs and ARNs, twelve digits
+    #[arg(
+        long = "sqs-account",
+        env = "MULGIL_SQS_ACCOUNT",
+        value_name = "ID",
+        default_value = "000000000000",
+        value_parser = account
+    )]
+    #[arg(hide_env_values = true)]
+    pub(crate) account: String,
+    /// The region that stands in ARNs, and for which requests are signed
+    #[arg(
+        long = "sqs-region",
+        env = "MULGIL_SQS_REGION",
+        value_name = "NAME",
+        default_value = "us-east-1",
+        value_parser = region
+    )]
+    #[arg(hide_env_values = true)]
+    pub(crate) region: String,
+    /// Whether limits hold that only AWS needs: on delays, batches, locks, and how soon names come back
+    #[arg(
+        long = "sqs-limits",
+        env = "MULGIL_SQS_LIMITS",
+        value_enum,
+        default_value_t
+    )]
+    #[arg(hide_env_values = true)]
+    pub(crate) limits: SqsLimits,
+    /// An access key by which requests may be signed; with any, all must be. Better said in MULGIL_SQS_KEYS
+    #[arg(
+        long = "sqs-key",
+        env = "MULGIL_SQS_KEYS",
+        value_name = "ID:SECRET",
+        value_parser = access_key
+    )]
+    #[arg(value_delimiter = ',', hide_env_values = true)]
+    pub(crate) keys: Vec<AccessKey>,
+}
+
+/// Where to listen, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaybeAddress(pub(crate) Option<Address>);
+
+fn maybe_address(text: &str) -> Result<MaybeAddress, String> {
+    if text == "none" {
+        return Ok(MaybeAddress(None));
+    }
+    text.parse().map(|address| MaybeAddress(Some(address)))
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let digits = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let bad = || "twelve digits are expected".to_owned();
+    digits.then(|| text.to_owned()).ok_or_else(bad)
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+    let bad = || "a name of letters, digits and hyphens is expected".to_owned();
+    good.then(|| text.to_owned()).ok_or_else(bad)
+}
+
+/// An access key. Its secret is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AccessKey {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn access_key(text: &str) -> Result<AccessKey, String> {
+    let parts = text.split_once(':');
+    let parts = parts.filter(|(id, secret)| !id.is_empty() && !secret.is_empty());
+    let (id, secret) = parts.ok_or("ID:SECRET is expected")?;
+    Ok(AccessKey {
+        id: id.to_owned(),
+        secret: secret.to_owned(),
+    })
+}
+
+/// Whether limits hold that only AWS needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SqsLimits {
+    /// As AWS has them
+    #[default]
+    Aws,
+    /// As far as the broker goes
+    Open,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -188,6 +303,17 @@ mod tests {
         assert_eq!(read("[::]:1").unwrap(), "[::]:1");
         assert!(read("broker.example:9092").is_err());
         assert!(read("99999").is_err());
+    }
+
+    #[test]
+    fn what_is_said_for_sqs_is_checked() {
+        assert_eq!(maybe_address("none"), Ok(MaybeAddress(None)));
+        assert!(maybe_address("0").unwrap().0.is_some() && maybe_address("off").is_err());
+        assert!(account("000000000000").is_ok() && account("1").is_err());
+        assert!(region("eu-west-1").is_ok() && region("a:b").is_err());
+        let key = access_key("id:a:b").unwrap();
+        assert_eq!((key.id.as_str(), key.secret.as_str()), ("id", "a:b"));
+        assert!(!format!("{key:?}").contains("a:b") && access_key("id:").is_err());
     }
 
     #[test]

@@ -20,20 +20,22 @@ const BACKLOG: i32 = 1_024;
 #[derive(Debug)]
 pub(super) struct Port {
     socket: TcpListener,
-    wanted: SocketAddr,
+    /// By which option, and what it asks for.
+    wanted: (&'static str, SocketAddr),
     /// Where it is, with the real port.
     pub(super) addr: SocketAddr,
 }
 
 impl Port {
     /// Takes the port of `wanted`; 0 is a free one.
-    pub(super) fn take(wanted: SocketAddr) -> Outcome<Self> {
-        let failed = |error: io::Error| cannot_listen(wanted, &error);
+    pub(super) fn take(option: &'static str, wanted: SocketAddr) -> Outcome<Self> {
+        let asked = (option, wanted);
+        let failed = |error: io::Error| cannot_listen(asked, &error);
         let socket = bound(wanted).map_err(failed)?;
         let addr = socket.local_addr().map_err(failed)?;
         Ok(Self {
             socket,
-            wanted,
+            wanted: asked,
             addr,
         })
     }
@@ -59,8 +61,8 @@ fn bound(wanted: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-fn cannot_listen(wanted: SocketAddr, error: &io::Error) -> Failure {
-    Failure::new(Code::CannotListen, format!("--kafka {wanted}: {error}"))
+fn cannot_listen((option, wanted): (&str, SocketAddr), error: &io::Error) -> Failure {
+    Failure::new(Code::CannotListen, format!("{option} {wanted}: {error}"))
 }
 
 #[cfg(test)]
@@ -72,7 +74,7 @@ mod tests {
     #[test]
     fn a_port_refuses_until_it_is_opened() {
         for wanted in ["127.0.0.1:0", "[::1]:0"] {
-            let port = Port::take(wanted.parse().unwrap()).unwrap();
+            let port = Port::take("--kafka", wanted.parse().unwrap()).unwrap();
             let addr = port.addr;
             assert_ne!(addr.port(), 0);
             let refused = TcpStream::connect(addr).unwrap_err();
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_is_found_out_at_once() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let failure = Port::take(other.local_addr().unwrap()).unwrap_err();
+        let failure = Port::take("--kafka", other.local_addr().unwrap()).unwrap_err();
         assert_eq!(failure.code, Code::CannotListen);
     }
 }

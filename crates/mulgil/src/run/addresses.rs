@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use mulgil_admin::catalogue::Code;
 
+use super::Bound;
 use crate::failure::{Failure, Outcome};
 
 /// The file.
@@ -24,8 +24,10 @@ impl Addresses {
     }
 
     /// Writes it by rename, so that nobody reads half of it.
-    pub(super) fn write(&self, kafka: SocketAddr, http: SocketAddr) -> Outcome<()> {
-        let text = format!("{{\"kafka\":\"{kafka}\",\"http\":\"{http}\"}}\n");
+    pub(super) fn write(&self, bound: Bound) -> Outcome<()> {
+        let Bound { kafka, http, sqs } = bound;
+        let sqs = sqs.map_or_else(String::new, |sqs| format!(",\"sqs\":\"{sqs}\""));
+        let text = format!("{{\"kafka\":\"{kafka}\",\"http\":\"{http}\"{sqs}}}\n");
         let new = self.path.with_extension("json.new");
         let written = || -> io::Result<()> {
             let mut file = fs::File::create(&new)?;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::broker::{Local, Opened};
+use crate::cli::{AccessKey, MaybeAddress, SqsArgs};
 
 #[path = "../../../admin/tests/support/memory.rs"]
 mod memory;
@@ -85,6 +86,10 @@ impl Running for Fake {
         "0.0.0.0:9092".parse().unwrap()
     }
 
+    fn sqs(&self) -> Option<SocketAddr> {
+        None
+    }
+
     fn failed(&mut self) -> Local<'_, Failure> {
         if self.fails {
             return Box::pin(async { Failure::new(Code::BrokerFailed, "fsync") });
@@ -103,6 +108,13 @@ fn plan(data_dir: &Path) -> Plan {
         kafka: "0".parse().unwrap(),
         http: "0".parse().unwrap(),
         advertise: None,
+        sqs: SqsArgs {
+            address: MaybeAddress(None),
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            limits: SqsLimits::Aws,
+            keys: Vec::new(),
+        },
         http_hosts: Vec::new(),
         allow_anonymous: false,
     };
@@ -223,5 +235,13 @@ fn nothing_listens_beyond_this_machine_unless_that_is_meant() {
         assert_eq!(check_exposure(&listen).unwrap_err().code, Code::OpenToAll);
     }
     listen.allow_anonymous = true;
+    assert_eq!(check_exposure(&listen), Ok(()));
+    // Where requests must be signed, anybody may connect.
+    let mut listen = plan(Path::new("/")).listen;
+    listen.sqs.address = MaybeAddress(Some("0.0.0.0:1".parse().unwrap()));
+    assert_eq!(check_exposure(&listen).unwrap_err().code, Code::OpenToAll);
+    let secret = "s".to_owned();
+    let id = "id".to_owned();
+    listen.sqs.keys = vec![AccessKey { id, secret }];
     assert_eq!(check_exposure(&listen), Ok(()));
 }

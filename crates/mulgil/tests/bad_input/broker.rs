@@ -25,6 +25,7 @@ impl Broker {
             .arg(format!("ulimit -S -n {OPEN_FILES} && exec \"$0\" \"$@\""))
             .arg(env!("CARGO_BIN_EXE_mulgil"))
             .args(["dev", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--sqs", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data.path())
             .stdout(Stdio::piped())

@@ -107,7 +107,7 @@ fn damaged(dir: &Path) {
 
 /// Starts a server and stops it; what it wrote to standard error, and its exit code.
 fn serve(dir: &str) -> (String, Option<i32>) {
-    let line = format!("server --data-dir {dir} --kafka 0 --http 0");
+    let line = format!("server --data-dir {dir} --kafka 0 --http 0 --sqs 0");
     let mut child = mulgil(&line).spawn().unwrap();
     let mut ready = String::new();
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());

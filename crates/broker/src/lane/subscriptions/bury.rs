@@ -115,6 +115,7 @@ impl Lane {
             from: Place {
                 subscription: known.name.name.to_string(),
                 topic: source.name.name.to_string(),
+                topic_id: source.id,
                 partition: number.map_or(u32::MAX, |at| u32::try_from(at).unwrap_or(u32::MAX)),
             },
             death: death.clone(),

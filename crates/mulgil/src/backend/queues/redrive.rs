@@ -26,6 +26,7 @@ use mulgil_admin::problem::Refusal;
 use mulgil_admin::queues::{Browse, Which};
 use mulgil_broker::death::{self, DeathRecord};
 use mulgil_broker::facts::work_out_moved;
+use mulgil_broker::publish::Batches;
 use mulgil_broker::request::{
     AppendPartition, AppendRefusal, Atomic, AtomicRefusal, Reply, Request, Take,
 };
@@ -40,7 +41,6 @@ use mulgil_record::partition_for_key;
 
 use super::LocalBackend;
 use super::deliver::seen;
-use crate::backend::publish::Batches;
 use crate::backend::refusals::{append_refusal, subscription_refusal, unexpected};
 use crate::backend::timestamp;
 
@@ -95,14 +95,14 @@ impl Task {
 }
 
 impl Redrives {
-    pub(super) fn list(&self) -> RedriveList {
+    pub(in crate::backend) fn list(&self) -> RedriveList {
         let known = lock(&self.known);
         RedriveList {
             redrives: known.tasks.values().map(|task| task.shown()).collect(),
         }
     }
 
-    pub(super) fn cancel(&self, id: u64) -> Result<RedriveTask, Refusal> {
+    pub(in crate::backend) fn cancel(&self, id: u64) -> Result<RedriveTask, Refusal> {
         let known = lock(&self.known);
         let task = known.tasks.get(&id);
         let unknown = || Refusal::new(Code::RedriveUnknown, format!("redrive {id}"));
@@ -212,7 +212,7 @@ impl Job {
                 let partitions = i32::try_from(count).unwrap_or(i32::MAX);
                 partition_for_key(key, partitions).cast_unsigned()
             }
-            (None, None) => backend.spread.fetch_add(1, Ordering::Relaxed) % count,
+            (None, None) => backend.publisher.next_of(count),
         };
         Fate::Goes(Going {
             offset,
@@ -274,7 +274,7 @@ enum Not {
 }
 
 impl LocalBackend {
-    pub(super) async fn redrive_one(
+    pub(in crate::backend) async fn redrive_one(
         &self,
         which: Which<'_>,
         ask: Redrive,
@@ -535,7 +535,7 @@ impl LocalBackend {
             let needed = catalog.needed(topic);
             let mut batches = Batches::new(&topic.settings, now);
             for one in records {
-                batches.push(one.partition, &one.record);
+                batches.add(one.partition, &one.record);
             }
             let mut before = None;
             let mut batches: Vec<(u32, Batch)> = batches.finish();
