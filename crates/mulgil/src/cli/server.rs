@@ -71,8 +71,6 @@ pub(crate) struct ListenArgs {
         hide_env_values = true
     )]
     pub(crate) advertise: Option<Advertise>,
-    #[command(flatten)]
-    pub(crate) sqs: SqsArgs,
     /// A name that HTTP requests may be for, beside loopback and the listen address
     #[arg(long = "http-host", env = "MULGIL_HTTP_HOSTS", value_name = "NAME")]
     #[arg(value_delimiter = ',', hide_env_values = true)]
@@ -80,6 +78,8 @@ pub(crate) struct ListenArgs {
     /// Listen beyond this machine although nobody has to sign in
     #[arg(long, env = "MULGIL_ALLOW_ANONYMOUS", hide_env_values = true)]
     pub(crate) allow_anonymous: bool,
+    #[command(flatten)]
+    pub(crate) sqs: SqsArgs,
 }
 
 /// The door for clients of Amazon SQS.
