@@ -116,6 +116,13 @@ impl Broker {
         &self.kafka
     }
 
+    /// Where its SQS listener is, if it has one.
+    pub(crate) fn sqs(&self) -> Result<String> {
+        let known = self.kind == Kind::Mulgil;
+        ensure!(known, "only Mulgil speaks with clients of Amazon SQS");
+        Ok(format!("http://{}", self.sqs))
+    }
+
     /// Where its HTTP listener is.
     pub(crate) fn http(&self) -> String {
         format!("http://{}", self.http)

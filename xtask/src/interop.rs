@@ -21,9 +21,11 @@ pub(crate) const LONG: [&str; 6] = [
     "sarama",
 ];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 8] = [
+pub(crate) const CLIENTS: [&str; 10] = [
     "kcat",
     "queues",
+    "boto3",
+    "boto3-query",
     "java",
     "python",
     "kafka-python",
@@ -31,6 +33,11 @@ pub(crate) const CLIENTS: [&str; 8] = [
     "node",
     "go",
 ];
+
+/// Those that Apache Kafka is not asked by.
+const OWN: [&str; 3] = ["queues", "boto3", "boto3-query"];
+/// Those that speak with the SQS listener.
+const SQS: [&str; 2] = ["boto3", "boto3-query"];
 
 /// `cargo xtask interop`.
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
@@ -46,6 +53,7 @@ pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Re
     for name in CLIENTS
         .iter()
         .filter(|name| client.is_none_or(|wanted| wanted == **name))
+        .filter(|name| client.is_some() || *against == Kind::Mulgil || !OWN.contains(name))
         .chain(LONG.iter().filter(|name| client == Some(**name)))
     {
         let result = suite(name, &mut broker, checks);
@@ -88,6 +96,11 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
                 .args(["dev.mulgil.interop.Main", "suite"]);
             java
         }
+        "boto3" | "boto3-query" => {
+            let mut python = Command::new(tools::boto3(name == "boto3-query")?);
+            python.arg(repo::root().join("interop/sqs-python/suite.py"));
+            python
+        }
         "python" => python("suite.py")?,
         "kafka-python" => python("kafka_python_suite.py")?,
         "aiokafka" => python("aiokafka_suite.py")?,
@@ -102,6 +115,11 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         "sarama" => Command::new(tools::sarama()?),
         "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
+    };
+    let address = if SQS.contains(&name) {
+        broker.sqs()?
+    } else {
+        address
     };
     command.arg(address).args(checks);
     let finished = run::watched(&format!("interop {name}"), &mut command, LIMIT)?;
@@ -175,7 +193,9 @@ fn missing(client: &str) -> Option<String> {
             prerequisites::MAVEN,
             prerequisites::PYTHON,
         ],
-        "python" | "kafka-python" | "aiokafka" => &[prerequisites::PYTHON],
+        "python" | "kafka-python" | "aiokafka" | "boto3" | "boto3-query" => {
+            &[prerequisites::PYTHON]
+        }
         "node" => &[prerequisites::NODE],
         "confluent-node" => &[prerequisites::NODE, prerequisites::CXX, prerequisites::MAKE],
         "rust" => &[prerequisites::CC, prerequisites::MAKE],

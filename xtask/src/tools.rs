@@ -205,6 +205,17 @@ pub(crate) fn python() -> Result<PathBuf> {
     virtual_environment("python", "venv", &requirements)
 }
 
+/// The Python with boto3: the newest version, which speaks AWS JSON, or the last one that spoke Query.
+pub(crate) fn boto3(query: bool) -> Result<PathBuf> {
+    let (name, file) = if query {
+        ("boto3-query", "requirements-query.txt")
+    } else {
+        ("boto3", "requirements.txt")
+    };
+    let requirements = repo::root().join("interop/sqs-python").join(file);
+    virtual_environment(name, name, &requirements)
+}
+
 /// A virtual environment below `.tools/` with what `requirements` names.
 fn virtual_environment(name: &str, folder: &str, requirements: &Path) -> Result<PathBuf> {
     need(&[PYTHON])?;

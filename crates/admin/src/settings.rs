@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use mulgil_broker::meta::schema as kept;
 use mulgil_broker::meta::settings::{
-    BROKER, Edit, Operation, Setting, Standing, TOPIC, Takes, topic_setting,
+    BROKER, DOOR, Edit, Operation, Setting, Standing, TOPIC, Takes, topic_setting,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -283,6 +283,23 @@ Where a topic states nothing, the broker's setting of the last column holds, if 
             setting.standing.word().to_owned(),
             setting.about.to_owned(),
             code(setting.inherits.unwrap_or_default()),
+        ];
+        page.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    page.push_str(
+        "
+## Topics, for the door of one protocol
+
+| name | takes | default | what it does |
+| --- | --- | --- | --- |
+",
+    );
+    for setting in DOOR {
+        let row = [
+            code(setting.name),
+            setting.takes.to_string(),
+            code(setting.default),
+            setting.about.to_owned(),
         ];
         page.push_str(&format!("| {} |\n", row.join(" | ")));
     }

@@ -23,6 +23,7 @@ use mulgil_broker::request::{Reply, Request};
 use mulgil_broker::shell::Broker;
 use mulgil_kafka::KafkaFigures;
 use mulgil_meta::schema::DEFAULT_VHOST;
+use mulgil_sqs::figures::SqsFigures;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::node::Node;
@@ -51,6 +52,7 @@ pub(crate) struct LocalBackend {
     broker: Arc<Broker>,
     figures: Arc<DoorFigures>,
     kafka: Arc<KafkaFigures>,
+    sqs: Option<Arc<SqsFigures>>,
     /// Messages that came and went through the API.
     own: Own,
     /// How many pieces of the log recovery put into quarantine.
@@ -90,6 +92,7 @@ impl LocalBackend {
             broker: Arc::clone(&node.broker),
             figures: Arc::clone(&node.figures),
             kafka: Arc::clone(&node.kafka_figures),
+            sqs: { node.sqs.as_ref() }.map(|(_, door)| Arc::clone(door.figures())),
             own: Own::default(),
             quarantined: quarantined.len(),
             quarantined_bytes: quarantined.iter().map(|piece| piece.bytes).sum(),

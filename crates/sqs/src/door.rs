@@ -179,6 +179,7 @@ impl Door {
         options: DoorOptions,
         secret: Vec<u8>,
         topic_id: fn() -> TopicId,
+        figures: Arc<SqsFigures>,
     ) -> Self {
         let unpacking = Arc::new(Semaphore::new(UNPACKING_MAX));
         Self {
@@ -192,7 +193,7 @@ impl Door {
             deleted: Resting::default(),
             purged: Resting::default(),
             altering: tokio::sync::Mutex::default(),
-            figures: Arc::default(),
+            figures,
             attempts: Attempts::default(),
             seen: Seen::default(),
         }

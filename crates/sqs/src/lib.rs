@@ -21,6 +21,7 @@ pub mod figures;
 pub mod handle;
 pub mod identity;
 pub mod input;
+pub mod mapping;
 pub mod message;
 pub mod names;
 pub mod params;

@@ -145,6 +145,15 @@ enum Form {
 
 fn form(name: &str) -> Option<(&'static str, Form)> {
     Some(match name {
+        // Where a list or a map has nothing, some clients write its own name and nothing behind it.
+        "AttributeNames" => ("AttributeNames", Form::Texts),
+        "Attributes" => ("Attributes", Form::Map("Name")),
+        "Entries" => ("Entries", Form::Entries),
+        "MessageAttributeNames" => ("MessageAttributeNames", Form::Texts),
+        "MessageAttributes" => ("MessageAttributes", Form::Map("Name")),
+        "MessageSystemAttributeNames" => ("MessageSystemAttributeNames", Form::Texts),
+        "TagKeys" => ("TagKeys", Form::Texts),
+        "Tags" => ("Tags", Form::Map("Key")),
         "AttributeName" => ("AttributeNames", Form::Texts),
         "MessageAttributeName" => ("MessageAttributeNames", Form::Texts),
         "MessageSystemAttributeName" => ("MessageSystemAttributeNames", Form::Texts),
@@ -202,8 +211,10 @@ fn members(tree: Tree) -> Result<Map<String, Value>, Fault> {
 /// A list or a map, by the numbers of its items, which may have gaps.
 fn numbered(name: &str, form: &Form, node: Node) -> Result<Value, Fault> {
     let bad = || malformed(format!("The parameter {name} is not of its form."));
-    let Node::Branch(tree) = node else {
-        return Err(bad());
+    let tree = match node {
+        Node::Branch(tree) => tree,
+        Node::Text(text) if text.is_empty() => Tree::new(),
+        Node::Text(_) => return Err(bad()),
     };
     let mut items = BTreeMap::new();
     for (number, item) in tree {
@@ -291,6 +302,9 @@ mod tests {
         let expected =
             json!({"QueueName": "q", "Attributes": {"DelaySeconds": "0"}, "tags": {"k": "v"}});
         assert_eq!(query(form), Ok(("CreateQueue".to_owned(), expected)));
+        let form = "Action=SendMessageBatch&Entries=";
+        let expected = json!({"Entries": []});
+        assert_eq!(query(form), Ok(("SendMessageBatch".to_owned(), expected)));
         let form = "Action=ReceiveMessage&AttributeName.10=z&AttributeName.9=a&WaitTimeSeconds=20";
         let expected = json!({"AttributeNames": ["a", "z"], "WaitTimeSeconds": 20});
         assert_eq!(query(form), Ok(("ReceiveMessage".to_owned(), expected)));

@@ -69,7 +69,7 @@ struct Counted<'a>(&'a SqsFigures);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -88,9 +88,11 @@ impl Server {
     /// Serves one connection until it ends, or `stop` turns true.
     pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
         let figures = &**self.door.figures();
-        let before = figures.connections.fetch_add(1, Ordering::Relaxed);
+        SqsFigures::add(&figures.opened, 1);
+        let before = figures.open.fetch_add(1, Ordering::Relaxed);
         let _counted = Counted(figures);
         if before >= CONNECTIONS_MAX {
+            SqsFigures::add(&figures.refused, 1);
             return tracing::warn!(%peer, "a connection too many");
         }
         let service = service_fn(async |request| Ok::<_, Infallible>(self.handle(request).await));
@@ -102,17 +104,15 @@ impl Server {
         let form = form_of(&parts);
         let id = Uuid::new_v4().to_string();
         let figures = self.door.figures();
-        SqsFigures::add(&figures.requests, 1);
+        let began = figures.now_us();
         let outcome = self.outcome(&parts, body, form).await;
         let answer = match &outcome {
-            Ok((action, answer)) => good(form, action, answer, &id),
+            Ok((action, answer)) => {
+                figures.answered(action, began);
+                good(form, action, answer, &id)
+            }
             Err(fault) => {
-                let counter = if fault.kind.status() < 500 {
-                    &figures.refused
-                } else {
-                    &figures.failed
-                };
-                SqsFigures::add(counter, 1);
+                figures.refused(fault);
                 tracing::debug!(%fault, "request refused");
                 bad(form, fault, &id)
             }

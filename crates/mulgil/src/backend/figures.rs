@@ -1,6 +1,6 @@
 //! What an operator sees: figures, alarms, health.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mulgil_admin::backend::{
@@ -9,6 +9,7 @@ use mulgil_admin::backend::{
 use mulgil_admin::model::{Alarm, Broker as BrokerModel, Check, Disk};
 use mulgil_broker::figures::{Alarm as Raised, Counted};
 use mulgil_log::disk::unreadable_pages;
+use mulgil_sqs::figures::SqsFigures;
 
 use super::{LocalBackend, timestamp};
 
@@ -135,7 +136,7 @@ impl LocalBackend {
         let dropped = self.broker.figures().dropped;
         let all = self.all_alarms();
         Counters {
-            protocols: vec![self.kafka_counters(), self.own_counters()],
+            protocols: self.protocol_counters(),
             messages_dropped: vec![("retention", dropped.retention), ("trim", dropped.trim)],
             storage_append: seconds(&store.append.counted()),
             storage_fsync: seconds(&store.sync.counted()),
@@ -179,6 +180,12 @@ impl LocalBackend {
                 .map(|(op, counted)| (op, seconds(&counted)))
                 .collect(),
         }
+    }
+
+    fn protocol_counters(&self) -> Vec<ProtocolCounters> {
+        let always = [self.kafka_counters(), self.own_counters()];
+        let sqs = self.sqs.as_deref().map(sqs_counters);
+        always.into_iter().chain(sqs).collect()
     }
 
     fn own_counters(&self) -> ProtocolCounters {
@@ -228,6 +235,31 @@ impl LocalBackend {
             disk_bytes: disk.total_bytes,
             disk_free_bytes: disk.free_bytes,
         }
+    }
+}
+
+fn sqs_counters(figures: &SqsFigures) -> ProtocolCounters {
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let errors = figures.errors().into_iter();
+    let requests = figures.requests();
+    ProtocolCounters {
+        protocol: "sqs",
+        messages_published: load(&figures.sent),
+        messages_delivered: load(&figures.received),
+        message_bytes_published: load(&figures.sent_bytes),
+        message_bytes_delivered: load(&figures.received_bytes),
+        connections: Some(ConnectionCounters {
+            open: load(&figures.open),
+            opened: load(&figures.opened),
+            refused: load(&figures.refused),
+            ..ConnectionCounters::default()
+        }),
+        errors: errors
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        request_duration: requests
+            .map(|(action, counted)| (action.to_owned(), seconds(&counted)))
+            .collect(),
     }
 }
 

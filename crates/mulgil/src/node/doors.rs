@@ -10,6 +10,7 @@ use mulgil_kafka::{KafkaFigures, KafkaOptions, KafkaShared};
 use mulgil_log::recovery::Recovered;
 use mulgil_record::ids::TopicId;
 use mulgil_sqs::door::Door;
+use mulgil_sqs::figures::SqsFigures;
 use mulgil_sqs::server::Server;
 
 use super::{NodeOptions, RandomIds, SqsListen, random_id};
@@ -20,9 +21,13 @@ type Found<'a> = (&'a Arc<Broker>, &'a Recovered);
 
 /// Counters of the Kafka door, which tells time from now on.
 pub(super) fn kafka_figures() -> KafkaFigures {
+    KafkaFigures::new(micros())
+}
+
+/// A clock in microseconds that begins now.
+fn micros() -> impl Fn() -> u64 + Send + Sync + 'static {
     let began = clock::running();
-    let micros = move || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    KafkaFigures::new(micros)
+    move || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What all connections of the Kafka door share.
@@ -62,6 +67,7 @@ pub(super) fn sqs(listen: &SqsListen, (broker, recovered): Found<'_>) -> Arc<Doo
         listen.door.clone(),
         secret,
         topic_id,
+        Arc::new(SqsFigures::new(micros())),
     ))
 }
 

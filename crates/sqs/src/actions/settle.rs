@@ -10,7 +10,6 @@ use super::batch;
 use super::receive::{LOCK_MAX, LOCK_OPEN};
 use crate::door::{Caller, Door, Queue, refused, unexpected};
 use crate::fault::{Fault, Kind};
-use crate::figures::SqsFigures;
 use crate::handle::Handle;
 use crate::input::{Parameters, invalid, missing, number, required};
 
@@ -196,9 +195,6 @@ impl Door {
         let settled = settled.map_err(|why| refused(&why))?;
         let mut outcomes = Vec::with_capacity(asked.len());
         for (one, outcome) in asked.iter().zip(settled) {
-            if outcome.is_ok() && one.wish == Wish::Delete {
-                SqsFigures::add(&self.figures.deleted, 1);
-            }
             outcomes.push(match outcome {
                 Ok(()) => Ok(json!({})),
                 Err(why) => self.not_settled(queue, one, &why).await,
