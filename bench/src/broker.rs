@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::elasticmq::ElasticMq;
 use crate::kafka::Kafka;
 use crate::wire::Wire;
 
@@ -31,16 +32,26 @@ pub(crate) trait Kind {
     fn command(&self, home: &Path) -> Result<Command>;
     /// Waits until `child` says that it is ready; the address of its Kafka listener.
     fn wait(&self, child: &mut Child, home: &Path) -> Result<String>;
+    /// Asks something at its address.
+    fn greet(&self, address: &str) -> Result<()> {
+        Wire::connect(address)?.greet()
+    }
+    /// The address of its SQS listener.
+    fn sqs(&self, _home: &Path, _address: &str) -> Result<String> {
+        bail!("{} does not speak with clients of Amazon SQS", self.name())
+    }
     /// The topic setting that asks for `durability`; none if it is what the kind does anyway.
     fn durability(&self, durability: &str) -> Result<Option<(String, String)>>;
 }
 
-/// `mulgil:PROGRAM`, `kafka:JARS` or `HOST:PORT@PID`.
+/// `mulgil:PROGRAM`, `kafka:JARS`, `elasticmq:JARS` or `HOST:PORT@PID`.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Mulgil(PathBuf),
     /// Apache Kafka, by the folder of its jars.
     Kafka(PathBuf),
+    /// `ElasticMQ`, by the folder of its jars.
+    ElasticMq(PathBuf),
     Running {
         address: String,
         pid: u32,
@@ -57,11 +68,16 @@ impl FromStr for Target {
         if let Some(path) = text.strip_prefix("kafka:") {
             return Ok(Self::Kafka(path.into()));
         }
+        if let Some(path) = text.strip_prefix("elasticmq:") {
+            return Ok(Self::ElasticMq(path.into()));
+        }
         let running = text.split_once('@').and_then(|(address, pid)| {
             let (address, pid) = (address.to_owned(), pid.parse().ok()?);
             Some(Self::Running { address, pid })
         });
-        running.ok_or_else(|| "must be mulgil:PROGRAM, kafka:JARS or HOST:PORT@PID".to_owned())
+        running.ok_or_else(|| {
+            "must be mulgil:PROGRAM, kafka:JARS, elasticmq:JARS or HOST:PORT@PID".to_owned()
+        })
     }
 }
 
@@ -70,6 +86,7 @@ impl Target {
         match self.clone() {
             Self::Mulgil(program) => Box::new(Mulgil { program }),
             Self::Kafka(jars) => Box::new(Kafka { jars }),
+            Self::ElasticMq(jars) => Box::new(ElasticMq { jars }),
             Self::Running { .. } => Box::new(Stranger),
         }
     }
@@ -129,6 +146,13 @@ impl Kind for Mulgil {
         let addresses: serde_json::Value = serde_json::from_str(&text)?;
         let kafka = addresses.get("kafka").and_then(|kafka| kafka.as_str());
         Ok(kafka.context("mulgil has no Kafka listener")?.to_owned())
+    }
+
+    fn sqs(&self, home: &Path, _address: &str) -> Result<String> {
+        let text = fs::read_to_string(home.join("addresses.json"))?;
+        let addresses: serde_json::Value = serde_json::from_str(&text)?;
+        let sqs = addresses.get("sqs").and_then(|sqs| sqs.as_str());
+        Ok(sqs.context("mulgil has no SQS listener")?.to_owned())
     }
 
     fn durability(&self, durability: &str) -> Result<Option<(String, String)>> {
@@ -259,7 +283,7 @@ impl Broker {
 
     fn until_it_answers(&self, begin: Instant) -> Result<()> {
         loop {
-            match Wire::connect(&self.address).and_then(|mut wire| wire.greet()) {
+            match self.kind.greet(&self.address) {
                 Ok(()) => return Ok(()),
                 Err(error) if begin.elapsed() > READY_LIMIT => return Err(error),
                 Err(_not_yet) => std::thread::sleep(Duration::from_millis(1)),
@@ -270,6 +294,11 @@ impl Broker {
     /// The kind's name.
     pub(crate) fn name(&self) -> &'static str {
         self.kind.name()
+    }
+
+    /// The address of its SQS listener.
+    pub(crate) fn sqs(&self) -> Result<String> {
+        self.kind.sqs(&self.home, &self.address)
     }
 
     /// The topic setting that asks for `durability`.

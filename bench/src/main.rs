@@ -17,6 +17,7 @@ mod cold;
 mod compare;
 mod consume;
 mod e2e;
+mod elasticmq;
 mod fetch;
 mod files;
 mod fill;
@@ -34,6 +35,7 @@ mod rest_api;
 mod results;
 mod scale;
 mod settle;
+mod sqs;
 mod table;
 mod tools;
 mod wire;
@@ -60,7 +62,8 @@ struct Arguments {
 /// What is measured, and where.
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
-    /// The broker: mulgil:PROGRAM, kafka:FOLDER of its jars, or HOST:PORT@PID of one that runs
+    /// The broker: mulgil:PROGRAM, kafka:FOLDER or elasticmq:FOLDER of its jars, or HOST:PORT@PID of one that
+    /// runs
     #[arg(long, default_value = "mulgil:target/release/mulgil", global = true)]
     broker: Target,
     /// Data of the broker; emptied before and after each run
@@ -111,6 +114,10 @@ enum Command {
     QueuesWaiting(queues::WaitingOptions),
     /// Queues filled and worked off over the HTTP API
     QueuesWork(queues::WorkOptions),
+    /// Messages sent, received and deleted by the protocol of Amazon SQS
+    SqsWork(sqs::WorkOptions),
+    /// Many messages that wait in one queue of Amazon SQS: memory
+    SqsWaiting(sqs::WaitingOptions),
     /// Kafka's own performance tools: write with one, read with the other
     Tools(tools::ToolsOptions),
     /// Run the rows of the comparison with Apache Kafka, the brokers in turns
@@ -148,6 +155,8 @@ fn main() -> Result<()> {
         | Command::QueuesIdle(_)
         | Command::QueuesWaiting(_)
         | Command::QueuesWork(_)
+        | Command::SqsWork(_)
+        | Command::SqsWaiting(_)
         | Command::Cold(_) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
             measure(&place, &command, &own_words(&words), None)
@@ -235,6 +244,8 @@ fn carry_out(
             ("queues-waiting", figures, broker)
         }
         Command::QueuesWork(options) => ("queues-work", queues::work(&broker, options)?, broker),
+        Command::SqsWork(options) => ("sqs-work", sqs::work(&broker, options)?, broker),
+        Command::SqsWaiting(options) => ("sqs-waiting", sqs::waiting(&broker, options)?, broker),
         Command::Tools(options) => {
             let figures = tools::run(&broker, &place.tools, options)?;
             ("tools", figures, broker)

@@ -146,6 +146,28 @@ const QUEUES_WORK: &[Column] = &[
     ("server peak MiB", "server_peak_mib", 0),
 ];
 
+const SQS_WORK: &[Column] = &[
+    ("messages/s", "messages_per_s", 0),
+    ("server µs/message", "server_us_per_message", 1),
+    ("server µs/request", "server_us_per_request", 1),
+    ("server cores", "server_cores", 2),
+    ("generator cores", "generator_cores", 2),
+    ("send p50 µs", "send_p50_us", 0),
+    ("p99 µs", "send_p99_us", 0),
+    ("receive p50 µs", "receive_p50_us", 0),
+    ("p99 µs", "receive_p99_us", 0),
+    ("delete p50 µs", "delete_p50_us", 0),
+    ("p99 µs", "delete_p99_us", 0),
+    ("server peak MiB", "server_peak_mib", 0),
+];
+
+const SQS_WAITING: &[Column] = &[
+    ("sent/s", "messages_per_s", 0),
+    ("memory bytes/message", "bytes_per_message", 0),
+    ("resident MiB", "server_resident_mib", 0),
+    ("peak MiB", "server_peak_mib", 0),
+];
+
 const SECTIONS: &[(&str, &str, &[Column])] = &[
     ("produce", "Produce, as fast as it goes", RATES),
     ("consume", "Consume from the beginning", RATES),
@@ -177,6 +199,16 @@ const SECTIONS: &[(&str, &str, &[Column])] = &[
         "queues-work",
         "Queues worked off over the HTTP API: publish, receive and accept in turns",
         QUEUES_WORK,
+    ),
+    (
+        "sqs-work",
+        "Amazon SQS: send, receive and delete in turns, messages of 100 bytes, 8 connections; Mulgil synced, ElasticMQ in memory",
+        SQS_WORK,
+    ),
+    (
+        "sqs-waiting",
+        "Amazon SQS: a million messages of 100 bytes that wait",
+        SQS_WAITING,
     ),
 ];
 

@@ -336,6 +336,32 @@ def fifo_order():
     equal({"a": ["a0", "a1", "a2"], "b": ["b0", "b1", "b2"]}, got, "order")
 
 
+@check("fifo-several-at-once")
+def fifo_several():
+    url = fifo("several")
+    entries = [
+        {
+            "Id": str(i),
+            "MessageBody": f"{group}{i}",
+            "MessageGroupId": group,
+            "MessageDeduplicationId": f"{group}{i}",
+        }
+        for i, group in enumerate("abab")
+    ]
+    SQS.send_message_batch(QueueUrl=url, Entries=entries)
+    got = receive(url, MaxNumberOfMessages=10)
+    equal(["a0", "a2"], [b for b in bodies(got) if b[0] == "a"], "in order, in one receive")
+    equal(["b1", "b3"], [b for b in bodies(got) if b[0] == "b"], "in order, in one receive")
+    SQS.delete_message(QueueUrl=url, ReceiptHandle=got[0]["ReceiptHandle"])
+    SQS.send_message(
+        QueueUrl=url, MessageBody="a4", MessageGroupId="a", MessageDeduplicationId="a4"
+    )
+    equal([], receive(url), "the group waits for all of them")
+    for message in got[1:]:
+        SQS.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    equal("a4", one(url)["Body"], "then the next")
+
+
 @check("fifo-group-waits")
 def fifo_group_waits():
     url = fifo("waits")

@@ -11,6 +11,8 @@ use crate::prerequisites::{self, JAVA, MAVEN};
 use crate::tally::Tally;
 use crate::{repo, run, tools};
 
+mod sqs;
+
 /// All rows three times, each as long as it may take, stay far below this.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -20,6 +22,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(crate) enum Bench {
     /// Apache Kafka
     Kafka(Options),
+    /// `ElasticMQ`, by the protocol of Amazon SQS
+    Sqs(sqs::SqsOptions),
 }
 
 /// What to run, and where the figures go.
@@ -59,7 +63,10 @@ pub(crate) struct Options {
 
 /// Runs the rows, and writes the table.
 pub(crate) fn run(bench: &Bench) -> Result<Tally> {
-    let Bench::Kafka(options) = bench;
+    let options = match bench {
+        Bench::Kafka(options) => options,
+        Bench::Sqs(options) => return sqs::run(options),
+    };
     if let Some(missing) = prerequisites::missing(&[JAVA, MAVEN]) {
         bail!("{missing}");
     }

@@ -319,12 +319,20 @@ pub(crate) fn registry() -> Result<PathBuf> {
     Ok(PathBuf::from(told.trim()))
 }
 
+/// Gathers the jars of `ElasticMQ`.
+pub(crate) fn elasticmq() -> Result<()> {
+    jars_of("elasticmq", &repo::root().join("bench/elasticmq"))
+}
+
 /// Gathers what the `pom.xml` of a folder of `interop` names; nothing is compiled.
 fn jars(folder: &str) -> Result<()> {
+    jars_of(folder, &repo::root().join("interop").join(folder))
+}
+
+fn jars_of(folder: &str, home: &Path) -> Result<()> {
     need(&[JAVA, MAVEN])?;
-    let home = repo::root().join("interop").join(folder);
     let product = home.join("target/lib");
-    once(folder, &product, &[&home.join("pom.xml")], || maven(&home))
+    once(folder, &product, &[&home.join("pom.xml")], || maven(home))
 }
 
 fn maven(home: &Path) -> Result<()> {

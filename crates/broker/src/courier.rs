@@ -60,6 +60,8 @@ pub struct Wanted {
     pub wait_ms: u32,
     /// No record is handed out while so many are locked; if not said, as many as the broker bears.
     pub locked_max: Option<u64>,
+    /// Whether several records of one key may come together, in their order.
+    pub keys_together: bool,
 }
 
 /// Why nothing was handed out.
@@ -269,6 +271,7 @@ impl Courier {
             lock_ms: wanted.lock_ms,
             wait_ms,
             locked_max: wanted.locked_max,
+            keys_together: wanted.keys_together,
         });
         let broker = Arc::clone(&self.broker);
         // A task of its own, that is there for the answer though the caller may have gone.

@@ -295,6 +295,9 @@ pub struct Receive {
     pub wait_ms: u32,
     /// No record is handed out while so many of a partition are locked; [`LOCKED_MAX`] if not said.
     pub locked_max: Option<u64>,
+    /// Whether several records of one key may come together, in their order, where records go by key. Others
+    /// of it wait until all of them are settled.
+    pub keys_together: bool,
 }
 
 /// Records that were handed out together: as many as `span` has, or fewer if offsets in it hold nothing.

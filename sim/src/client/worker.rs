@@ -174,6 +174,7 @@ impl Worker {
             lock_ms: Some(lock_ms),
             wait_ms: if scene.below(2) == 0 { 0 } else { 300 },
             locked_max: None,
+            keys_together: false,
         };
         (
             Open::Receive(lock_ms),

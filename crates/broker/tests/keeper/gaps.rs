@@ -66,6 +66,7 @@ async fn receive(broker: &Broker, name: &str) -> Vec<Receipt> {
             lock_ms: Some(3_600_000),
             wait_ms: 0,
             locked_max: None,
+            keys_together: false,
         };
         let reply = ask(broker, SubscriptionRequest::Receive(receive)).await;
         let SubscriptionReply::Acquired(Ok(got)) = reply else {

@@ -88,6 +88,7 @@ impl World {
                 lock_ms: Some(60_000),
                 wait_ms: 0,
                 locked_max: None,
+                keys_together: false,
             });
             let SubscriptionReply::Acquired(got) = self.subscription(ask) else {
                 panic!("no records");

@@ -29,6 +29,7 @@ fn receive(records_max: u32, wait_ms: u32) -> Request {
         lock_ms: Some(5_000),
         wait_ms,
         locked_max: None,
+        keys_together: false,
     }))
 }
 

@@ -4,7 +4,7 @@
 //! none starves beside one with more credit. Where there is one alone, or one that pulls, it gets
 //! all it can take at once, in stretches.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use mulgil_record::ids::Offset;
 
@@ -14,6 +14,7 @@ use super::command::LockTerm;
 use super::consumers::Consumer;
 use super::draft::Draft;
 use super::effect::Effect;
+use super::keys::Behind;
 use super::names::{ConsumerId, LockEpoch, Reason, Tries};
 use super::offers::Place;
 use super::retry::{Fate, is_exhausted};
@@ -28,6 +29,19 @@ const RECORDS_A_TURN: u32 = 16_384;
 /// Most records that one turn finds to wait behind others of their key.
 const PARKED_A_TURN: u32 = 1_024;
 
+/// Most links of what is settled that a consumer who gets several records of a key is taken past.
+const DEAD_LINKS: u32 = 256;
+
+/// What one consumer may get of keys that it has got records of just now.
+#[derive(Debug, Default)]
+struct Together {
+    keys: BTreeSet<u32>,
+    /// The next parked record of such keys.
+    parked: BTreeMap<i64, u32>,
+    /// How many links may be passed over.
+    room: u32,
+}
+
 /// A turn of handing out.
 struct Hand<'a, 'b> {
     state: &'a State,
@@ -40,6 +54,8 @@ struct Hand<'a, 'b> {
     parks: u32,
     /// Keys of what this turn hands out.
     keys: BTreeSet<u32>,
+    /// For whom several records of a key may go.
+    together: Option<Together>,
 }
 
 /// Hands out what there is to those who want it; whether all that is available was looked at or handed out,
@@ -57,6 +73,7 @@ pub(super) fn dispatch(state: &State, settings: &Settings, draft: &mut Draft<'_>
         records: RECORDS_A_TURN,
         parks: PARKED_A_TURN,
         keys: BTreeSet::new(),
+        together: None,
         draft,
     };
     hand.all();
@@ -106,11 +123,15 @@ impl Hand<'_, '_> {
     /// Hands up to `want` records to `consumer`; how many it was.
     fn serve(&mut self, consumer: &Consumer, want: u32) -> u32 {
         let mut given = 0;
+        self.together = consumer.keys_together.then(|| Together {
+            room: DEAD_LINKS,
+            ..Together::default()
+        });
         while given < want && !self.is_spent() {
             let Some((first, end, tries)) = self.next(want - given) else {
                 break;
             };
-            self.place.from = end;
+            self.place.from = self.place.from.max(end);
             self.stretches -= 1;
             let span = Span::of(first, end);
             let count = u32::try_from(end - first).unwrap_or(u32::MAX);
@@ -150,7 +171,16 @@ impl Hand<'_, '_> {
     /// The same where records go by key; those whose key has to wait are parked on the way.
     fn next_by_key(&mut self, most: u32) -> Option<(i64, i64, Tries)> {
         loop {
-            let (mut first, end) = self.state.next_offer(&mut self.place)?;
+            if self.together.as_ref().is_some_and(|own| own.room == 0) {
+                return None;
+            }
+            let Some((mut first, mut end)) = self.state.next_offer(&mut self.place) else {
+                return self.next_parked(i64::MAX);
+            };
+            if let Some(parked) = self.next_parked(first) {
+                return Some(parked);
+            }
+            end = end.min(self.first_parked());
             while first < end && !self.may_go(first) {
                 if self.parks == 0 {
                     return None;
@@ -164,20 +194,64 @@ impl Hand<'_, '_> {
             if first == end {
                 continue;
             }
-            let end = end.min(first + i64::from(most.min(self.records)));
+            let mut end = end.min(first + i64::from(most.min(self.records)));
             let tries = self.state.tries(first);
             let mut alike = first;
             while alike < end && self.may_go(alike) && self.state.tries(alike) == tries {
-                self.keys.extend(self.state.key(alike));
+                self.goes(alike);
+                end = end.min(self.first_parked());
                 alike += 1;
             }
             return Some((first, alike, tries));
         }
     }
 
+    /// Where the next parked record that may go lies, or nowhere.
+    fn first_parked(&self) -> i64 {
+        let parked = self
+            .together
+            .as_ref()
+            .and_then(|own| own.parked.keys().next());
+        parked.copied().unwrap_or(i64::MAX)
+    }
+
+    /// The next parked record that may go with what its consumer gets, if it lies before `offer`.
+    fn next_parked(&mut self, offer: i64) -> Option<(i64, i64, Tries)> {
+        let first = self.first_parked();
+        if first >= offer {
+            return None;
+        }
+        self.together.as_mut()?.parked.remove(&first);
+        self.goes(first);
+        Some((first, first + 1, self.state.tries(first)))
+    }
+
+    /// A record goes: others of its key wait, or go with it.
+    fn goes(&mut self, offset: i64) {
+        let Some(key) = self.state.key(offset) else {
+            return;
+        };
+        self.keys.insert(key);
+        let Some(together) = &mut self.together else {
+            return;
+        };
+        together.keys.insert(key);
+        match self.state.parked_behind(key, offset, &mut together.room) {
+            Behind::Record(next) => {
+                together.parked.insert(next, key);
+            }
+            Behind::Nothing => {}
+            Behind::Unknown => together.room = 0,
+        }
+    }
+
     fn may_go(&self, offset: i64) -> bool {
-        let key = self.state.key(offset);
-        key.is_none_or(|key| !self.keys.contains(&key) && self.state.may_go(key))
+        let Some(key) = self.state.key(offset) else {
+            return true;
+        };
+        let own = |together: &Together| together.keys.contains(&key);
+        self.together.as_ref().is_some_and(own)
+            || (!self.keys.contains(&key) && self.state.may_go(key))
     }
 
     /// Tried too often, and the restart came before that was settled.

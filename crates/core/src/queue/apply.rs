@@ -244,6 +244,7 @@ pub(super) fn volatile(state: &mut State, change: &Volatile) {
             exclusive,
             lock,
             once,
+            keys_together,
         } => live.consumers.attach(Consumer {
             id: consumer,
             priority,
@@ -252,6 +253,7 @@ pub(super) fn volatile(state: &mut State, change: &Volatile) {
             credit: 0,
             one_shot: false,
             once,
+            keys_together,
         }),
         Volatile::Granted {
             consumer,

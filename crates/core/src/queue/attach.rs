@@ -48,6 +48,7 @@ pub(super) fn attach(
         exclusive,
         lock,
         once: false,
+        keys_together: false,
     });
     Ok(())
 }
@@ -105,6 +106,7 @@ pub(super) fn pull(state: &State, draft: &mut Draft<'_>, pull: Pull) -> Result<(
         credit,
         lock_ms,
         until,
+        keys_together,
     } = pull;
     may_attach(state, consumer, false)?;
     if credit == 0 {
@@ -116,6 +118,7 @@ pub(super) fn pull(state: &State, draft: &mut Draft<'_>, pull: Pull) -> Result<(
         exclusive: false,
         lock: LockTerm::Outliving(lock_ms),
         once: true,
+        keys_together,
     });
     draft.volatile(Volatile::Granted {
         consumer,

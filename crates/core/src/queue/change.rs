@@ -144,6 +144,8 @@ pub enum Volatile {
         lock: LockTerm,
         /// Whether it goes with its grant.
         once: bool,
+        /// Whether it may get several records of one key at once.
+        keys_together: bool,
     },
     /// A consumer can take more.
     Granted {

@@ -214,6 +214,8 @@ pub struct Pull {
     pub lock_ms: u32,
     /// How long to wait for the first.
     pub until: Elapsed,
+    /// Whether it may get several records of one key, in their order. Others wait until all are settled.
+    pub keys_together: bool,
 }
 
 /// By what right somebody settles.

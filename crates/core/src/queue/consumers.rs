@@ -14,6 +14,10 @@ use super::timers::Timers;
 use crate::machine::Elapsed;
 
 /// An attached consumer.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something of its own"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Consumer {
     pub(super) id: ConsumerId,
@@ -26,6 +30,8 @@ pub(super) struct Consumer {
     pub(super) one_shot: bool,
     /// Whether it goes with its grant.
     pub(super) once: bool,
+    /// Whether it may get several records of one key at once.
+    pub(super) keys_together: bool,
 }
 
 /// Consumers of one priority with credit, who is next first.

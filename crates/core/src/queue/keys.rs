@@ -80,6 +80,15 @@ enum Popped {
     NotYet,
 }
 
+/// What is parked of a key behind a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    Record(i64),
+    Nothing,
+    /// More links of what is settled than may be passed over.
+    Unknown,
+}
+
 fn place(offset: i64) -> usize {
     usize::try_from(offset & 0xff).unwrap_or(0)
 }
@@ -242,6 +251,37 @@ impl Keys {
             self.by_key.insert(key.into(), known);
         }
         true
+    }
+
+    /// The first parked record of a key behind `from`, which is one that was handed out of it; passes over
+    /// no more settled ones than there is room for.
+    pub(super) fn parked_behind(&self, key: u32, from: i64, room: &mut u32) -> Behind {
+        let Some(known) = self.by_key.get(key.into()) else {
+            return Behind::Nothing;
+        };
+        let odd = self.odd.range((key, from + 1)..=(key, i64::MAX));
+        let odd = { odd.map(|(_, offset)| *offset) }.find(|offset| self.parked.contains(*offset));
+        let mut at = match self.link(from) {
+            0 => known.head,
+            LAST => NONE,
+            link => from + i64::from(link) - 1,
+        };
+        while at != NONE && (at <= from || !self.parked.contains(at)) {
+            if *room == 0 {
+                return Behind::Unknown;
+            }
+            *room -= 1;
+            at = match self.link(at) {
+                0 | LAST => NONE,
+                link => at + i64::from(link) - 1,
+            };
+        }
+        match (odd, at) {
+            (None, NONE) => Behind::Nothing,
+            (Some(odd), NONE) => Behind::Record(odd),
+            (None, at) => Behind::Record(at),
+            (Some(odd), at) => Behind::Record(odd.min(at)),
+        }
     }
 
     /// Hangs a record to its place in the chain of its key.

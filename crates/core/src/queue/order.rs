@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use mulgil_record::facts::Columns;
 
 use super::State;
-use super::keys::DEAD_A_TURN;
+use super::keys::{Behind, DEAD_A_TURN};
 use super::locks::key_of;
 
 impl State {
@@ -25,6 +25,12 @@ impl State {
     pub(super) fn may_go(&self, key: u32) -> bool {
         let keys = self.live.keys.as_ref();
         keys.is_none_or(|keys| keys.may_go(key))
+    }
+
+    /// The first parked record of a key behind one that is handed out of it.
+    pub(super) fn parked_behind(&self, key: u32, from: i64, room: &mut u32) -> Behind {
+        let keys = self.live.keys.as_ref();
+        keys.map_or(Behind::Nothing, |keys| keys.parked_behind(key, from, room))
     }
 
     /// Whether others of its key wait for a record: it is held, or waits to be tried again.

@@ -72,6 +72,8 @@ pub(crate) struct Reader {
     pub(crate) credit: u32,
     pub(crate) once_until: Option<Elapsed>,
     pub(crate) once: bool,
+    /// Whether several records of one key go to it.
+    pub(crate) keys_together: bool,
 }
 
 /// All records, and all consumers.
@@ -256,8 +258,13 @@ impl Rows {
 
     /// The record that must be handed out next; those tried too often are given up on the way.
     pub(crate) fn next(&mut self) -> Option<usize> {
+        self.next_for(None)
+    }
+
+    /// As [`next`](Self::next), for somebody to whom keys that they hold are free.
+    pub(crate) fn next_for(&mut self, own: Option<ConsumerId>) -> Option<usize> {
         loop {
-            let waits = self.waiting_keys();
+            let waits = self.waiting_keys(own);
             let free = |at: &usize| {
                 let row = &self.rows[*at];
                 row.place == Place::Available && row.key.is_none_or(|key| !waits.contains(&key))
@@ -272,9 +279,9 @@ impl Rows {
     }
 
     /// Keys of which a record is held, or waits to be tried again.
-    fn waiting_keys(&self) -> BTreeSet<u64> {
-        let again = |row: &&Row| match row.place {
-            Place::Held(_) => true,
+    fn waiting_keys(&self, own: Option<ConsumerId>) -> BTreeSet<u64> {
+        let again = |row: &&Row| match &row.place {
+            Place::Held(held) => own != Some(held.consumer),
             Place::Scheduled(_) => row.tries.acquired > 0,
             _ => false,
         };

@@ -190,6 +190,7 @@ impl QueueScript {
                 credit: line.number("credit").unwrap_or(1),
                 lock_ms: u32::try_from(millis(line.get("lock").expect("lock="))).expect("short"),
                 until: Elapsed(self.ms + millis(line.get("wait").unwrap_or("0ms"))),
+                keys_together: line.says("together"),
             }),
             "archived" => Command::Archived(span(word)),
             "not-archived" => Command::NotArchived {

@@ -416,6 +416,7 @@ impl World {
                 credit: 0,
                 once_until: None,
                 once: false,
+                keys_together: false,
             });
             self.rows.promote();
         }
@@ -474,11 +475,13 @@ impl World {
         let consumer = self.new_consumer();
         let credit = 1 + u32::try_from(self.dice.below(6)).expect("few");
         let until = Elapsed(self.now.elapsed.0 + self.dice.below(20));
+        let keys_together = self.dice.one_in(2);
         let pull = Pull {
             consumer,
             credit,
             lock_ms: 50,
             until,
+            keys_together,
         };
         let taken = self.rows.readers.iter().any(|reader| reader.exclusive);
         let done = self.ask(Command::Pull(pull)).is_some();
@@ -492,6 +495,7 @@ impl World {
                 credit,
                 once_until: Some(until),
                 once: true,
+                keys_together,
             });
             self.rows.promote();
         }
@@ -733,8 +737,9 @@ impl World {
                 assert!(self.epochs.insert(*epoch), "{told}: the epoch comes twice");
                 assert!(!self.rows.settings.paused, "{told}: paused");
                 for offset in span.offsets() {
-                    assert_eq!(self.rows.next(), Some(row(offset)), "{told}");
                     let reader = self.reader_mut(*consumer).clone();
+                    let own = reader.keys_together.then_some(*consumer);
+                    assert_eq!(self.rows.next_for(own), Some(row(offset)), "{told}");
                     let before =
                         |other: &Reader| other.priority > reader.priority && other.credit > 0;
                     if self.rows.settings.single_active {

@@ -157,6 +157,7 @@ impl Door {
             lock_ms: lock.map(|seconds| (seconds * 1_000).max(1)),
             wait_ms: wait * 1_000,
             locked_max: (!open).then_some(IN_FLIGHT_MAX),
+            keys_together: queue.fifo,
         })
     }
 

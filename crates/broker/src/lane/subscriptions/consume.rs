@@ -281,6 +281,7 @@ impl Lane {
             credit: receive.records_max,
             lock_ms,
             until,
+            keys_together: receive.keys_together,
         };
         let mut reader = reader(id, to, Vec::new());
         reader.once = true;

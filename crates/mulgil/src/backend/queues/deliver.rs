@@ -40,6 +40,7 @@ impl LocalBackend {
             lock_ms: receive.lock_ms,
             wait_ms: receive.wait_ms,
             locked_max: None,
+            keys_together: false,
         };
         let records = self.courier.receive(&subscription, &topic, wanted).await;
         let records = records.map_err(|why| courier_fault(&why, which.name))?;
