@@ -202,6 +202,8 @@ fn every_command_says_what_it_did() {
         std::thread::yield_now();
     }
     t.run("dlq peek graves");
+    t.run("dlq reasons graves");
+    t.run("dlq reasons graves -o json");
     t.run("dlq redrive graves --dry-run --filter \"mulgil.key\"='x'");
     t.run("dlq redrive graves --dry-run -o jsonl");
     t.run("dlq redrive graves -n 2 --rate 1000");

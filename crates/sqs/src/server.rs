@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +50,8 @@ pub struct Server {
     door: Arc<Door>,
     hosts: Hosts,
     bodies: Semaphore,
+    /// Where ids of requests begin, and how many there were.
+    ids: (u128, AtomicU64),
     /// Seconds since 1970.
     now: fn() -> i64,
 }
@@ -81,6 +83,7 @@ impl Server {
             door,
             hosts,
             bodies: Semaphore::new(BODIES_KIB_MAX),
+            ids: (Uuid::new_v4().as_u128(), AtomicU64::new(0)),
             now,
         }
     }
@@ -99,10 +102,17 @@ impl Server {
         connection::serve(stream, peer, service, LIMITS, stop).await;
     }
 
+    /// An id for a request: no other of this service has it, and nobody need be kept from guessing it.
+    fn next_id(&self) -> String {
+        let (first, count) = &self.ids;
+        let number = u128::from(count.fetch_add(1, Ordering::Relaxed));
+        Uuid::from_u128(first.wrapping_add(number)).to_string()
+    }
+
     async fn handle(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         let form = form_of(&parts);
-        let id = Uuid::new_v4().to_string();
+        let id = self.next_id();
         let figures = self.door.figures();
         let began = figures.now_us();
         let outcome = self.outcome(&parts, body, form).await;

@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac as _};
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::hex;
 use crate::fault::{Fault, Kind};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -304,10 +305,6 @@ fn hmac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
 
 fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac(key, text).finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

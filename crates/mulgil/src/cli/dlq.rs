@@ -9,7 +9,7 @@ use super::queue::{NamedArgs, PeekArgs};
 pub(crate) enum DlqCommand {
     /// List dead-letter topics, and who sends there
     Ls(RemoteArgs),
-    /// Show why messages of a queue or subscription were given up, and how many
+    /// Show why messages were given up and how many: of dead letters that wait, or of a queue that gave them up
     Reasons(NamedArgs),
     /// Look at dead letters and why they are there, and change nothing
     Peek(PeekArgs),

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use mulgil_admin::catalogue::Code;
-use mulgil_admin::queues::{Kind, Which};
+use mulgil_admin::queues::Kind;
 use serde_json::json;
 
 use super::queue::each_page;
-use crate::cli::{DlqCommand, NamedArgs, RemoteArgs};
+use crate::cli::{DlqCommand, RemoteArgs};
 use crate::failure::Outcome;
 use crate::out::{Cell, Column, Table, View};
 
+mod reasons;
 mod redrive;
 
 pub(super) fn run(command: &DlqCommand, stdout: &mut dyn Write) -> Outcome<()> {
     match command {
         DlqCommand::Ls(remote) => list(remote, stdout),
-        DlqCommand::Reasons(args) => reasons(args, stdout),
+        DlqCommand::Reasons(args) => reasons::reasons(args, stdout),
         DlqCommand::Peek(args) => redrive::peek(args, stdout),
         DlqCommand::Redrive(args) => redrive::redrive(args, stdout),
         DlqCommand::Tasks(remote) => redrive::tasks(remote, stdout),
@@ -60,36 +61,4 @@ fn list(remote: &RemoteArgs, stdout: &mut dyn Write) -> Outcome<()> {
     }
     view.json = all.into();
     remote.out(stdout).show(&view)
-}
-
-fn reasons(args: &NamedArgs, stdout: &mut dyn Write) -> Outcome<()> {
-    let which = Which {
-        kind: Kind::Subscription,
-        name: &args.name,
-    };
-    let totals = args.remote.api()?.subscription(which)?.summary.totals;
-    let mut by_reason: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for one in totals.dead_lettered {
-        by_reason.entry(one.reason).or_default().0 += one.records;
-    }
-    for one in totals.dropped {
-        by_reason.entry(one.reason).or_default().1 += one.records;
-    }
-    let columns = ["reason", "dead_lettered", "dropped"].map(Column::new);
-    let mut view = View {
-        table: Table::new(&columns),
-        ..View::default()
-    };
-    let mut all = Vec::new();
-    for (reason, (moved, dropped)) in by_reason {
-        view.table.rows.push(vec![
-            Cell::text(reason.as_str()),
-            Cell::number(moved),
-            Cell::number(dropped),
-        ]);
-        all.push(json!({"reason": reason, "dead_lettered": moved, "dropped": dropped}));
-        view.names.push(reason);
-    }
-    view.json = all.into();
-    args.remote.out(stdout).show(&view)
 }

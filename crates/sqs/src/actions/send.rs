@@ -233,10 +233,7 @@ fn group_of(with: &Parameters, queue: &Queue, body: &str) -> Result<Ordering, Fa
     let by_content = value_of(&queue.topic, "sqs.content.based.deduplication") == "true";
     let id = match id {
         Some(id) => id,
-        None if by_content => {
-            let digest = Sha256::digest(body.as_bytes());
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
-        }
+        None if by_content => digest::hex(&Sha256::digest(body.as_bytes())),
         None => {
             let message = "The queue should either have ContentBasedDeduplication enabled or \
                 MessageDeduplicationId provided explicitly";

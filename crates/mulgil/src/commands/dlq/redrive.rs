@@ -158,7 +158,7 @@ pub(super) fn cancel(args: &CancelArgs, stdout: &mut dyn Write) -> Outcome<()> {
 }
 
 /// The last death of a record.
-fn death(one: &BrowsedRecord) -> Option<DeathRecord> {
+pub(super) fn death(one: &BrowsedRecord) -> Option<DeathRecord> {
     let mut headers = one.record.headers.iter();
     let last = headers.find(|header| header.name == death::HEADER)?;
     DeathRecord::read(&last.value.as_ref()?.0)
