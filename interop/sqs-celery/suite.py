@@ -23,7 +23,7 @@ QUEUE, DEAD = f"celery-{RUN}", f"celery-dead-{RUN}"
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="celery-"))
 WORKERS = 2
 # Comes from the tasks' lock of two seconds, three tries, and workers that are slow under load.
-PATIENCE_S = 300
+PATIENCE_S = 120
 
 os.environ.update(
     SQS_ENDPOINT=ENDPOINT,

@@ -12,7 +12,8 @@ use crate::{connect, kafka_tools, kcat, prerequisites, queues, registry, repo, r
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 6] = [
+pub(crate) const LONG: [&str; 7] = [
+    "celery-10000",
     "kafka-tools",
     "rust",
     "confluent-node",
@@ -21,11 +22,12 @@ pub(crate) const LONG: [&str; 6] = [
     "sarama",
 ];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 10] = [
+pub(crate) const CLIENTS: [&str; 11] = [
     "kcat",
     "queues",
     "boto3",
     "boto3-query",
+    "celery",
     "java",
     "python",
     "kafka-python",
@@ -34,10 +36,12 @@ pub(crate) const CLIENTS: [&str; 10] = [
     "go",
 ];
 
+/// Those that look at dead letters by the command line, too.
+const CELERY: [&str; 2] = ["celery", "celery-10000"];
 /// Those that Apache Kafka is not asked by.
-const OWN: [&str; 3] = ["queues", "boto3", "boto3-query"];
+const OWN: [&str; 4] = ["queues", "boto3", "boto3-query", "celery"];
 /// Those that speak with the SQS listener.
-const SQS: [&str; 2] = ["boto3", "boto3-query"];
+const SQS: [&str; 4] = ["boto3", "boto3-query", "celery", "celery-10000"];
 
 /// `cargo xtask interop`.
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
@@ -101,6 +105,11 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
             python.arg(repo::root().join("interop/sqs-python/suite.py"));
             python
         }
+        "celery" | "celery-10000" => {
+            let mut python = Command::new(tools::celery()?);
+            python.arg(repo::root().join("interop/sqs-celery/suite.py"));
+            python
+        }
         "python" => python("suite.py")?,
         "kafka-python" => python("kafka_python_suite.py")?,
         "aiokafka" => python("aiokafka_suite.py")?,
@@ -116,12 +125,8 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
     };
-    let address = if SQS.contains(&name) {
-        broker.sqs()?
-    } else {
-        address
-    };
-    command.arg(address).args(checks);
+    asked(name, broker, &mut command)?;
+    command.args(checks);
     let finished = run::watched(&format!("interop {name}"), &mut command, LIMIT)?;
     let mut tally = Tally::of_checks(name, &finished.output);
     if !finished.good {
@@ -135,6 +140,21 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
     }
     said(name, &tally, finished.took);
     Ok(tally)
+}
+
+/// Tells a client where the broker is, and what else it has to know.
+fn asked(name: &str, broker: &Broker, command: &mut Command) -> Result<()> {
+    if SQS.contains(&name) {
+        command.arg(broker.sqs()?);
+    } else {
+        command.arg(broker.address());
+    }
+    if CELERY.contains(&name) {
+        // How many tasks: a twentieth of them fails.
+        let tasks = if name == "celery" { "500" } else { "10000" };
+        command.arg(broker.program()).arg(broker.http()).arg(tasks);
+    }
+    Ok(())
 }
 
 /// Runs those of a suite's checks that are wanted, all if none is named, and says what they came to.
@@ -193,9 +213,8 @@ fn missing(client: &str) -> Option<String> {
             prerequisites::MAVEN,
             prerequisites::PYTHON,
         ],
-        "python" | "kafka-python" | "aiokafka" | "boto3" | "boto3-query" => {
-            &[prerequisites::PYTHON]
-        }
+        "python" | "kafka-python" | "aiokafka" | "boto3" | "boto3-query" | "celery"
+        | "celery-10000" => &[prerequisites::PYTHON],
         "node" => &[prerequisites::NODE],
         "confluent-node" => &[prerequisites::NODE, prerequisites::CXX, prerequisites::MAKE],
         "rust" => &[prerequisites::CC, prerequisites::MAKE],

@@ -216,6 +216,12 @@ pub(crate) fn boto3(query: bool) -> Result<PathBuf> {
     virtual_environment(name, name, &requirements)
 }
 
+/// The Python with Celery.
+pub(crate) fn celery() -> Result<PathBuf> {
+    let requirements = repo::root().join("interop/sqs-celery/requirements.txt");
+    virtual_environment("celery", "celery", &requirements)
+}
+
 /// A virtual environment below `.tools/` with what `requirements` names.
 fn virtual_environment(name: &str, folder: &str, requirements: &Path) -> Result<PathBuf> {
     need(&[PYTHON])?;

@@ -172,7 +172,10 @@ async fn run(
         say(&banner(bound, &data_dir, ephemeral));
     }
     let kafka = bound.kafka;
-    tracing::info!(%kafka, http = %bound.http, sqs = ?bound.sqs, data_dir = %data_dir.display(), "started");
+    let sqs = bound
+        .sqs
+        .map_or_else(|| "none".to_owned(), |sqs| sqs.to_string());
+    tracing::info!(%kafka, http = %bound.http, sqs, data_dir = %data_dir.display(), "started");
     let told = stdout.write_all(COMPLETE).and_then(|()| stdout.flush());
     if let Err(error) = told {
         tracing::warn!(%error, "nobody reads standard output");
