@@ -12,7 +12,8 @@ use crate::{connect, kafka_tools, kcat, prerequisites, queues, registry, repo, r
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Clients that take too long for every run: only when they are named.
-pub(crate) const LONG: [&str; 7] = [
+pub(crate) const LONG: [&str; 8] = [
+    "sqs-java",
     "celery-10000",
     "kafka-tools",
     "rust",
@@ -22,12 +23,14 @@ pub(crate) const LONG: [&str; 7] = [
     "sarama",
 ];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 11] = [
+pub(crate) const CLIENTS: [&str; 13] = [
     "kcat",
     "queues",
     "boto3",
     "boto3-query",
     "celery",
+    "sqs-node",
+    "sqs-go",
     "java",
     "python",
     "kafka-python",
@@ -39,9 +42,24 @@ pub(crate) const CLIENTS: [&str; 11] = [
 /// Those that look at dead letters by the command line, too.
 const CELERY: [&str; 2] = ["celery", "celery-10000"];
 /// Those that Apache Kafka is not asked by.
-const OWN: [&str; 4] = ["queues", "boto3", "boto3-query", "celery"];
+const OWN: [&str; 6] = [
+    "queues",
+    "boto3",
+    "boto3-query",
+    "celery",
+    "sqs-node",
+    "sqs-go",
+];
 /// Those that speak with the SQS listener.
-const SQS: [&str; 4] = ["boto3", "boto3-query", "celery", "celery-10000"];
+const SQS: [&str; 7] = [
+    "boto3",
+    "boto3-query",
+    "celery",
+    "celery-10000",
+    "sqs-node",
+    "sqs-go",
+    "sqs-java",
+];
 
 /// `cargo xtask interop`.
 pub(crate) fn run(client: Option<&str>, against: &Kind, checks: &[String]) -> Result<Tally> {
@@ -85,12 +103,35 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         });
     }
     let address = broker.address().to_owned();
-    let mut command = match name {
+    match name {
         "kcat" => return kcat::suite(&address, checks),
         "queues" => return queues::suite(broker, checks),
         "kafka-tools" => return kafka_tools::suite(&address, checks),
         "connect" => return connect::suite(broker, checks),
         "registry" => return registry::suite(broker, checks),
+        _ => {}
+    }
+    let mut command = program(name)?;
+    asked(name, broker, &mut command)?;
+    command.args(checks);
+    let finished = run::watched(&format!("interop {name}"), &mut command, LIMIT)?;
+    let mut tally = Tally::of_checks(name, &finished.output);
+    if !finished.good {
+        run::show(name, &finished.output);
+        if tally.good() {
+            tally.add(Tally::failed(format!("{name}: {}", finished.end)));
+        }
+    }
+    if finished.good && tally.passed == 0 {
+        tally.add(Tally::failed(format!("{name}: no check ran")));
+    }
+    said(name, &tally, finished.took);
+    Ok(tally)
+}
+
+/// The program of a client.
+fn program(name: &str) -> Result<Command> {
+    Ok(match name {
         "java" => {
             tools::java()?;
             let mut java = Command::new("java");
@@ -110,6 +151,19 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
             python.arg(repo::root().join("interop/sqs-celery/suite.py"));
             python
         }
+        "sqs-node" => {
+            tools::sqs_node()?;
+            node("interop/sqs-node/suite.mjs")
+        }
+        "sqs-go" => Command::new(tools::sqs_go()?),
+        "sqs-java" => {
+            tools::sqs_java()?;
+            let mut java = Command::new("java");
+            java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+            java.arg("-cp").arg(tools::class_path("sqs-java"));
+            java.arg("dev.mulgil.interop.sqs.Main");
+            java
+        }
         "python" => python("suite.py")?,
         "kafka-python" => python("kafka_python_suite.py")?,
         "aiokafka" => python("aiokafka_suite.py")?,
@@ -124,22 +178,7 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
         "sarama" => Command::new(tools::sarama()?),
         "rust" => Command::new(tools::rust()?),
         _ => Command::new(tools::go()?),
-    };
-    asked(name, broker, &mut command)?;
-    command.args(checks);
-    let finished = run::watched(&format!("interop {name}"), &mut command, LIMIT)?;
-    let mut tally = Tally::of_checks(name, &finished.output);
-    if !finished.good {
-        run::show(name, &finished.output);
-        if tally.good() {
-            tally.add(Tally::failed(format!("{name}: {}", finished.end)));
-        }
-    }
-    if finished.good && tally.passed == 0 {
-        tally.add(Tally::failed(format!("{name}: no check ran")));
-    }
-    said(name, &tally, finished.took);
-    Ok(tally)
+    })
 }
 
 /// Tells a client where the broker is, and what else it has to know.
@@ -207,7 +246,9 @@ fn node(program: &str) -> Command {
 
 fn missing(client: &str) -> Option<String> {
     let needed: &[prerequisites::Prerequisite] = match client {
-        "java" | "kafka-tools" | "connect" => &[prerequisites::JAVA, prerequisites::MAVEN],
+        "java" | "kafka-tools" | "connect" | "sqs-java" => {
+            &[prerequisites::JAVA, prerequisites::MAVEN]
+        }
         "registry" => &[
             prerequisites::JAVA,
             prerequisites::MAVEN,
@@ -215,10 +256,10 @@ fn missing(client: &str) -> Option<String> {
         ],
         "python" | "kafka-python" | "aiokafka" | "boto3" | "boto3-query" | "celery"
         | "celery-10000" => &[prerequisites::PYTHON],
-        "node" => &[prerequisites::NODE],
+        "node" | "sqs-node" => &[prerequisites::NODE],
         "confluent-node" => &[prerequisites::NODE, prerequisites::CXX, prerequisites::MAKE],
         "rust" => &[prerequisites::CC, prerequisites::MAKE],
-        "go" | "sarama" => &[prerequisites::GO],
+        "go" | "sarama" | "sqs-go" => &[prerequisites::GO],
         _ => &[],
     };
     prerequisites::missing(needed)

@@ -35,7 +35,13 @@ type Tool = (&'static str, fn() -> Result<()>);
 /// `cargo xtask tools`.
 pub(crate) fn install_all() -> Tally {
     let mut tally = Tally::default();
-    let tools: [Tool; 12] = [
+    let tools: [Tool; 18] = [
+        ("boto3", || boto3(false).map(drop)),
+        ("boto3-query", || boto3(true).map(drop)),
+        ("celery", || celery().map(drop)),
+        ("sqs-node", sqs_node),
+        ("sqs-go", || sqs_go().map(drop)),
+        ("sqs-java", sqs_java),
         ("kcat", || kcat().map(drop)),
         ("java", java),
         ("python", || python().map(drop)),
@@ -239,12 +245,12 @@ fn virtual_environment(name: &str, folder: &str, requirements: &Path) -> Result<
     Ok(program)
 }
 
-/// Installs the Node packages.
-pub(crate) fn node() -> Result<()> {
+/// Installs the Node packages of a folder of `interop`.
+fn node_packages(folder: &str) -> Result<()> {
     need(&[NODE])?;
-    let home = repo::root().join("interop/node");
+    let home = repo::root().join("interop").join(folder);
     once(
-        "node",
+        folder,
         &home.join("node_modules"),
         &[&home.join("package-lock.json")],
         || {
@@ -254,6 +260,21 @@ pub(crate) fn node() -> Result<()> {
             run::must("npm ci", &mut npm, LIMIT).map(drop)
         },
     )
+}
+
+/// Installs the packages of the Node suite.
+pub(crate) fn node() -> Result<()> {
+    node_packages("node")
+}
+
+/// Installs the packages of the Node suite for SQS.
+pub(crate) fn sqs_node() -> Result<()> {
+    node_packages("sqs-node")
+}
+
+/// Builds the Go suite for SQS.
+pub(crate) fn sqs_go() -> Result<PathBuf> {
+    go_program("sqs-go")
 }
 
 /// Builds the Go suite of franz-go, and gives its path.
@@ -288,10 +309,19 @@ fn go_program(folder: &str) -> Result<PathBuf> {
 
 /// Compiles the Java suite and gathers its jars.
 pub(crate) fn java() -> Result<()> {
+    java_suite("java")
+}
+
+/// Compiles the Java suite for SQS and gathers its jars.
+pub(crate) fn sqs_java() -> Result<()> {
+    java_suite("sqs-java")
+}
+
+fn java_suite(folder: &str) -> Result<()> {
     need(&[JAVA, MAVEN])?;
-    let home = repo::root().join("interop/java");
+    let home = repo::root().join("interop").join(folder);
     once(
-        "java",
+        folder,
         &home.join("target/lib"),
         &[&home.join("pom.xml"), &home.join("src")],
         || maven(&home),
