@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 
 use crate::brokers::{Broker, Kind};
 use crate::tally::Tally;
-use crate::{connect, kafka_tools, kcat, prerequisites, queues, registry, repo, run, tools};
+use crate::{
+    connect, kafka_tools, kcat, prerequisites, queues, registry, repo, run, sqs_crash, tools,
+};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -23,12 +25,13 @@ pub(crate) const LONG: [&str; 8] = [
     "sarama",
 ];
 /// The clients, in the order in which they run.
-pub(crate) const CLIENTS: [&str; 13] = [
+pub(crate) const CLIENTS: [&str; 14] = [
     "kcat",
     "queues",
     "boto3",
     "boto3-query",
     "celery",
+    "sqs-crash",
     "sqs-node",
     "sqs-go",
     "java",
@@ -42,7 +45,8 @@ pub(crate) const CLIENTS: [&str; 13] = [
 /// Those that look at dead letters by the command line, too.
 const CELERY: [&str; 2] = ["celery", "celery-10000"];
 /// Those that Apache Kafka is not asked by.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
+    "sqs-crash",
     "queues",
     "boto3",
     "boto3-query",
@@ -106,6 +110,7 @@ fn suite(name: &str, broker: &mut Broker, checks: &[String]) -> Result<Tally> {
     match name {
         "kcat" => return kcat::suite(&address, checks),
         "queues" => return queues::suite(broker, checks),
+        "sqs-crash" => return sqs_crash::suite(broker, checks),
         "kafka-tools" => return kafka_tools::suite(&address, checks),
         "connect" => return connect::suite(broker, checks),
         "registry" => return registry::suite(broker, checks),
@@ -255,7 +260,7 @@ fn missing(client: &str) -> Option<String> {
             prerequisites::PYTHON,
         ],
         "python" | "kafka-python" | "aiokafka" | "boto3" | "boto3-query" | "celery"
-        | "celery-10000" => &[prerequisites::PYTHON],
+        | "celery-10000" | "sqs-crash" => &[prerequisites::PYTHON],
         "node" | "sqs-node" => &[prerequisites::NODE],
         "confluent-node" => &[prerequisites::NODE, prerequisites::CXX, prerequisites::MAKE],
         "rust" => &[prerequisites::CC, prerequisites::MAKE],

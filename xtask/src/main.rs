@@ -32,6 +32,7 @@ mod registry;
 mod repo;
 mod run;
 mod service;
+mod sqs_crash;
 mod tally;
 mod test;
 mod tidy;
