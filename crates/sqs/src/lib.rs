@@ -25,5 +25,6 @@ pub mod mapping;
 pub mod message;
 pub mod names;
 pub mod params;
+mod sent;
 pub mod server;
 pub mod sign;

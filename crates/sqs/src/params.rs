@@ -11,6 +11,9 @@ use crate::fault::{Fault, Kind};
 
 /// Most parameters of one Query request; a full batch with all attributes has about 700.
 pub const PARAMETERS_MAX: usize = 2_000;
+/// Most values of one request in JSON: each takes some tens of bytes once it is read, however short it is written. A
+/// batch of a thousand messages with ten attributes each has about 60,000.
+pub const VALUES_MAX: usize = 100_000;
 /// Most parts of a parameter's name: `SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.StringValue`.
 pub const DEPTH_MAX: usize = 8;
 
@@ -36,6 +39,9 @@ pub fn from_json(target: &str, body: &[u8]) -> Result<Asked, Fault> {
     })?;
     let parameters = if body.is_empty() {
         Map::new()
+    } else if values(body) > VALUES_MAX {
+        let message = format!("A request has at most {VALUES_MAX} values.");
+        return Err(malformed(message));
     } else {
         let parsed = serde_json::from_slice(body);
         parsed.map_err(|error| Fault::new(Kind::MalformedInput, error.to_string()))?
@@ -94,6 +100,21 @@ type Tree = BTreeMap<String, Node>;
 enum Node {
     Text(String),
     Branch(Tree),
+}
+
+/// How many values a text in JSON has at the most, found out without reading them.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut inside, mut escaped) = (1, false, false);
+    for byte in body {
+        match (inside, *byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => inside = !inside,
+            (false, b',' | b':' | b'[' | b'{') => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn malformed(message: String) -> Fault {
@@ -340,6 +361,10 @@ mod tests {
             let refused = from_json(target, body.as_bytes()).map_err(|fault| fault.kind);
             assert_eq!(refused, Err(kind), "{target} {body}");
         }
+        let many = format!("{{\"a\":[{}1]}}", "1,".repeat(VALUES_MAX));
+        assert!(from_json("AmazonSQS.A", many.as_bytes()).is_err());
+        let text = format!("{{\"a\":\"\\\"{}\"}}", ",".repeat(VALUES_MAX * 2));
+        assert!(from_json("AmazonSQS.A", text.as_bytes()).is_ok());
         let deep = format!("{{\"a\":{}", "[".repeat(10_000));
         assert!(from_json("AmazonSQS.A", deep.as_bytes()).is_err());
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use mulgil_http::connection::{self, ConnectionLimits};
@@ -23,13 +23,16 @@ use crate::door::{Caller, Door};
 use crate::fault::{Fault, Kind};
 use crate::figures::SqsFigures;
 use crate::params::{self, Asked};
+use crate::sent::{Answered, Unsent};
 use crate::sign;
 
 /// Largest body: a full batch whose every byte is escaped, or in percent encoding.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 /// Bodies of all connections together, KiB; a small one is not counted.
 const BODIES_KIB_MAX: usize = 256 << 10;
-const SMALL_BODY: usize = 64 << 10;
+const SMALL_BODY: usize = 16 << 10;
+/// Bytes of answers that nobody has read yet; with more, nothing is received.
+const UNSENT_MAX: usize = 256 << 20;
 /// Connections at one time; beyond that they are closed.
 pub const CONNECTIONS_MAX: u64 = 20_000;
 /// How long a body may take to come.
@@ -50,6 +53,7 @@ pub struct Server {
     door: Arc<Door>,
     hosts: Hosts,
     bodies: Semaphore,
+    unsent: Unsent,
     /// Where ids of requests begin, and how many there were.
     ids: (u128, AtomicU64),
     /// Seconds since 1970.
@@ -64,7 +68,7 @@ enum Form {
 }
 
 /// What is sent back.
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Answered>;
 
 /// What goes on with a connection is counted for as long as this lives.
 struct Counted<'a>(&'a SqsFigures);
@@ -83,6 +87,7 @@ impl Server {
             door,
             hosts,
             bodies: Semaphore::new(BODIES_KIB_MAX),
+            unsent: Unsent::default(),
             ids: (Uuid::new_v4().as_u128(), AtomicU64::new(0)),
             now,
         }
@@ -119,12 +124,12 @@ impl Server {
         let answer = match &outcome {
             Ok((action, answer)) => {
                 figures.answered(action, began);
-                good(form, action, answer, &id)
+                self.good(form, action, answer, &id)
             }
             Err(fault) => {
                 figures.refused(fault);
                 tracing::debug!(%fault, "request refused");
-                bad(form, fault, &id)
+                self.bad(form, fault, &id)
             }
         };
         let Ok(id) = HeaderValue::from_str(&id) else {
@@ -167,6 +172,10 @@ impl Server {
         let asked = asked(parts, &body, form)?;
         // What was read of it is in there.
         drop(body);
+        if asked.action == "ReceiveMessage" && self.unsent.bytes() > UNSENT_MAX {
+            let message = "Too much that was received has not been read; try again.";
+            return Err(Fault::new(Kind::ServiceUnavailable, message));
+        }
         let caller = caller(parts);
         let answer = self.door.answer(&asked, &caller).await?;
         Ok((asked.action, answer))
@@ -209,6 +218,36 @@ impl Server {
             }
         }
     }
+
+    fn good(&self, form: Form, action: &str, answer: &serde_json::Value, id: &str) -> Answer {
+        let (kind, body) = match form {
+            Form::Json => ("application/x-amz-json-1.0", answer.to_string()),
+            Form::Query => ("text/xml", answer::xml(action, answer, id)),
+        };
+        self.response(StatusCode::OK, kind, body)
+    }
+
+    fn bad(&self, form: Form, fault: &Fault, id: &str) -> Answer {
+        let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        match form {
+            Form::Json => {
+                let mut answer = self.response(status, "application/x-amz-json-1.0", fault.json());
+                if let Ok(code) = HeaderValue::from_str(&fault.query_error()) {
+                    answer.headers_mut().insert("x-amzn-query-error", code);
+                }
+                answer
+            }
+            Form::Query => self.response(status, "text/xml", fault.xml(id)),
+        }
+    }
+
+    fn response(&self, status: StatusCode, kind: &'static str, body: String) -> Answer {
+        let mut answer = Response::new(self.unsent.body(Bytes::from(body)));
+        *answer.status_mut() = status;
+        let kind = HeaderValue::from_static(kind);
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        answer
+    }
 }
 
 fn form_of(parts: &Parts) -> Form {
@@ -249,34 +288,4 @@ fn caller(parts: &Parts) -> Caller {
         base: format!("{scheme}://{host}"),
         path: parts.uri.path().to_owned(),
     }
-}
-
-fn good(form: Form, action: &str, answer: &serde_json::Value, id: &str) -> Answer {
-    let (kind, body) = match form {
-        Form::Json => ("application/x-amz-json-1.0", answer.to_string()),
-        Form::Query => ("text/xml", answer::xml(action, answer, id)),
-    };
-    response(StatusCode::OK, kind, body)
-}
-
-fn bad(form: Form, fault: &Fault, id: &str) -> Answer {
-    let status = StatusCode::from_u16(fault.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    match form {
-        Form::Json => {
-            let mut answer = response(status, "application/x-amz-json-1.0", fault.json());
-            if let Ok(code) = HeaderValue::from_str(&fault.query_error()) {
-                answer.headers_mut().insert("x-amzn-query-error", code);
-            }
-            answer
-        }
-        Form::Query => response(status, "text/xml", fault.xml(id)),
-    }
-}
-
-fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    let kind = HeaderValue::from_static(kind);
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    answer
 }

@@ -84,6 +84,8 @@ pub struct Subscriptions {
     by_facts: OrdSet<(TopicId, Columns, SubscriptionId)>,
     /// Those that have a filter, by the place of its verdicts.
     by_filter: OrdMap<(TopicId, u16), SubscriptionId>,
+    /// The same by id: the newest is asked for with each batch that comes.
+    with_filter: OrdSet<(TopicId, SubscriptionId)>,
 }
 
 impl Subscriptions {
@@ -167,8 +169,9 @@ impl Subscriptions {
     /// id: filters never change, and ids only rise.
     #[must_use]
     pub fn filter_generation(&self, topic: TopicId) -> u32 {
-        let newest = self.filters_of(topic).map(|(id, _)| id.0).max();
-        newest.map_or(0, |id| u32::try_from(id).unwrap_or(u32::MAX))
+        let all = (topic, SubscriptionId(0))..=(topic, SubscriptionId(u64::MAX));
+        let newest = self.with_filter.range(all).next_back();
+        newest.map_or(0, |(_, id)| u32::try_from(id.0).unwrap_or(u32::MAX))
     }
 
     /// What must be known of each record of a topic for those that read it, and by which filters to judge it.
@@ -208,6 +211,7 @@ impl Subscriptions {
         if let Some(filter) = &subscription.filter {
             self.by_filter
                 .insert((subscription.topic, filter.slot()), id);
+            self.with_filter.insert((subscription.topic, id));
         }
         if facts != Columns(0) {
             self.by_facts.insert((subscription.topic, facts, id));
@@ -224,6 +228,7 @@ impl Subscriptions {
             self.by_facts.remove(&(gone.topic, gone.facts(), id));
             if let Some(filter) = &gone.filter {
                 self.by_filter.remove(&(gone.topic, filter.slot()));
+                self.with_filter.remove(&(gone.topic, id));
             }
         }
     }
