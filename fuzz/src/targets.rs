@@ -127,6 +127,19 @@ pub const TARGETS: &[Target] = &[
     // A part of a name of two bytes is a node of the tree.
     target("sqs_query", sqs::query, seeds::sqs::query, (256 * KIB, 512)),
     target(
+        "sqs_signed",
+        sqs::signed,
+        seeds::sqs::signed,
+        (256 * KIB, 64),
+    ),
+    target("sqs_names", sqs::names, seeds::sqs::names, (256 * KIB, 64)),
+    target(
+        "sqs_message",
+        sqs::message,
+        seeds::sqs::message,
+        (256 * KIB, 256),
+    ),
+    target(
         "queue_change",
         states::queue_change,
         seeds::states::queue_change,

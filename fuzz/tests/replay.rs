@@ -65,7 +65,7 @@ macro_rules! replay {
 replay! {
     varint batch record_set gzip snappy lz4 zstd facts entry frame chunk_header recovery footer
     checkpoint chunk_set recording meta_change group_change group_checkpoint partition_state
-    selector sqs_json sqs_query queue_change queue_checkpoint kafka
+    selector sqs_json sqs_query sqs_signed sqs_names sqs_message queue_change queue_checkpoint kafka
 }
 
 #[test]

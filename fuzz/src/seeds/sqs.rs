@@ -39,3 +39,30 @@ pub(crate) fn json() -> Vec<Seed> {
 pub(crate) fn query() -> Vec<Seed> {
     seeds(&QUERY)
 }
+
+pub(crate) fn signed() -> Vec<Seed> {
+    seeds(&[(
+        "list",
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260301/us-east-1/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature=3abe6be2a4936f24d8529c80a1c32800d0e924159acb43fbb1d6bdafd02db320\n20260301T120000Z\n/?a=b\n{}",
+    )])
+}
+
+pub(crate) fn names() -> Vec<Seed> {
+    seeds(&[
+        ("escaped", "a__x2Eb.fifo"),
+        ("plain", "a.b__x"),
+        ("url", "http://localhost:9324/000000000000/jobs"),
+        ("arn", "arn:aws:sqs:us-east-1:000000000000:jobs"),
+        (
+            "handle",
+            "AQAAAAAAAAABAAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAAAAAAAQAAAaIKfb3ZtjckKmi-LG4",
+        ),
+    ])
+}
+
+pub(crate) fn message() -> Vec<Seed> {
+    seeds(&[(
+        "typed",
+        "n\t7\nb\t\u{1}\nmulgil.sqs.types\tn\tNumber\nmulgil.deduplication-id\tg\tid\nmulgil.death\t{\"subscription\":\"s\",\"topic\":\"t\",\"partition\":0,\"offset\":1,\"reason\":\"rejected\",\"count\":1,\"acquired\":1,\"failed\":1,\"first_ms\":1,\"last_ms\":1,\"timestamp_ms\":1}\nbody",
+    )])
+}
