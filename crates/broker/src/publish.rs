@@ -153,17 +153,14 @@ impl Publisher {
     ) -> Result<(Vec<Result<Published, PublishRefusal>>, Volume), PublishRefusal> {
         let now = i64::try_from(self.broker.now().wall.0).unwrap_or(i64::MAX);
         let needed = self.broker.catalog().needed(topic);
-        let mut batches = Batches::new(&topic.settings, now);
-        let mut places = Vec::with_capacity(records.len());
-        for record in records {
-            let taken = check(&topic.settings, record, now);
-            let taken = taken.and_then(|()| check_asked(record, &needed, now));
-            let partition = taken.and_then(|()| self.partition_of(topic, record));
-            places.push(partition.map(|partition| batches.push(partition, record)));
+        let (mut places, mut batches) = self.pack(topic, records, (&needed, now), false);
+        let asks_wrongly = |packed: &Packed| matches!(packed.2, Err(PublishRefusal::Asked(_)));
+        if batches.iter().any(asks_wrongly) {
+            // One that asks for what is not possible is refused by itself, and not with its batch.
+            (places, batches) = self.pack(topic, records, (&needed, now), true);
         }
-        let batches = batches.finish();
-        let partitions: Vec<_> = batches.iter().map(|(partition, _)| *partition).collect();
-        let (bases, volume) = self.append(topic, batches, needed, now).await?;
+        let partitions: Vec<_> = batches.iter().map(|(partition, ..)| *partition).collect();
+        let (bases, volume) = self.append(topic, batches, now).await?;
         let results = places.into_iter().map(|place| {
             let Place { batch, index } = place?;
             let appended = bases.get(batch).cloned();
@@ -180,15 +177,40 @@ impl Publisher {
         Ok((results.collect(), volume))
     }
 
+    /// Puts records into batches, with what is needed of them; each is looked at by itself before, if that is
+    /// asked for.
+    fn pack(
+        &self,
+        topic: &Topic,
+        records: &[NewRecord],
+        (needed, now): (&Needed, i64),
+        each_alone: bool,
+    ) -> (Vec<Result<Place, PublishRefusal>>, Vec<Packed>) {
+        let mut batches = Batches::new(&topic.settings, now);
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            let mut taken = check(&topic.settings, record, now);
+            if each_alone {
+                taken = taken.and_then(|()| check_asked(record, needed, now));
+            }
+            let partition = taken.and_then(|()| self.partition_of(topic, record));
+            places.push(partition.map(|partition| batches.push(partition, record)));
+        }
+        let with_facts = |(partition, batch): (u32, Batch)| {
+            let facts = facts(&batch, needed, now);
+            (partition, batch, facts)
+        };
+        let packed = batches.finish().into_iter().map(with_facts).collect();
+        (places, packed)
+    }
+
     /// Appends each of the batches to its partition; where they went, or why not.
     async fn append(
         &self,
         topic: &Topic,
-        batches: Vec<(u32, Batch)>,
-        mut needed: Needed,
+        batches: Vec<Packed>,
         now: i64,
     ) -> Result<(Vec<Result<Appended, PublishRefusal>>, Volume), PublishRefusal> {
-        let most = topic.settings.message_bytes_max as usize;
         let mut volume = Volume::default();
         // Until the lane says otherwise.
         let mut found: Vec<Result<Appended, PublishRefusal>> =
@@ -199,16 +221,16 @@ impl Publisher {
             let mut append = Append {
                 partitions: Vec::with_capacity(left.len()),
             };
-            for (at, (index, batch)) in left {
-                let ready = appendable(topic, index, &batch, most, (&needed, now));
+            for (at, (index, batch, facts)) in left {
+                let ready = appendable(topic, index, &batch).and_then(|id| Ok((id, facts?)));
                 match ready {
                     Ok((partition, facts)) => {
+                        asked.push((at, (index, batch.clone())));
                         append.partitions.push(AppendPartition {
                             partition,
-                            batch: batch.clone(),
+                            batch,
                             facts,
                         });
-                        asked.push((at, (index, batch)));
                     }
                     Err(refusal) => put(&mut found, at, Err(refusal)),
                 }
@@ -217,7 +239,7 @@ impl Publisher {
             let Some(Reply::Append(outcomes)) = reply else {
                 return Err(PublishRefusal::Stopping);
             };
-            left = Vec::new();
+            let mut owed = Vec::new();
             for ((at, (index, batch)), outcome) in asked.into_iter().zip(outcomes) {
                 if outcome.is_ok() {
                     let records = i64::from(batch.header.last_offset_delta) + 1;
@@ -225,16 +247,21 @@ impl Publisher {
                     volume.bytes += batch.bytes.len() as u64;
                 }
                 if outcome == Err(AppendRefusal::FactsOwed) && attempt < FACTS_TRIES {
-                    left.push((at, (index, batch)));
+                    owed.push((at, (index, batch)));
                 } else {
                     put(&mut found, at, outcome.map_err(Into::into));
                 }
             }
-            if left.is_empty() {
+            if owed.is_empty() {
                 break;
             }
             // A reader came meanwhile that needs more of each record.
-            needed = self.broker.catalog().needed(topic);
+            let needed = self.broker.catalog().needed(topic);
+            let again = owed.into_iter().map(|(at, (index, batch))| {
+                let facts = facts(&batch, &needed, now);
+                (at, (index, batch, facts))
+            });
+            left = again.collect();
         }
         Ok((found, volume))
     }
@@ -246,24 +273,21 @@ fn put<T>(found: &mut [T], at: usize, value: T) {
     }
 }
 
-/// The partition of a batch and its facts, if it may be appended.
-fn appendable(
-    topic: &Topic,
-    index: u32,
-    batch: &Batch,
-    most: usize,
-    (needed, now): (&Needed, i64),
-) -> Result<(PartitionId, Bytes), PublishRefusal> {
+/// A batch for a partition, and what is needed of its records.
+type Packed = (u32, Batch, Result<Bytes, PublishRefusal>);
+
+/// The id of a batch's partition, if the batch may be appended.
+fn appendable(topic: &Topic, index: u32, batch: &Batch) -> Result<PartitionId, PublishRefusal> {
     let id = topic.partitions.get(index as usize).copied();
     let id = id.ok_or_else(|| PublishRefusal::NoPartition {
         partition: index,
         topic: topic.name.to_string(),
     })?;
-    let bytes = batch.bytes.len();
+    let (bytes, most) = (batch.bytes.len(), topic.settings.message_bytes_max as usize);
     if bytes > most {
         return Err(PublishRefusal::TooLarge { bytes, most });
     }
-    Ok((id, facts(batch, needed, now)?))
+    Ok(id)
 }
 
 /// Checks a record against what its topic asks of it.
@@ -290,7 +314,7 @@ fn check(settings: &TopicSettings, record: &NewRecord, now: i64) -> Result<(), P
     })
 }
 
-/// Checks what a record asks for by reserved headers, so that it is refused by itself and not with its batch.
+/// Checks what a record asks for by reserved headers.
 fn check_asked(record: &NewRecord, needed: &Needed, now: i64) -> Result<(), PublishRefusal> {
     let asks = |(name, _): &(String, Option<Bytes>)| name.starts_with(PREFIX);
     if needed.is_nothing() || !record.headers.iter().any(asks) {
