@@ -137,12 +137,13 @@ impl Got {
             if offset >= next {
                 break;
             }
-            let selected = |filter: &Filter| selectable(&record, timestamp_ms, filter);
+            let seen = || Selectable::of(&record, timestamp_ms);
+            let selected = |filter: &Filter| seen().is_selected(filter.selector());
             if !filter.is_none_or(selected) {
                 continue;
             }
             gone(at, offset);
-            self.bytes += bytes_of(&record);
+            self.bytes += record.bytes();
             self.records.push(Delivered {
                 receipt: one.receipt(offset),
                 timestamp_ms,
@@ -156,30 +157,6 @@ impl Got {
         }
         gone(at, next);
     }
-}
-
-/// Whether a filter selects a record.
-fn selectable(record: &Record, timestamp_ms: i64, filter: &Filter) -> bool {
-    let headers = record.headers.iter();
-    let headers = headers.filter_map(|(name, value)| {
-        let name = str::from_utf8(name).ok()?;
-        Some((name, value.as_deref()))
-    });
-    let seen = Selectable {
-        key: record.key.as_deref(),
-        value: record.value.as_deref(),
-        timestamp_ms,
-        headers: headers.collect(),
-    };
-    seen.is_selected(filter.selector())
-}
-
-/// Bytes of key, value and headers.
-fn bytes_of(record: &Record) -> usize {
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers = headers.map(|(name, value)| name.len() + length(value));
-    length(&record.key) + length(&record.value) + headers.sum::<usize>()
 }
 
 impl Courier {
@@ -418,7 +395,7 @@ impl Courier {
             };
             let (more, up_to) = within(&unpacked, rest, left);
             self.unpacked.keep(partition, &unpacked);
-            bytes += more.iter().map(|(_, _, one)| bytes_of(one)).sum::<usize>();
+            bytes += more.iter().map(|(_, _, one)| one.bytes()).sum::<usize>();
             records.extend(more);
             next = next.max(up_to);
         }
@@ -491,7 +468,7 @@ fn within(
         if bytes >= bytes_max && !records.is_empty() {
             return (records, offset);
         }
-        let own = bytes_of(&record);
+        let own = record.bytes();
         bytes += own;
         let timestamp = unpacked.timestamp(record.timestamp_delta);
         let apart = large && own < unpacked.memory_bytes() / 2;

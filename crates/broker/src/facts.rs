@@ -6,7 +6,7 @@
 use mulgil_core::selector::{Properties, Selector, Value};
 use mulgil_meta::subscription::Needed;
 use mulgil_record::asked::{AskedError, facts_of};
-use mulgil_record::batch::{DecodedRecords, NO_TIMESTAMP};
+use mulgil_record::batch::{DecodedRecords, NO_TIMESTAMP, Record};
 use mulgil_record::facts::{Columns, Facts};
 
 /// The name by which a filter asks for a record's key, as text.
@@ -30,7 +30,21 @@ pub struct Selectable<'a> {
     pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
 }
 
-impl Selectable<'_> {
+impl<'a> Selectable<'a> {
+    /// An unpacked record.
+    #[must_use]
+    pub fn of(record: &'a Record, timestamp_ms: i64) -> Self {
+        let headers = record.headers.iter();
+        Self {
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            timestamp_ms,
+            headers: headers
+                .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, value.as_deref())))
+                .collect(),
+        }
+    }
+
     /// Whether a filter selects it. One that would take too many steps does not.
     #[must_use]
     pub fn is_selected(&self, by: &Selector) -> bool {

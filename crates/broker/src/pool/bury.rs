@@ -71,7 +71,7 @@ fn packed(task: &BuryTask, batch: Bytes) -> Result<(Batch, Bytes), NotArchived> 
     };
     // What came before the subscription was there has not been judged yet.
     if let Some(filter) = &task.filter
-        && !seen(&record, timestamp).is_selected(filter.selector())
+        && !Selectable::of(&record, timestamp).is_selected(filter.selector())
     {
         return Err(NotArchived::Unreadable);
     }
@@ -83,19 +83,6 @@ fn packed(task: &BuryTask, batch: Bytes) -> Result<(Batch, Bytes), NotArchived> 
     let records = records.map_err(|why| unreadable(&why))?;
     let facts = work_out_moved(&records, &task.needed).encode().into();
     Ok((batch, facts))
-}
-
-/// The record as filters see it.
-fn seen(record: &Record, timestamp_ms: i64) -> Selectable<'_> {
-    let headers = record.headers.iter();
-    Selectable {
-        key: record.key.as_deref(),
-        value: record.value.as_deref(),
-        timestamp_ms,
-        headers: headers
-            .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, value.as_deref())))
-            .collect(),
-    }
 }
 
 /// What it died of before.

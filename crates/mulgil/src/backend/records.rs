@@ -13,7 +13,7 @@ use mulgil_admin::model::{Header, Payload, Record};
 use mulgil_admin::problem::Refusal;
 use mulgil_admin::time::Timestamp;
 use mulgil_broker::request::{FindOffset, Isolation, ReadOut, ReadPartition, Reply, Request, Seek};
-use mulgil_record::batch::{Batch, BatchError, DecodeLimits, DecodedRecords, Record as Stored};
+use mulgil_record::batch::{Batch, BatchError, DecodeLimits, DecodedRecords};
 use mulgil_record::compression::CompressionError;
 use mulgil_record::ids::{Offset, PartitionId};
 
@@ -200,7 +200,7 @@ impl Page {
             if self.is_full() {
                 return false;
             }
-            let bytes = bytes_of(&record);
+            let bytes = record.bytes();
             self.left = self.left.saturating_sub(bytes);
             let apart = large && bytes < records.memory_bytes() / 2;
             let own = |bytes: Bytes| {
@@ -227,14 +227,6 @@ impl Page {
         }
         true
     }
-}
-
-/// Bytes of key, value and headers.
-fn bytes_of(record: &Stored) -> usize {
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter();
-    let headers = headers.map(|(name, value)| name.len() + length(value));
-    length(&record.key) + length(&record.value) + headers.sum::<usize>()
 }
 
 fn header((name, value): (Bytes, Option<Bytes>)) -> Header {
