@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "python"))
 
 import boto3
-from checks import RUN, check, ensure, equal, until
+from checks import RUN, ensure, equal
 
 ENDPOINT, MULGIL, HTTP, TASKS = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 QUEUE, DEAD = f"celery-{RUN}", f"celery-dead-{RUN}"
@@ -26,7 +26,6 @@ WORKERS = 2
 PATIENCE_S = 120
 
 os.environ.update(
-    SQS_ENDPOINT=ENDPOINT,
     SQS_QUEUE=QUEUE,
     SQS_MENDED=str(FOLDER / "mended"),
     SQS_DONE=str(FOLDER / "done"),

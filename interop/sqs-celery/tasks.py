@@ -4,22 +4,19 @@ import os
 
 from celery import Celery
 
-ENDPOINT = os.environ["SQS_ENDPOINT"]
 QUEUE = os.environ["SQS_QUEUE"]
 MENDED = os.environ["SQS_MENDED"]
 DONE = os.environ["SQS_DONE"]
 
+# boto3, by which kombu speaks, takes the endpoint from the environment.
 app = Celery("tasks", broker="sqs://x:x@")
 app.conf.update(
     broker_transport_options={
         "region": "us-east-1",
-        "is_secure": False,
-        "endpoint_url": ENDPOINT,
         "visibility_timeout": 2,
         "wait_time_seconds": 1,
         "polling_interval": 0,
     },
-    # The client of the newest kombu asks boto3, which takes the endpoint from the environment.
     task_default_queue=QUEUE,
     task_acks_late=True,
     # A task that fails is not deleted: it comes back when its lock ends, until it was received too often.

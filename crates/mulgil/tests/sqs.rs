@@ -494,6 +494,72 @@ fn a_topic_has_a_face_under_a_name_of_its_own() {
 }
 
 #[test]
+fn a_face_does_not_say_how_long_others_keep_their_records() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), "");
+    server.mulgil("topic create orders", b"");
+    server.mulgil("subscription create orders billing", b"");
+    let set = |attribute: &str, value: &str| {
+        let body = json!({"QueueUrl": server.url("billing"), "Attributes": {attribute: value}});
+        server.json("SetQueueAttributes", &body.to_string())
+    };
+    let (status, _, body) = set("MessageRetentionPeriod", "60");
+    assert_eq!(status, 400);
+    assert!(body.contains("Others read topic orders too"), "{body}");
+    assert_eq!(set("VisibilityTimeout", "60").0, 200);
+}
+
+#[test]
+fn limits_of_aws_are_there_until_they_are_opened() {
+    let data = tempfile::tempdir().unwrap();
+    for (limits, open) in [("aws", false), ("open", true)] {
+        let server = Server::start(data.path(), &format!("--sqs-limits {limits}"));
+        let url = server.create(limits);
+        let many: Vec<_> = (0..11)
+            .map(|i| json!({"Id": i.to_string(), "MessageBody": "x"}))
+            .collect();
+        let attributes =
+            |name: &str, value: &str| json!({"QueueUrl": url, "Attributes": {name: value}});
+        for (action, body) in [
+            (
+                "SendMessage",
+                json!({"QueueUrl": url, "MessageBody": "x", "DelaySeconds": 86_400}),
+            ),
+            (
+                "SendMessageBatch",
+                json!({"QueueUrl": url, "Entries": many}),
+            ),
+            (
+                "ReceiveMessage",
+                json!({"QueueUrl": url, "MaxNumberOfMessages": 11}),
+            ),
+            (
+                "ReceiveMessage",
+                json!({"QueueUrl": url, "VisibilityTimeout": 86_400}),
+            ),
+            ("SetQueueAttributes", attributes("DelaySeconds", "901")),
+            (
+                "SetQueueAttributes",
+                attributes("MessageRetentionPeriod", "1209601"),
+            ),
+        ] {
+            let (status, _, said) = server.json(action, &body.to_string());
+            assert_eq!(status == 200, open, "{limits} {action} {body}: {said}");
+        }
+        // Twice within a minute, and a name that was somebody's just now.
+        for action in ["PurgeQueue", "DeleteQueue"] {
+            server.ok(action, &json!({"QueueUrl": url}));
+            if action == "PurgeQueue" {
+                let (status, ..) = server.json(action, &json!({"QueueUrl": url}).to_string());
+                assert_eq!(status, if open { 200 } else { 403 });
+            }
+        }
+        let (status, ..) = server.json("CreateQueue", &json!({"QueueName": limits}).to_string());
+        assert_eq!(status == 200, open, "{limits}");
+    }
+}
+
+#[test]
 fn who_does_not_sign_is_refused_where_one_must() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), "--sqs-key id:secret");

@@ -142,6 +142,13 @@ pub(crate) struct Queue {
     pub(crate) fifo: bool,
 }
 
+impl Queue {
+    /// Whether its topic is its own, and not one that others write and read under a name of its own.
+    pub(crate) fn owns_topic(&self) -> bool {
+        self.topic.name == self.subscription.name && self.topic.settings.reclaim_on_ack
+    }
+}
+
 /// When something was done to a name, ms of running time.
 type Resting = Mutex<BTreeMap<String, u64>>;
 

@@ -191,6 +191,18 @@ impl Door {
             open: self.is_open(),
         };
         let mut change = Change::read(&asked, purpose)?;
+        if asked
+            .iter()
+            .any(|(name, _)| *name == "MessageRetentionPeriod")
+            && !queue.owns_topic()
+        {
+            let message = format!(
+                "Invalid value for the parameter MessageRetentionPeriod. Reason: Others read topic {} too; its \
+                 retention is not this queue's to say.",
+                queue.topic.name
+            );
+            return Err(Fault::new(Kind::InvalidAttributeValue, message));
+        }
         change.stamp(self.wall_ms());
         let mut settings = queue.subscription.settings;
         change.apply(&mut settings);
@@ -390,9 +402,7 @@ impl Door {
         let queue = self.queue(with, caller)?;
         let which = SubscriptionRef::Id(queue.subscription.id);
         // A queue goes with its messages. A subscription of a topic that others read goes alone.
-        let own =
-            queue.topic.name == queue.subscription.name && queue.topic.settings.reclaim_on_ack;
-        let ask = if own {
+        let ask = if queue.owns_topic() {
             SubscriptionRequest::DeleteQueue(which)
         } else {
             SubscriptionRequest::Delete(which)

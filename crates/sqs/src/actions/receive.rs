@@ -108,7 +108,6 @@ impl Door {
             return Ok(json!({}));
         }
         let now_ms = self.wall_ms();
-        let receipts = records.iter().map(|record| record.receipt).collect();
         let mut bytes = 0;
         let messages = { records.iter() }.map(|record| {
             let message = Received::of(record);
@@ -121,7 +120,7 @@ impl Door {
         let answer = json!({ "Messages": messages });
         if let Some(id) = attempt {
             let attempt = Attempt {
-                receipts,
+                receipts: records.iter().map(|record| record.receipt).collect(),
                 answer: answer.clone(),
                 bytes: bytes + id.len(),
                 at: self.broker.now().elapsed.0,
